@@ -1,0 +1,1 @@
+"""What every part stands on: errors, DuckDB connections, files, site configuration, keys, zones."""

@@ -1,0 +1,56 @@
+"""Files that survive a crash: hash, write aside, fsync, replace."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def sha256_hex(chunks: Iterable[bytes]) -> str:
+    """Return the SHA-256 of the concatenated chunks as 64 hex digits."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hex digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def fsync_path(path: Path) -> None:
+    """Force a file or folder to disk, so that a later rename cannot outlive its content."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def replace_durably(source: Path, target: Path) -> None:
+    """Rename `source` over `target` so that after a power cut one of the two whole files is there."""
+    fsync_path(source)
+    source.replace(target)
+    fsync_path(target.parent)
+
+
+def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write a whole file beside `path` and swap it in; readers never see half of it."""
+    aside = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    replace_durably(aside, path)
+
+
+def make_private(folder: Path) -> Path:
+    """Create a folder that only its owner can enter (0700) and return it."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.chmod(0o700)
+    return folder

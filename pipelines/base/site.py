@@ -1,0 +1,253 @@
+"""site.toml: one hospital's sources, studies, folders, thresholds and privacy rules."""
+
+from __future__ import annotations
+
+import zoneinfo
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from pipelines.base.errors import ConfigError
+from pipelines.base.tomlcheck import Checked, parse_model, read_toml
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class SiteTable(Checked):
+    """Who the site is and which studies it runs."""
+
+    id: str = Field(
+        description="Short name of the site; part of every key, so it can never change.",
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",
+    )
+    zone: str = Field(description="IANA time zone of the hospital's clocks, such as Europe/Berlin.")
+    studies: list[str] = Field(
+        min_length=1,
+        description="Names of shipped studies, or paths of folders that hold a study.toml.",
+    )
+    scope: Literal["studies", "all"] = Field(
+        "studies",
+        description="Which codes are ingested: the union of the studies' code lists, or all.",
+    )
+    patients: Literal["delivered", "implied"] = Field(
+        "delivered",
+        description="`implied` where no source delivers patients: naming one makes one.",
+    )
+    row_level: Literal["none", "internal", "deidentified"] = Field(
+        "none",
+        description="Which rows of patients the published warehouse holds.",
+    )
+    synthetic: bool = Field(
+        default=False, description="Marks every page and summary SYNTHETIC: invented patients."
+    )
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        if zone not in zoneinfo.available_timezones():
+            msg = "not an IANA time zone; write one like Europe/Berlin or America/New_York"
+            raise ValueError(msg)
+        return zone
+
+    @field_validator("row_level")
+    @classmethod
+    def _deidentified_is_not_there_yet(cls, level: str) -> str:
+        if level == "deidentified":
+            msg = (
+                "`deidentified` needs relative days and a k-anonymity check that this version "
+                "does not have; write `none`, or `internal` where the file stays restricted"
+            )
+            raise ValueError(msg)
+        return level
+
+
+class PathsTable(Checked):
+    """Where things lie; relative paths start at the folder of site.toml."""
+
+    warehouse: Path = Field(Path("warehouse.duckdb"), description="The published warehouse.")
+    report: Path = Field(Path("report"), description="Folder of the summary and the Data Docs.")
+    restricted: Path = Field(
+        Path("restricted"),
+        description="Folder of everything at patient level: log, store, quarantine, key (0700).",
+    )
+
+
+class KeyTable(Checked):
+    """Where the site's secret key is; it turns identifiers into keys and is never stored by us."""
+
+    env: str = Field(
+        "DRIPWATCH_KEY",
+        description="Environment variable with the key (64 or more hex digits); wins over `file`.",
+    )
+    file: Path = Field(
+        Path("restricted/site.key"),
+        description="File with the key, readable by its owner alone (0600).",
+    )
+
+
+class SourceTable(Checked):
+    """One system that delivers extracts."""
+
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",
+        description="Short name of the source; part of every record key, so it can never change.",
+    )
+    kind: Literal["flat"] = Field("flat", description="`flat`: CSV or Parquet with a mapping.")
+    mapping: Path = Field(description="The mapping TOML of this source.")
+    path: Path = Field(description="Folder that the deliveries arrive in.")
+    layout: Literal["folder", "folder_per_delivery"] = Field(
+        "folder_per_delivery",
+        description="`folder`: the path is one delivery; else each of its subfolders is one.",
+    )
+    marker: str | None = Field(
+        None,
+        description="File that the sender writes last; folders without it are left alone.",
+    )
+
+
+class ThresholdTable(Checked):
+    """When a batch is held instead of committed."""
+
+    reject_share: Share = Field(
+        0.05,
+        description="Largest share of rejected rows per event type; above it the batch is held.",
+    )
+    reject_share_by_type: dict[str, Share] = Field(
+        default_factory=dict,
+        description="The same for single event types, such as LabResulted = 0.1.",
+    )
+    min_rows: int = Field(
+        20,
+        ge=0,
+        description="Types with fewer rows than this in a batch are never held for their share.",
+    )
+
+    def share_of(self, event_type: str) -> float:
+        """Return the threshold in force for an event type."""
+        return self.reject_share_by_type.get(event_type, self.reject_share)
+
+
+class PrivacyTable(Checked):
+    """What may leave the site."""
+
+    min_cell: int = Field(
+        11,
+        ge=1,
+        description="Smallest count that reports, profiles and packs show.",
+    )
+
+
+class PrefectTable(Checked):
+    """Which Prefect server conducts the refresh."""
+
+    api_url: str = Field(
+        "",
+        description="Address of a running server's API; empty runs the same stages in-process. "
+        "The environment's PREFECT_API_URL wins.",
+    )
+
+
+class ResourceTable(Checked):
+    """How much of the machine a run may take."""
+
+    memory_limit: str = Field(
+        "4GB",
+        pattern=r"^\d+(\.\d+)?(MB|GB)$",
+        description="Memory limit of each DuckDB connection.",
+    )
+    buckets: int = Field(
+        16, ge=1, le=1024, description="Patient buckets that linkage works through."
+    )
+
+
+class Site(Checked):
+    """The whole of site.toml, with paths made absolute."""
+
+    site: SiteTable
+    paths: PathsTable = PathsTable()
+    key: KeyTable = KeyTable()
+    source: list[SourceTable] = Field(min_length=1, description="One table per source system.")
+    thresholds: ThresholdTable = ThresholdTable()
+    privacy: PrivacyTable = PrivacyTable()
+    prefect: PrefectTable = PrefectTable()
+    resources: ResourceTable = ResourceTable()
+    config_path: Path = Field(Path("site.toml"), exclude=True, description="(set on load)")
+
+    @model_validator(mode="after")
+    def _sources_have_own_names(self) -> Site:
+        names = [source.name for source in self.source]
+        if len(set(names)) < len(names):
+            msg = "two sources have one name; names are part of every record's key"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def root(self) -> Path:
+        """Folder of site.toml; relative paths start here."""
+        return self.config_path.parent
+
+    def at(self, path: Path) -> Path:
+        """Return a configured path as an absolute one (symlinks kept, `..` resolved)."""
+        return Path(path) if Path(path).is_absolute() else self.root / path
+
+    @property
+    def restricted(self) -> Path:
+        """Folder of everything at patient level."""
+        return self.at(self.paths.restricted)
+
+    @property
+    def log_root(self) -> Path:
+        """The event log: batches that are committed, held or being written."""
+        return self.restricted / "log"
+
+    @property
+    def staging(self) -> Path:
+        """Scratch databases of the batches that a run is reading."""
+        return self.restricted / "staging"
+
+    @property
+    def store_path(self) -> Path:
+        """The site store: a DuckDB cache of the log, at patient level."""
+        return self.restricted / "store" / "site.duckdb"
+
+    @property
+    def shards(self) -> Path:
+        """Parquet shards that one run of linkage reads and writes."""
+        return self.restricted / "shards"
+
+    @property
+    def prefect_home(self) -> Path:
+        """PREFECT_HOME of every flow of this site."""
+        return self.restricted / "prefect"
+
+    @property
+    def spill(self) -> Path:
+        """Folder of DuckDB's spill files, which can hold rows of patients."""
+        return self.restricted / "tmp"
+
+    @property
+    def warehouse(self) -> Path:
+        """The published warehouse."""
+        return self.at(self.paths.warehouse)
+
+    @property
+    def report(self) -> Path:
+        """Folder of the summary and the Data Docs."""
+        return self.at(self.paths.report)
+
+
+def load_site(path: Path) -> Site:
+    """Read and check site.toml (a folder means the site.toml in it).
+
+    Errors:
+        ConfigError: naming each wrong line, its cause and its remedy.
+    """
+    file = path / "site.toml" if path.is_dir() else path
+    data, text = read_toml(file)
+    if "config_path" in data:
+        raise ConfigError(
+            "config_path is not a setting.", where=str(file), remedy="Delete that line."
+        )
+    site = parse_model(Site, data, text, file)
+    return site.model_copy(update={"config_path": file.absolute()})
