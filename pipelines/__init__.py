@@ -1,1 +1,1 @@
-"""Transforms from extract to signals: sources, ingest, linkage, signals, and the synthetic hospital."""
+"""From extract to signals: sources, ingest, linkage, signals, and the synthetic hospital."""

@@ -1,0 +1,1 @@
+"""The event types: Avro contracts, their versions, and reading and writing them."""

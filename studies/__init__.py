@@ -1,0 +1,1 @@
+"""What is watched: study definitions, code lists and the tables they need."""

@@ -1,0 +1,1 @@
+"""The site store and the published warehouse."""

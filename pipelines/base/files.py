@@ -32,7 +32,7 @@ def fsync_path(path: Path) -> None:
 
 
 def replace_durably(source: Path, target: Path) -> None:
-    """Rename `source` over `target` so that after a power cut one of the two whole files is there."""
+    """Rename `source` over `target`; after a power cut one of the two whole files is there."""
     fsync_path(source)
     source.replace(target)
     fsync_path(target.parent)

@@ -136,4 +136,4 @@ def _explain(
         cause = "unknown key; check its spelling"
     if issue["type"] == "missing":
         cause = "required, but not given"
-    return f"{path.name}:{line if line else '?'}: {key}: {cause}"
+    return f"{path.name}:{line or '?'}: {key}: {cause}"

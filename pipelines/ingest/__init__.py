@@ -1,0 +1,1 @@
+"""The event log: batches that are committed whole or not at all."""

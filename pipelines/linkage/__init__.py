@@ -1,0 +1,1 @@
+"""Which event follows which infusion, inside which window."""

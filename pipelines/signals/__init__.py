@@ -1,0 +1,1 @@
+"""Counts that merge, and the statistics made from them."""

@@ -1,0 +1,1 @@
+"""A synthetic hospital that knows the truth."""

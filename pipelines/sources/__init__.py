@@ -1,0 +1,1 @@
+"""From what hospitals send to events."""

@@ -1,0 +1,1 @@
+"""CSV and Parquet, told apart by a mapping file."""
