@@ -1,0 +1,59 @@
+# One target per thing a newcomer types. Everything happens in .venv and build/.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKED := $(VENV)/.locked
+READY := $(VENV)/.ready
+DEMO ?= build/demo
+JOBS ?= 2
+
+# Console scripts must not import from the folder they are started in.
+export PYTHONSAFEPATH := 1
+# Without bytecode a cold import of the big libraries takes three times as long.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help demo test test-slow check bench clean
+
+help:  ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(LOCKED): requirements.lock
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not there. Install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) --version) is too old. Dripwatch needs 3.11 or newer: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "$(PYTHON) has no venv. On Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+# pip refuses an editable install while hashes are required: hence a second step.
+$(READY): $(LOCKED) pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(READY)  ## Make a synthetic hospital in build/demo and run three nights.
+	$(BIN)/dripwatch demo --out $(DEMO)
+
+test: $(READY)  ## Run the tests (under ten minutes) and measure coverage.
+	$(BIN)/python -m pytest -W error -m "not slow" -n $(JOBS) --dist loadfile --cov --cov-report=term
+
+test-slow: $(READY)  ## Run the tests that take minutes.
+	$(BIN)/python -m pytest -W error -m slow --timeout 3600
+
+check: $(READY)  ## Format, lint, types, import layers, zone rule.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q -W error -k "zone and lint" tests/unit
+
+bench: $(READY)  ## Measure this road against a bare DuckDB script.
+	$(BIN)/python -m bench
+
+clean:  ## Remove build products (the virtual environment stays).
+	rm -rf build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
