@@ -1,0 +1,261 @@
+"""Reading a study folder: study.toml, its code lists and its tables of limits."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipelines.base.errors import ConfigError
+from pipelines.base.tomlcheck import parse_model, read_toml
+from studies.model import (
+    CompositeOutcome,
+    Episodic,
+    GradeOutcome,
+    LabOutcome,
+    Outcome,
+    StudyModel,
+    VitalLimitOutcome,
+)
+
+HERE = Path(__file__).parent
+CODELIST_COLUMNS = ("concept", "event_type", "code_system", "code", "match", "label", "source")
+CUT_COLUMNS = ("unit", "grade", "below", "source")
+NORMAL_COLUMNS = ("sex", "from_months", "until_months", "unit", "low", "high", "source")
+VITAL_COLUMNS = ("from_months", "until_months", "high", "source")
+
+#: Event types that an outcome reads besides the infusions themselves, by what it looks at.
+_REPORTS = ("AdverseEventReported", "DiagnosisRecorded")
+
+
+class ConceptRow(NamedTuple):
+    """One code that means a concept in events of one type; `match` is exact or prefix."""
+
+    event_type: str
+    code_system: str
+    code: str
+    match: str
+    concept: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as read from its folder.
+
+    Attributes:
+        model: the checked content of study.toml.
+        codelist: rows of codelists/*.csv, columns CODELIST_COLUMNS.
+        limits: rows of limits/*.csv by table name.
+        folder: where it was read from; not part of its identity.
+    """
+
+    model: StudyModel
+    codelist: tuple[dict[str, str], ...]
+    limits: dict[str, tuple[dict[str, str], ...]]
+    folder: Path = field(compare=False)
+
+    @property
+    def id(self) -> str:
+        """Short name of the study."""
+        return self.model.study.id
+
+    @cached_property
+    def settings_json(self) -> str:
+        """Every setting in force, defaults included, as canonical JSON."""
+        return json.dumps(self.model.model_dump(mode="json"), sort_keys=True)
+
+    @cached_property
+    def study_hash(self) -> str:
+        """SHA-256 of settings, code lists and limits: what a result is a function of."""
+        content = [self.settings_json, list(self.codelist), sorted(self.limits.items())]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def concept_rows(self) -> list[ConceptRow]:
+        """Return the study's codes."""
+        return [
+            ConceptRow(row["event_type"], row["code_system"], row["code"], row["match"], row["concept"])
+            for row in self.codelist
+        ]
+
+    def outcome(self, name: str) -> Outcome:
+        """Return an outcome by name."""
+        return next(one for one in self.model.outcome if one.name == name)
+
+    def reads(self, outcome: Outcome) -> tuple[str, ...]:
+        """Return the event types that an outcome reads, infusions included, sorted."""
+        types = {"InfusionRecorded"}
+        if isinstance(outcome, CompositeOutcome):
+            for name in (name for group in outcome.of for name in group):
+                types.update(self.reads(self.outcome(name)))
+        if isinstance(outcome, LabOutcome):
+            types.add("LabResulted")
+        if isinstance(outcome, Episodic) and outcome.report_concepts:
+            types.update(_REPORTS)
+        if outcome.kind in {"fever", "vital_limit"}:
+            types.add("VitalSignMeasured")
+        return tuple(sorted(types))
+
+    def reference_tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the rows of reference.study, .outcome, .window and .codelist."""
+        head = self.model.study
+        return {
+            "study": [
+                {
+                    "study_id": self.id,
+                    "title": head.title,
+                    "version": head.version,
+                    "study_hash": self.study_hash,
+                    "settings_json": self.settings_json,
+                }
+            ],
+            "outcome": [
+                {
+                    "study_id": self.id,
+                    "outcome": one.name,
+                    "label": one.label,
+                    "kind": one.kind,
+                    "is_published": one.publish,
+                    "definition": one.model_dump_json(exclude={"name", "label", "window"}),
+                }
+                for one in self.model.outcome
+            ],
+            "window": [
+                {
+                    "study_id": self.id,
+                    "outcome": one.name,
+                    "window_name": window.name,
+                    "start_anchor": window.start_anchor,
+                    "start_offset_hours": window.start_offset_hours,
+                    "end_anchor": window.end_anchor,
+                    "end_offset_hours": window.end_offset_hours,
+                    "overlap": one.overlap,
+                    "resolution": head.resolution,
+                }
+                for one in self.model.outcome
+                for window in one.window
+            ],
+            "codelist": [{"study_id": self.id, **row} for row in self.codelist],
+        }
+
+
+def shipped_studies() -> list[str]:
+    """Return the names of the studies that come with the package."""
+    return sorted(path.parent.name for path in HERE.glob("*/study.toml"))
+
+
+def study_folder(name_or_path: str, root: Path | None = None) -> Path:
+    """Return the folder of a study: a path (relative to `root`) or the name of a shipped one.
+
+    Errors:
+        ConfigError: there is neither.
+    """
+    path = Path(name_or_path)
+    candidate = path if path.is_absolute() or root is None else root / path
+    if (candidate / "study.toml").is_file():
+        return candidate
+    if (HERE / name_or_path / "study.toml").is_file():
+        return HERE / name_or_path
+    raise ConfigError(
+        f"There is no study {name_or_path!r}.",
+        where=str(candidate),
+        remedy=f"Name a folder that holds a study.toml, or one of: {', '.join(shipped_studies())}.",
+    )
+
+
+def load_study(name_or_path: str, root: Path | None = None) -> Study:
+    """Read and check a study.
+
+    Errors:
+        ConfigError: every mistake of study.toml with its line; of a CSV with file and line.
+    """
+    folder = study_folder(name_or_path, root)
+    file = folder / "study.toml"
+    data, text = read_toml(file)
+    model = parse_model(StudyModel, data, text, file)
+    codelist: list[dict[str, str]] = []
+    for path in sorted((folder / "codelists").glob("*.csv")):
+        codelist.extend(_read_csv(path, CODELIST_COLUMNS))
+    limits = {path.stem: tuple(_read_csv(path)) for path in sorted((folder / "limits").glob("*.csv"))}
+    study = Study(model, tuple(codelist), limits, folder)
+    if mistakes := [*_codelist_mistakes(study), *_missing_concepts(study), *_limit_mistakes(study)]:
+        raise ConfigError(
+            "The study is wrong:\n" + "\n".join(f"  {one}" for one in mistakes),
+            where=str(folder),
+            remedy="Mend the named files; `dripwatch study check` tries again.",
+        )
+    return study
+
+
+def _read_csv(path: Path, columns: tuple[str, ...] | None = None) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        reader = csv.DictReader(line for line in stream if not line.startswith("#"))
+        rows = list(reader)
+    if columns and tuple(reader.fieldnames or ()) != columns:
+        raise ConfigError(
+            f"The columns must be: {', '.join(columns)}.",
+            where=f"{path.name}:1",
+            remedy="Mend the header line.",
+        )
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise ConfigError(
+                "A row has more or fewer fields than the header.",
+                where=f"{path.name}, data row {number - 1}",
+                remedy="Quote fields that hold commas.",
+            )
+    return rows
+
+
+def _codelist_mistakes(study: Study) -> list[str]:
+    found = []
+    for row in study.codelist:
+        name = f"codelists: {row['concept']} {row['code_system']} {row['code']}"
+        if row["match"] not in {"exact", "prefix"}:
+            found.append(f"{name}: match must be exact or prefix")
+        if not (row["code"] and row["code_system"] and row["event_type"]):
+            found.append(f"{name}: event_type, code_system and code must be given")
+    return found
+
+
+def _missing_concepts(study: Study) -> list[str]:
+    have = {row["concept"] for row in study.codelist}
+    model = study.model
+    wanted = [("drug", drug.concept) for drug in model.drug]
+    wanted += [(f"indication {g.type}", name) for g in model.indication for name in g.concepts]
+    wanted += [("eligibility", name) for name in model.eligibility.excluded_concepts]
+    wanted += [("naive", name) for name in model.naive.prior_concepts]
+    wanted += [("strata", name) for name in model.strata.premedication_concepts]
+    wanted += [("strata", name) for name in model.strata.co_infusion_concepts]
+    for one in model.outcome:
+        if isinstance(one, Episodic):
+            wanted += [(f"outcome {one.name}", name) for name in one.report_concepts]
+        if concept := getattr(one, "concept", None):
+            wanted.append((f"outcome {one.name}", concept))
+    return [
+        f"{where}: no code list has the concept {name!r}; add a row to codelists/*.csv"
+        for where, name in dict.fromkeys(wanted)
+        if name not in have
+    ]
+
+
+def _limit_mistakes(study: Study) -> list[str]:
+    found = []
+    for one in study.model.outcome:
+        tables: list[tuple[str, tuple[str, ...]]] = []
+        if isinstance(one, GradeOutcome):
+            tables.append((one.cuts, CUT_COLUMNS))
+            if one.normal_limits:
+                tables.append((one.normal_limits, NORMAL_COLUMNS))
+        if isinstance(one, VitalLimitOutcome):
+            tables.append((one.limits, VITAL_COLUMNS))
+        for name, columns in tables:
+            rows = study.limits.get(name)
+            if not rows:
+                found.append(f"outcome {one.name}: there is no limits/{name}.csv with rows")
+            elif tuple(rows[0]) != columns:
+                found.append(f"limits/{name}.csv:1: the columns must be: {', '.join(columns)}")
+    return found
