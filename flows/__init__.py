@@ -1,1 +1,1 @@
-"""The command line and the Prefect flows; they conduct and hold no logic of their own."""
+"""The command line, the Prefect flow and the stages that both run; everything here is thin."""

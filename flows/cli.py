@@ -1,0 +1,253 @@
+"""`dripwatch`: the command line. Each command imports what it needs when it runs.
+
+Importing Beam, Great Expectations or Prefect takes seconds, so `--help` must not.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.reply import Reply, error_text, reply, terminate_politely, version
+from pipelines.base.errors import ExitCode
+
+app = typer.Typer(
+    name="dripwatch",
+    help="Watch what follows infusions: EHR extracts in, reproducible safety signals out.",
+    epilog="Exit codes and settings: docs/reference. First steps: dripwatch demo --out DIR.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+quarantine_app = typer.Typer(
+    help="See batches that are held, and let them go.", no_args_is_help=True, rich_markup_mode=None
+)
+study_app = typer.Typer(
+    help="Work on study definitions.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(study_app, name="study")
+
+Config = Annotated[
+    Path, typer.Option("--config", "-c", help="The site's site.toml, or its folder.")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
+]
+HERE = Path("site.toml")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder to make; an earlier demo there is replaced.")],
+    patients: Annotated[int | None, typer.Option(min=1, help="Number of patients.")] = None,
+    nights: Annotated[int, typer.Option(min=1, help="Number of nightly deliveries.")] = 3,
+    seed: Annotated[int | None, typer.Option(help="Seed of the invented hospital.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Invent a hospital and run its nights, start to end.
+
+    The nights run through a Prefect server of their own, which listens on
+    127.0.0.1 alone and is stopped at the end. Leaves site.toml,
+    warehouse.duckdb, a report and the truth in the folder.
+    """
+    with reply("demo", as_json=as_json) as answer:
+        from flows.demo import run_demo
+
+        run_demo(out, patients=patients, nights=nights, seed=seed, answer=answer)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder to make; nothing in it is overwritten.")],
+    as_json: AsJson = False,
+) -> None:
+    """Make the folder of a new site.
+
+    Writes site.toml, an example of a mapping and a new key. Every setting is
+    there with its meaning and its default.
+    """
+    with reply("init", as_json=as_json) as answer:
+        from flows.init import make_site
+
+        made = make_site(folder)
+        answer.result = {"made": [str(path) for path in made]}
+        answer.message = f"A new site is in {folder}."
+        for path in made:
+            answer.console.say(f"made {path}")
+        answer.console.say(
+            f"Next: edit {folder / 'site.toml'} and {folder / 'mapping.toml'}, then\n"
+            f"  dripwatch doctor --config {folder / 'site.toml'}"
+        )
+
+
+@app.command()
+def doctor(config: Config = HERE, as_json: AsJson = False) -> None:
+    """Find what would fail tonight.
+
+    Looks at versions, paths, permissions, key, disk, studies, mappings.
+    Changes nothing. Ends with 12 if anything would fail.
+    """
+    with reply("doctor", as_json=as_json) as answer:
+        from flows.doctor import examine, show
+
+        findings = examine(config)
+        show(findings, answer)
+
+
+@app.command()
+def refresh(
+    config: Config = HERE,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be done; write nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the warehouse up to date with what was delivered.
+
+    Runs through the Prefect server in PREFECT_API_URL or [prefect] api_url, and
+    in-process where none is set. Killed anywhere, the next run finishes it.
+    """
+    with reply("refresh", as_json=as_json) as answer:
+        from flows.refresh import refresh_command
+
+        refresh_command(config, answer, dry_run=dry_run)
+
+
+@app.command()
+def sql(
+    file: Annotated[Path, typer.Argument(help="A DuckDB file, such as warehouse.duckdb.")],
+    statement: Annotated[str, typer.Argument(help="What to ask, in SQL.")],
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a warehouse a question in SQL.
+
+    The file is opened for reading. The statement can neither write nor reach
+    other files or the network.
+    """
+    with reply("sql", as_json=as_json) as answer:
+        from flows.query import ask, show
+
+        found = ask(file, statement)
+        answer.result = found.to_json()
+        answer.message = f"{len(found.rows)} rows."
+        show(found, answer, as_csv=as_csv)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    patients: Annotated[int | None, typer.Option(min=1, help="Number of patients.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Equal seeds give equal hospitals.")] = None,
+    nights: Annotated[int, typer.Option(min=1, help="Number of nightly deliveries.")] = 3,
+    dirt: Annotated[float, typer.Option(min=0, max=1, help="Share of spoilt rows.")] = 0.01,
+    as_json: AsJson = False,
+) -> None:
+    """Invent a hospital: deliveries, and the truth beside."""
+    with reply("simulate", as_json=as_json) as answer:
+        from flows.demo import run_simulate
+
+        run_simulate(out, patients=patients, seed=seed, nights=nights, dirt=dirt, answer=answer)
+
+
+@app.command()
+def digest(
+    file: Annotated[Path, typer.Argument(help="A published warehouse.duckdb.")],
+    level: Annotated[
+        str, typer.Option(help="state: linkage and signals, whatever the order of nights.")
+    ] = "state",
+    as_json: AsJson = False,
+) -> None:
+    """Print one hash of a warehouse's content."""
+    with reply("digest", as_json=as_json) as answer:
+        from flows.query import digest_of
+
+        answer.result = digest_of(file, level)
+        answer.message = str(answer.result["digest"])
+        answer.console.say(answer.message)
+
+
+@quarantine_app.command("list")
+def quarantine_list(config: Config = HERE, as_json: AsJson = False) -> None:
+    """List batches that are held, each with the reasons."""
+    with reply("quarantine list", as_json=as_json) as answer:
+        from flows.quarantine import list_held
+
+        list_held(config, answer)
+
+
+@quarantine_app.command("release")
+def quarantine_release(
+    batch: Annotated[str, typer.Argument(help="The batch's id, or its first 8 or more digits.")],
+    config: Config = HERE,
+    as_json: AsJson = False,
+) -> None:
+    """Commit a held batch as it stands.
+
+    Its good rows count, its rejected rows stay out. The next refresh applies it.
+    """
+    with reply("quarantine release", as_json=as_json) as answer:
+        from flows.quarantine import release_held
+
+        release_held(config, batch, answer)
+
+
+@study_app.command("check")
+def study_check(
+    path: Annotated[str, typer.Argument(help="A folder with a study.toml, or a shipped name.")],
+    as_json: AsJson = False,
+) -> None:
+    """Explain every mistake of a study definition; ends with 12 if there is one."""
+    with reply("study check", as_json=as_json) as answer:
+        from flows.study import check
+
+        check(path, answer)
+
+
+@app.command("version")
+def show_version(as_json: AsJson = False) -> None:
+    """Print the version."""
+    with reply("version", as_json=as_json) as answer:
+        answer.result = {"version": version(), "python": sys.version.split()[0]}
+        answer.message = f"dripwatch {version()}"
+        answer.console.say(answer.message)
+
+
+def main() -> None:
+    """Run the command line; every way to end has a documented exit code."""
+    terminate_politely()
+    try:
+        app(standalone_mode=False)
+    except typer.TyperException as error:
+        code = getattr(error, "exit_code", ExitCode.USAGE)
+        if "--json" in sys.argv:
+            _usage_as_json(error)
+        else:
+            getattr(error, "show", lambda: None)()
+        raise SystemExit(code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(ExitCode.INTERRUPTED) from None
+
+
+def _usage_as_json(error: Exception) -> None:
+    from flows.console import TextConsole
+
+    message = getattr(error, "format_message", lambda: type(error).__name__)()
+    answer = Reply(" ".join(sys.argv[1:2]), TextConsole(to_stderr=True), as_json=True)
+    answer.exit_code = ExitCode.USAGE
+    answer.message = message
+    answer.error = {
+        "type": "UsageError",
+        "what": message,
+        "where": None,
+        "remedy": "Read `dripwatch COMMAND --help`.",
+        "next_run": None,
+    }
+    sys.stdout.write(json.dumps(answer.to_json()) + "\n")
+    sys.stderr.write(error_text(answer.exit_code, answer.error) + "\n")

@@ -1,0 +1,174 @@
+"""Where people see what a run does; nothing else in the code base prints.
+
+In a terminal a stage shows a bar; in a log (no terminal) it says one line a minute, so that a
+night's log stays short and still shows that the run is alive.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+    from rich.progress import Progress, TaskID
+
+
+class Step(Protocol):
+    """A stage at work."""
+
+    def advance(self, note: str = "") -> None:
+        """Say that one more of the stage's pieces is done."""
+
+    def expect(self, total: int) -> None:
+        """Say how many pieces the stage has."""
+
+
+class Console(Protocol):
+    """What a run says, and how far it is."""
+
+    def say(self, text: str) -> None:
+        """Print a line for the reader."""
+
+    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table; columns whose header starts with `>` are numbers, set to the right."""
+
+    def step(self, name: str) -> AbstractContextManager[Step]:
+        """Show a stage while the `with` block lasts."""
+
+
+class _Counter:
+    """The state of one stage, whoever shows it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.done = 0
+        self.total: int | None = None
+        self.note = ""
+        self.began = time.monotonic()
+
+    def advance(self, note: str = "") -> None:
+        """Count one piece."""
+        self.done += 1
+        self.note = note
+
+    def expect(self, total: int) -> None:
+        """Set the number of pieces."""
+        self.total = total
+
+    def line(self) -> str:
+        """Return the stage's line for a log."""
+        of = f" {self.done} of {self.total}" if self.total else ""
+        note = f" {self.note}" if self.note else ""
+        return f"{self.name}:{of}{note} ({time.monotonic() - self.began:.0f} s)"
+
+
+class _Bar(_Counter):
+    """The same on a progress bar."""
+
+    def __init__(self, name: str, progress: Progress) -> None:
+        super().__init__(name)
+        self._progress = progress
+        self._task: TaskID = progress.add_task(name, total=None)
+
+    def advance(self, note: str = "") -> None:
+        """Count one piece."""
+        super().advance(note)
+        self._progress.update(self._task, advance=1, description=f"{self.name} {note}".rstrip())
+
+    def expect(self, total: int) -> None:
+        """Set the number of pieces."""
+        super().expect(total)
+        self._progress.update(self._task, total=total)
+
+
+class TextConsole:
+    """A console on a text stream, drawn by rich.
+
+    Args:
+        to_stderr: write to standard error (what `--json` does, to keep standard output clean).
+        minute: seconds between two lines of a stage in a log.
+    """
+
+    def __init__(self, *, to_stderr: bool = False, minute: float = 60.0) -> None:
+        self._to_stderr = to_stderr
+        self._minute = minute
+
+    def _rich(self, *, stderr: bool) -> RichConsole:
+        from rich.console import Console as RichConsole
+
+        stream = sys.stderr if stderr else sys.stdout
+        # A log has no width: 80 columns, whatever COLUMNS says about somebody's terminal.
+        width = None if stream.isatty() else 80
+        return RichConsole(file=stream, highlight=False, width=width)
+
+    def say(self, text: str) -> None:
+        """Print a line for the reader."""
+        self._rich(stderr=self._to_stderr).print(text, markup=False, soft_wrap=True)
+
+    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table; columns whose header starts with `>` are numbers, set to the right."""
+        from rich import box
+        from rich.table import Table
+
+        table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD)
+        for name in header:
+            table.add_column(
+                name.removeprefix(">"),
+                justify="right" if name.startswith(">") else "left",
+                overflow="fold",
+                no_wrap=name.startswith(">"),
+            )
+        for row in rows:
+            table.add_row(*(str(cell) for cell in row))
+        self._rich(stderr=self._to_stderr).print(table)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Step]:
+        """Show a stage while the `with` block lasts; always on standard error."""
+        if sys.stderr.isatty():
+            with self._bar(name) as bar:
+                yield bar
+            return
+        counter = _Counter(name)
+        ended = threading.Event()
+        thread = threading.Thread(target=self._tick, args=(counter, ended), daemon=True)
+        thread.start()
+        try:
+            yield counter
+        finally:
+            ended.set()
+            thread.join()
+
+    @contextmanager
+    def _bar(self, name: str) -> Iterator[Step]:
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=30))
+        with Progress(
+            *columns, TimeElapsedColumn(), console=self._rich(stderr=True), transient=True
+        ) as progress:
+            yield _Bar(name, progress)
+
+    def _tick(self, counter: _Counter, ended: threading.Event) -> None:
+        while not ended.wait(self._minute):
+            self._rich(stderr=True).print(counter.line(), markup=False, soft_wrap=True)
+
+
+class SilentConsole:
+    """A console that says nothing, for tests and for callers that read the result."""
+
+    def say(self, text: str) -> None:
+        """Say nothing."""
+
+    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Draw nothing."""
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Step]:
+        """Show nothing."""
+        yield _Counter(name)

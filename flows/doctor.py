@@ -1,0 +1,256 @@
+"""`dripwatch doctor`: what would fail tonight, found by day. It changes nothing.
+
+Each examination is a function that returns findings; one that breaks is itself a finding, so that
+a broken installation is described and not just another traceback.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from flows.lock import holder, lock_path
+from flows.reply import OUR_PACKAGES, Reply, as_ours, version
+from flows.server import answers, configured_url
+from pipelines.base.errors import DripwatchError, ExitCode
+from pipelines.base.site import Site, load_site
+
+Level = Literal["ok", "warn", "fail"]
+
+#: Distributions whose versions decide what a run does.
+PACKAGES = (
+    "apache-beam",
+    "duckdb",
+    "fastavro",
+    "great-expectations",
+    "polars",
+    "prefect",
+    "pyarrow",
+    "tzdata",
+)
+MIN_FREE_BYTES = 1 << 30
+#: A night's files, staged and written as Avro and Parquet, need about this many times their size.
+DISK_PER_DELIVERED_BYTE = 5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: `ok`, `warn` (works, but) or `fail` (tonight's run would fail)."""
+
+    level: Level
+    what: str
+    found: str
+    remedy: str = ""
+
+
+def examine(config: Path) -> list[Finding]:
+    """Return everything found about an installation and a site."""
+    findings = list(_installation())
+    try:
+        site = load_site(config)
+    except DripwatchError as error:
+        return [*findings, _failed("site.toml", error)]
+    findings.append(Finding("ok", "site.toml", str(site.config_path)))
+    for name, look in EXAMINATIONS.items():
+        try:
+            findings.extend(look(site))
+        except Exception as error:  # a broken part is a finding, not an end
+            findings.append(_failed(name, error))
+    return findings
+
+
+def show(findings: list[Finding], answer: Reply) -> None:
+    """Print the findings and set the exit code."""
+    answer.result = {"findings": [asdict(finding) for finding in findings]}
+    n_fail = sum(finding.level == "fail" for finding in findings)
+    n_warn = sum(finding.level == "warn" for finding in findings)
+    answer.message = f"{len(findings)} findings: {n_fail} would fail, {n_warn} to look at."
+    if n_fail:
+        answer.exit_code = ExitCode.PROBLEMS
+    for one in findings:
+        answer.console.say(f"{one.level:<5} {one.what}: {one.found}")
+        if one.remedy:
+            answer.console.say(f"      -> {one.remedy}")
+    answer.console.say(answer.message)
+
+
+def _failed(what: str, error: Exception) -> Finding:
+    ours = as_ours(error)
+    where = f" ({ours.where})" if ours.where else ""
+    return Finding("fail", what, f"{ours.what}{where}", ours.remedy)
+
+
+def _installation() -> Iterator[Finding]:
+    yield Finding("ok", "dripwatch", version())
+    good = sys.version_info >= (3, 11)
+    yield Finding(
+        "ok" if good else "fail",
+        "python",
+        f"{sys.version.split()[0]} ({sys.executable})",
+        "" if good else "Install Python 3.11 or newer.",
+    )
+    for name in PACKAGES:
+        yield _package(name)
+    yield from _imports()
+    yield _safe_path()
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding("ok", name, importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return Finding("fail", name, "not installed", "pip install -r requirements.lock")
+
+
+def _imports() -> Iterator[Finding]:
+    """Folder names are import names, and generic ones: another `flows` could be found first."""
+    home = Path(__file__).parents[1]
+    for name in OUR_PACKAGES:
+        spec = importlib.util.find_spec(name)
+        places = list(spec.submodule_search_locations or []) if spec else []
+        is_ours = bool(places) and Path(places[0]).resolve().parent == home.resolve()
+        yield Finding(
+            "ok" if is_ours else "fail",
+            f"package {name}",
+            ", ".join(places) or "not found",
+            "" if is_ours else "Another package of this name comes first: use an own venv.",
+        )
+
+
+def _safe_path() -> Finding:
+    if sys.flags.safe_path:
+        return Finding("ok", "PYTHONSAFEPATH", "set")
+    return Finding(
+        "warn",
+        "PYTHONSAFEPATH",
+        "not set",
+        "Set PYTHONSAFEPATH=1 for the scheduler, so that no folder it starts in is imported from.",
+    )
+
+
+def _folders(site: Site) -> Iterator[Finding]:
+    for name, folder in (
+        ("folder of the warehouse", site.warehouse.parent),
+        ("report folder", site.report),
+        ("restricted folder", site.restricted),
+    ):
+        yield _writable(name, folder)
+    if site.restricted.is_dir():
+        yield _private("restricted folder", site.restricted, 0o077)
+    for name, path in (("site store", site.store_path), ("lock file", lock_path(site))):
+        if path.exists():
+            yield _private(name, path, 0o177)
+
+
+def _writable(name: str, folder: Path) -> Finding:
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if os.access(there, os.W_OK | os.X_OK):
+        return Finding("ok", name, str(folder) if folder.exists() else f"{folder} (will be made)")
+    return Finding("fail", name, f"{there} is not writable", "Give it to this account.")
+
+
+def _private(name: str, path: Path, forbidden: int) -> Finding:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not mode & forbidden:
+        return Finding("ok", f"permissions of the {name}", f"{mode:04o}")
+    want = "700" if path.is_dir() else "600"
+    return Finding(
+        "fail",
+        f"permissions of the {name}",
+        f"{mode:04o}: others can enter it",
+        f"chmod {want} {path}",
+    )
+
+
+def _key(site: Site) -> Iterator[Finding]:
+    from pipelines.base.keys import load_key
+
+    load_key(site)
+    source = f"${site.key.env}" if os.environ.get(site.key.env) else str(site.at(site.key.file))
+    yield Finding("ok", "key", f"present and long enough ({source})")
+
+
+def _disk(site: Site) -> Iterator[Finding]:
+    there = site.restricted
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free
+    delivered = sum(
+        path.stat().st_size
+        for source in site.source
+        for path in site.at(source.path).rglob("*")
+        if path.is_file()
+    )
+    need = max(MIN_FREE_BYTES, DISK_PER_DELIVERED_BYTE * delivered)
+    enough = free >= need
+    yield Finding(
+        "ok" if enough else "warn",
+        "disk",
+        f"{free / 1e9:.1f} GB free, about {need / 1e9:.1f} GB wanted",
+        "" if enough else "Free disk space, or move old deliveries away.",
+    )
+
+
+def _lock(site: Site) -> Iterator[Finding]:
+    pid = holder(lock_path(site))
+    if pid is None:
+        yield Finding("ok", "lock", "free")
+    else:
+        yield Finding("warn", "lock", f"held by process {pid}", "A run is at work: wait for it.")
+
+
+def _studies(site: Site) -> Iterator[Finding]:
+    from studies.load import load_study
+
+    for name in site.site.studies:
+        study = load_study(name, site.root)
+        yield Finding("ok", f"study {study.id}", f"hash {study.study_hash[:12]}")
+
+
+def _mappings(site: Site) -> Iterator[Finding]:
+    from pipelines.sources.flat import load_mapping
+
+    for source in site.source:
+        what = f"mapping of {source.name}"
+        try:
+            load_mapping(site.at(source.mapping))
+        except DripwatchError as error:
+            yield _failed(what, error)
+        else:
+            yield Finding("ok", what, str(source.mapping))
+
+
+def _server(site: Site) -> Iterator[Finding]:
+    url = configured_url(site)
+    if not url:
+        yield Finding("ok", "Prefect server", "none configured: runs are in-process")
+    elif answers(url):
+        yield Finding("ok", "Prefect server", f"{url} answers")
+    else:
+        yield Finding(
+            "fail",
+            "Prefect server",
+            f"{url} does not answer",
+            "Start it, or empty PREFECT_API_URL and [prefect] api_url.",
+        )
+
+
+EXAMINATIONS: dict[str, Callable[[Site], Iterator[Finding]]] = {
+    "folders": _folders,
+    "key": _key,
+    "disk": _disk,
+    "lock": _lock,
+    "studies": _studies,
+    "mappings": _mappings,
+    "Prefect server": _server,
+}
