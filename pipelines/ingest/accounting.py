@@ -1,0 +1,203 @@
+"""What became of every row of a batch, and the proof that none was lost or counted twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+
+from pipelines.base.duck import literal, quote
+from pipelines.base.errors import ReconciliationError
+from pipelines.ingest.manifest import InputFile, OutOfScope
+from schemas import CLINICAL_TYPES
+
+FATES = ("accepted", "quarantined", "duplicate", "superseded", "out_of_scope")
+
+Counts = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Account:
+    """Every row of a batch, counted by fate; the sums have been checked."""
+
+    files: tuple[InputFile, ...]
+    fates: Counts
+    fates_by_type: dict[str, Counts]
+    out_of_scope: tuple[OutOfScope, ...]
+
+
+def delivered_types(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return the event types that the staging database has a table for, in canonical order."""
+    rows = con.execute(
+        "SELECT table_name FROM duckdb_tables() "
+        "WHERE database_name = current_database() AND schema_name = 'event'"
+    ).fetchall()
+    found = {str(name) for (name,) in rows}
+    if unknown := sorted(found - set(CLINICAL_TYPES)):
+        raise _broken(f"the staging database has tables of no event type: {', '.join(unknown)}", "")
+    return [name for name in CLINICAL_TYPES if name in found]
+
+
+def accepted_sql(event_type: str) -> str:
+    """Return the query for a type's accepted events: candidates without the rejected ones."""
+    return (
+        f"SELECT e.* FROM event.{quote(event_type)} e ANTI JOIN judge.rejected r "
+        f"ON r.event_type = {literal(event_type)} "
+        "AND r.source_file_sha = e.source_file_sha AND r.source_row = e.source_row"
+    )
+
+
+def reconcile(con: duckdb.DuckDBPyConnection, batch_id: str) -> Account:
+    """Count every row by fate and check that rows read equal rows accounted for.
+
+    Args:
+        con: the batch's staging database after validation.
+        batch_id: id that every candidate row must carry.
+
+    Errors:
+        ReconciliationError: a row has no fate or two, a fate is unknown, a rejected row is no
+            candidate, or a sum is off; says which file and how many, never a value.
+    """
+    types = delivered_types(con)
+    _check_batch(con, types, batch_id)
+    _check_rejected(con, types, batch_id)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE row_fate AS {_fates_sql(types)}")
+    try:
+        _check_fates(con, batch_id)
+        _check_files(con, batch_id)
+        by_type = _counts_by_type(con)
+        return Account(
+            _files(con),
+            {fate: sum(counts[fate] for counts in by_type.values()) for fate in FATES},
+            by_type,
+            _out_of_scope(con),
+        )
+    finally:
+        con.execute("DROP TABLE row_fate")
+
+
+def _fates_sql(types: list[str]) -> str:
+    parts = [
+        "SELECT source_file_sha, source_row, coalesce(event_type, '') AS event_type, fate "
+        "FROM fate.row"
+    ]
+    parts += [
+        f"SELECT source_file_sha, source_row, {literal(name)}, 'accepted' "
+        f"FROM ({accepted_sql(name)})"
+        for name in types
+    ]
+    parts.append(
+        "SELECT source_file_sha, source_row, event_type, 'quarantined' FROM judge.rejected"
+    )
+    return " UNION ALL ".join(parts)
+
+
+def _check_batch(con: duckdb.DuckDBPyConnection, types: list[str], batch_id: str) -> None:
+    for name in types:
+        table = f"event.{quote(name)}"
+        wrong = _count(con, f"{table} WHERE batch_id IS DISTINCT FROM ?", [batch_id])
+        if wrong:
+            raise _broken(f"{wrong} rows of {name} carry another batch's id", batch_id)
+
+
+def _check_rejected(con: duckdb.DuckDBPyConnection, types: list[str], batch_id: str) -> None:
+    if twice := _count(
+        con,
+        "(SELECT 1 FROM judge.rejected GROUP BY event_type, source_file_sha, source_row "
+        "HAVING count(*) > 1)",
+    ):
+        raise _broken(f"{twice} rows are rejected twice", batch_id)
+    known = 0
+    for name in types:
+        known += _count(
+            con,
+            f"judge.rejected r SEMI JOIN event.{quote(name)} e ON r.event_type = {literal(name)} "
+            "AND r.source_file_sha = e.source_file_sha AND r.source_row = e.source_row",
+        )
+    if lost := _count(con, "judge.rejected") - known:
+        raise _broken(f"{lost} rejected rows are no candidates of their type", batch_id)
+
+
+def _check_fates(con: duckdb.DuckDBPyConnection, batch_id: str) -> None:
+    named = ", ".join(literal(fate) for fate in FATES if fate != "accepted")
+    if wrong := _count(con, f"fate.row WHERE fate IS NULL OR fate NOT IN ({named})"):
+        raise _broken(f"{wrong} rows have a fate that does not exist", batch_id)
+    if bare := _count(con, "row_fate WHERE source_file_sha IS NULL OR source_row IS NULL"):
+        raise _broken(f"{bare} rows do not say which row of which file they are", batch_id)
+    if stray := _count(
+        con, "row_fate ANTI JOIN fate.file f ON f.source_file_sha = row_fate.source_file_sha"
+    ):
+        raise _broken(f"{stray} rows come from a file that was not delivered", batch_id)
+
+
+def _check_files(con: duckdb.DuckDBPyConnection, batch_id: str) -> None:
+    """Check each file: its rows are 1 to n, each with one fate.
+
+    A file that is listed k times (it plays k roles) has each row k times.
+    """
+    rows = con.execute(
+        """
+        WITH listed AS (
+            SELECT source_file_sha, count(*) AS n_listed, sum(n_rows)::BIGINT AS n_expected,
+                   max(n_rows) AS n_rows
+            FROM fate.file GROUP BY ALL
+        ), told AS (
+            SELECT source_file_sha, count(*) AS n_told, count(DISTINCT source_row) AS n_distinct,
+                   min(source_row) AS first_row, max(source_row) AS last_row
+            FROM row_fate GROUP BY ALL
+        )
+        SELECT l.source_file_sha, l.n_expected, coalesce(t.n_told, 0)
+        FROM listed l LEFT JOIN told t ON t.source_file_sha = l.source_file_sha
+        WHERE l.n_expected IS DISTINCT FROM l.n_rows * l.n_listed
+           OR l.n_expected IS DISTINCT FROM coalesce(t.n_told, 0)
+           OR l.n_rows IS DISTINCT FROM coalesce(t.n_distinct, 0)
+           OR (l.n_rows > 0 AND (t.first_row != 1 OR t.last_row != l.n_rows))
+        ORDER BY l.source_file_sha
+        """
+    ).fetchall()
+    if rows:
+        sha, expected, told = rows[0]
+        raise _broken(
+            f"of {expected} rows of a file {told} are accounted for, or some of them twice",
+            batch_id,
+            f"file {sha}",
+        )
+
+
+def _counts_by_type(con: duckdb.DuckDBPyConnection) -> dict[str, Counts]:
+    rows = con.execute(
+        "SELECT event_type, fate, count(*) FROM row_fate GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    names = dict.fromkeys([*delivered_types(con), *(name for name, _, _ in rows)])
+    counts = {str(name): dict.fromkeys(FATES, 0) for name in names}
+    for name, fate, number in rows:
+        counts[name][fate] = number
+    return counts
+
+
+def _files(con: duckdb.DuckDBPyConnection) -> tuple[InputFile, ...]:
+    rows = con.execute("SELECT source_file_sha, name, n_rows FROM fate.file ORDER BY ALL")
+    return tuple(InputFile(sha, name, n_rows) for sha, name, n_rows in rows.fetchall())
+
+
+def _out_of_scope(con: duckdb.DuckDBPyConnection) -> tuple[OutOfScope, ...]:
+    rows = con.execute(
+        "SELECT coalesce(event_type, ''), code_system, code, count(*) FROM fate.row "
+        "WHERE fate = 'out_of_scope' GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    return tuple(OutOfScope(*row) for row in rows)
+
+
+def _count(con: duckdb.DuckDBPyConnection, what: str, parameters: list[str] | None = None) -> int:
+    row = con.execute(f"SELECT count(*) FROM {what}", parameters or []).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _broken(what: str, batch_id: str, where: str = "") -> ReconciliationError:
+    place = ", ".join(part for part in (f"batch {batch_id}" if batch_id else "", where) if part)
+    return ReconciliationError(
+        f"The rows of a batch do not add up: {what}.",
+        where=place or None,
+        remedy="Report it with this text; it is a fault of the program, not of the delivery.",
+        next_run="reads the delivery again; nothing of it was committed",
+    )
