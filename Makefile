@@ -17,7 +17,7 @@ export PYTHONSAFEPATH := 1
 # Without bytecode a cold import of the big libraries takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-slow check bench clean
+.PHONY: help demo test test-slow check docs bench clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ check: $(READY)  ## Format, lint, types, import layers, zone rule.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -W error -k "zone and lint" tests/unit
+
+docs: $(READY)  ## Write the generated pages of docs/reference.
+	$(BIN)/python -P -m flows.reference
 
 bench: $(READY)  ## Measure this road against a bare DuckDB script.
 	$(BIN)/python -m bench

@@ -223,7 +223,7 @@ def main() -> None:
     """Run the command line; every way to end has a documented exit code."""
     terminate_politely()
     try:
-        app(standalone_mode=False)
+        app(prog_name="dripwatch", standalone_mode=False)
     except typer.TyperException as error:
         code = getattr(error, "exit_code", ExitCode.USAGE)
         if "--json" in sys.argv:

@@ -61,7 +61,7 @@ def conduct(
     """
 
     def work() -> Outcome:
-        conductor = Conductor("prefect", api_url, str(flow_run.get_id()))
+        conductor = Conductor("prefect_server", api_url, str(flow_run.get_id()))
         results = [_as_task(stage, context)() for stage in stages]
         key, page = finish(results, conductor)
         create_markdown_artifact(key=key, markdown=page, description="Summary of the run")

@@ -60,17 +60,17 @@ class Conductor:
     """Who ran the stages.
 
     Attributes:
-        kind: `prefect`, or `in-process` where no server is configured.
+        kind: `prefect_server`, or `in_process` where no server is configured.
         api_url: the server's address; empty in-process.
         flow_run_id: the flow run's id on that server; empty in-process.
     """
 
-    kind: str = "in-process"
+    kind: str = "in_process"
     api_url: str = ""
     flow_run_id: str = ""
 
     def __str__(self) -> str:
-        if self.kind == "prefect":
+        if self.kind == "prefect_server":
             return f"by the Prefect server at {self.api_url} (flow run {self.flow_run_id})"
         return "in-process (no Prefect server is configured)"
 

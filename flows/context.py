@@ -1,0 +1,128 @@
+"""What the stages of one run share."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.console import Console
+from pipelines.base.site import Site, SourceTable
+
+if TYPE_CHECKING:
+    from pipelines.base.keys import SiteKey
+    from pipelines.ingest.facts import DeliveryFacts, ValidationSummary
+    from pipelines.ingest.log import EventLog
+    from pipelines.sources.flat import Mapping
+    from studies.load import Study
+
+
+@dataclass
+class Incoming:
+    """A delivery that no earlier run has read.
+
+    Attributes:
+        source: the source that delivered it.
+        mapping: how to read it.
+        facts: what it declares about itself.
+        staging: scratch database with its rows.
+        n_rows: rows read.
+        n_rejected: rows that a `reject` check failed or that could not be read.
+        validation: the verdict; None before validation.
+    """
+
+    source: SourceTable
+    mapping: Mapping
+    facts: DeliveryFacts
+    staging: Path
+    n_rows: int = 0
+    n_rejected: int = 0
+    validation: ValidationSummary | None = None
+
+
+@dataclass
+class RunContext:
+    """One run at work: its site, its identity, and what the stages before have found.
+
+    Attributes:
+        site: settings of the site.
+        run_id: UUID version 7.
+        console: where the run speaks.
+        started_at: aware, UTC.
+        incoming: deliveries to read in this run, oldest export first.
+        known: deliveries in the inboxes that earlier runs have read.
+        n_applied: batches that this run brought into the store.
+        held: ids of the batches that are held now.
+        remarks: what the reader must be told at the end.
+        is_changed: whether this run replaced the published warehouse.
+        must_link: whether anything that linkage depends on has changed.
+    """
+
+    site: Site
+    run_id: str
+    console: Console
+    started_at: datetime
+    incoming: list[Incoming] = field(default_factory=list)
+    known: list[str] = field(default_factory=list)
+    current: dict[str, str] = field(default_factory=dict)
+    n_applied: int = 0
+    n_new: int = 0
+    held: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    is_changed: bool = False
+    must_link: bool = True
+
+    @cached_property
+    def key(self) -> SiteKey:
+        """The site's key."""
+        from pipelines.base.keys import load_key
+
+        return load_key(self.site)
+
+    @cached_property
+    def studies(self) -> list[Study]:
+        """The site's studies."""
+        from studies.load import load_study
+
+        return [load_study(name, self.site.root) for name in self.site.site.studies]
+
+    @cached_property
+    def mappings(self) -> dict[str, Mapping]:
+        """How to read each source, by the source's name."""
+        from pipelines.sources.flat import load_mapping
+
+        return {one.name: load_mapping(self.site.at(one.mapping)) for one in self.site.source}
+
+    @cached_property
+    def log(self) -> EventLog:
+        """The site's event log."""
+        from pipelines.ingest.log import EventLog
+
+        return EventLog(self.site.log_root)
+
+    def remark(self, text: str) -> None:
+        """Note a sentence for the end of the run, once."""
+        if text not in self.remarks:
+            self.remarks.append(text)
+
+
+#: Folders whose code decides what linkage and signals come to.
+_CODE = ("pipelines/base", "pipelines/linkage", "pipelines/signals", "studies", "warehouse")
+
+
+def code_hash() -> str:
+    """Return a hash of the code that results depend on.
+
+    A version number alone would not do in a checkout, where code changes under one version.
+    """
+    root = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for folder in _CODE:
+        for path in sorted((root / folder).rglob("*")):
+            if path.suffix in {".py", ".sql", ".csv", ".toml"}:
+                digest.update(f"{path.relative_to(root)}\n".encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()

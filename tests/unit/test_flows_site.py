@@ -1,0 +1,227 @@
+"""The lock, `init`, `doctor`, `sql`, and the generated reference."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows import doctor
+from flows.init import make_site
+from flows.lock import holder, lock_path, site_lock
+from flows.query import ask
+from flows.reference import FOLDER, PAGES
+from flows.reply import UsageError
+from flows.server import answers, require
+from pipelines.base import duck
+from pipelines.base.errors import LockedError, QueryError, ServerError, StorageError
+from pipelines.base.site import Site, load_site
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    make_site(tmp_path / "my-site")
+    return load_site(tmp_path / "my-site")
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_init_writes_a_site_that_loads_with_the_documented_defaults(site: Site) -> None:
+    assert site.site.row_level == "none"
+    assert site.privacy.min_cell == 11
+    defaults = Site.model_validate(
+        {
+            "site": site.site.model_dump(),
+            "source": [{"name": "ehr", "mapping": "mapping.toml", "path": "inbox"}],
+        }
+    )
+    assert site.model_dump() == defaults.model_dump()
+
+
+def test_init_keeps_the_key_and_its_folder_to_the_owner(site: Site) -> None:
+    assert mode(site.restricted) == 0o700
+    assert mode(site.at(site.key.file)) == 0o600
+    assert len(site.at(site.key.file).read_text().strip()) == 64
+
+
+def test_init_names_every_setting(site: Site) -> None:
+    text = site.config_path.read_text()
+    for name, info in Site.model_fields.items():
+        if info.exclude:
+            continue
+        assert f"[{name}]" in text
+    assert text.count("\n# ") > 25
+
+
+def test_init_overwrites_nothing(tmp_path: Path) -> None:
+    make_site(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError):
+        make_site(tmp_path)
+    (tmp_path / "site.toml").unlink()
+    with pytest.raises(UsageError):
+        make_site(tmp_path)
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    before.pop(tmp_path / "site.toml")
+    assert after == before
+
+
+def test_two_runs_do_not_share_a_site_and_the_second_is_told_who_holds_it(site: Site) -> None:
+    with site_lock(site):
+        assert holder(lock_path(site)) == os.getpid()
+        code = (
+            "import sys; from pathlib import Path\n"
+            "from pipelines.base.site import load_site; from flows.lock import site_lock\n"
+            "with site_lock(load_site(Path(sys.argv[1]))): pass\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code, str(site.root)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "LockedError" in done.stderr
+        assert f"Process {os.getpid()}" in done.stderr
+        with pytest.raises(LockedError), site_lock(site):
+            pass
+    assert holder(lock_path(site)) is None
+    with site_lock(site):
+        pass
+
+
+def test_a_killed_run_gives_its_lock_back(site: Site) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from pipelines.base.site import load_site; from flows.lock import site_lock\n"
+        "with site_lock(load_site(Path(sys.argv[1]))): os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code, str(site.root)], check=False)
+    assert done.returncode == -9
+    assert lock_path(site).exists()
+    with site_lock(site):
+        pass
+
+
+def found(findings: list[doctor.Finding], what: str) -> list[doctor.Finding]:
+    return [finding for finding in findings if what in finding.what]
+
+
+def test_doctor_is_content_with_the_key_of_a_new_site(site: Site) -> None:
+    assert {finding.level for finding in found(doctor.examine(site.root), "key")} == {"ok"}
+
+
+def test_doctor_sees_a_key_that_others_can_read(site: Site) -> None:
+    site.at(site.key.file).chmod(0o644)
+    finding = found(doctor.examine(site.root), "key")[0]
+    assert finding.level == "fail"
+    assert "chmod 600" in finding.remedy
+
+
+def test_doctor_sees_an_open_restricted_folder(site: Site) -> None:
+    site.restricted.chmod(0o755)
+    findings = found(doctor.examine(site.root), "permissions of the restricted")
+    assert [finding.level for finding in findings] == ["fail"]
+
+
+def test_doctor_describes_a_site_that_cannot_be_read(tmp_path: Path) -> None:
+    findings = doctor.examine(tmp_path / "nowhere")
+    assert findings[-1].what == "site.toml"
+    assert findings[-1].level == "fail"
+
+
+def test_doctor_names_the_file_of_each_package(site: Site) -> None:
+    findings = found(doctor.examine(site.root), "package ")
+    assert len(findings) == 6
+    assert {finding.level for finding in findings} == {"ok"}
+
+
+def test_doctor_sees_a_package_that_shadows_ours(tmp_path: Path) -> None:
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "__init__.py").touch()
+    done = subprocess.run(
+        [sys.executable, "-c", "from flows.cli import main; main()", "doctor"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={key: text for key, text in os.environ.items() if key != "PYTHONSAFEPATH"},
+        check=False,
+    )
+    assert done.returncode == 12
+    assert "fail  package studies" in done.stdout
+
+
+def test_doctor_changes_nothing(site: Site) -> None:
+    before = {path: path.stat().st_mtime_ns for path in site.root.rglob("*")}
+    doctor.examine(site.root)
+    assert {path: path.stat().st_mtime_ns for path in site.root.rglob("*")} == before
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    path = tmp_path / "warehouse.duckdb"
+    with duck.connect(path) as con:
+        con.execute("create schema signals")
+        con.execute("create table signals.risk as select 33 as n_events, 'secret' as name")
+    return path
+
+
+def test_sql_answers_with_columns_and_rows(published: Path) -> None:
+    answer = ask(published, "select n_events, name from signals.risk")
+    assert answer.to_json() == {"columns": ["n_events", "name"], "rows": [[33, "secret"]]}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "insert into signals.risk values (1, 'x')",
+        "drop table signals.risk",
+        "copy (select 1) to '/tmp/dripwatch-should-not-be.csv'",
+        "select * from read_csv('/etc/passwd')",
+        "attach '/tmp/dripwatch-should-not-be.duckdb'",
+        "install httpfs",
+        "set enable_external_access = true",
+        "selct 1",
+        "select * from signals.nothing",
+    ],
+)
+def test_sql_neither_writes_nor_reaches_out(published: Path, statement: str) -> None:
+    before = published.read_bytes()
+    with pytest.raises(QueryError):
+        ask(published, statement)
+    assert published.read_bytes() == before
+    assert not Path("/tmp/dripwatch-should-not-be.csv").exists()  # noqa: S108 - must not be made
+
+
+def test_an_sql_error_about_a_value_does_not_quote_it(published: Path) -> None:
+    with pytest.raises(QueryError) as caught:
+        ask(published, "select name::integer from signals.risk")
+    assert "secret" not in str(caught.value)
+
+
+def test_sql_on_no_database_says_so(tmp_path: Path) -> None:
+    (tmp_path / "x.duckdb").write_text("no database")
+    with pytest.raises(StorageError):
+        ask(tmp_path / "x.duckdb", "select 1")
+
+
+def test_a_server_that_does_not_answer_is_an_error_of_its_own() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/api"
+        assert not answers(url)
+        with pytest.raises(ServerError, match="does not answer"):
+            require(url)
+
+
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_a_reference_page_says_what_the_code_says(name: str) -> None:
+    path = FOLDER / name
+    assert path.exists(), "make docs"
+    assert path.read_text(encoding="utf-8") == PAGES[name](), "the page has drifted: make docs"
