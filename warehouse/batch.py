@@ -1,0 +1,197 @@
+"""A committed batch as the store sees it, and what the store keeps about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import duckdb
+import pyarrow as pa
+
+from pipelines.base.errors import ReconciliationError
+from pipelines.ingest.facts import CheckResult
+
+#: Name that rows get whose event type could not be told.
+UNKNOWN_TYPE = "unknown"
+
+
+@dataclass(frozen=True)
+class Fates:
+    """What became of one event type's rows inside a batch, before the store saw it."""
+
+    n_read: int = 0
+    n_accepted: int = 0
+    n_duplicate: int = 0
+    n_superseded: int = 0
+    n_quarantined: int = 0
+    n_out_of_scope: int = 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A committed batch as the store reads it.
+
+    Attributes:
+        fates: per event type of the delivery, counts of rows.
+        event_types: event types that the batch has a file of.
+        read_events: returns the accepted events of a type in canonical columns.
+        read_quarantined: returns event_type, record_key, source_file_sha, source_row, check_ids
+            of the rows that were not accepted; no other column is used.
+    """
+
+    batch_id: str
+    site_id: str
+    source: str
+    kind: str
+    exported_at: datetime
+    mapping_hash: str
+    scope_hash: str
+    checks_hash: str
+    parser_version: str
+    n_files: int
+    fates: Mapping[str, Fates]
+    checks: tuple[CheckResult, ...]
+    event_types: tuple[str, ...]
+    read_events: Callable[[str], pa.Table]
+    read_quarantined: Callable[[], pa.Table]
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """Every row of one event type of a batch, accounted for after the store has judged it."""
+
+    event_type: str
+    n_read: int
+    n_accepted: int
+    n_duplicate: int
+    n_superseded: int
+    n_quarantined: int
+    n_out_of_scope: int
+    n_tied: int = 0
+
+    def check(self, batch_id: str) -> None:
+        """Raise ReconciliationError unless the fates add up to the rows read."""
+        told = (
+            self.n_accepted
+            + self.n_duplicate
+            + self.n_superseded
+            + self.n_quarantined
+            + self.n_out_of_scope
+        )
+        if told != self.n_read:
+            raise ReconciliationError(
+                f"{self.event_type}: {self.n_read} rows were read, {told} are accounted for.",
+                where=f"batch {batch_id}",
+                remedy="Keep the log folder and report it.",
+                next_run="The next run tries the batch again.",
+            )
+
+
+@dataclass(frozen=True)
+class AppliedBatch:
+    """What a batch brought into the store, per event type."""
+
+    batch_id: str
+    source: str
+    rows: tuple[Reconciled, ...] = field(default=())
+
+    @property
+    def n_accepted(self) -> int:
+        """Rows that became the current version of a record."""
+        return sum(row.n_accepted for row in self.rows)
+
+
+def naive(instant: datetime) -> datetime:
+    """Return an aware instant as the naive UTC that DuckDB columns hold."""
+    return instant.astimezone(UTC).replace(tzinfo=None)
+
+
+def keep_quarantined(
+    con: duckdb.DuckDBPyConnection, batch: Batch, run_id: str | None
+) -> dict[str, int]:
+    """List the rows that were not accepted (keys and check names only); return counts per type."""
+    con.register("quarantined", batch.read_quarantined())
+    try:
+        con.execute(
+            """INSERT INTO quality.quarantine BY NAME
+            SELECT $site AS site_id, $source AS source, $batch AS batch_id, event_type, record_key,
+                   source_file_sha, source_row, list_sort(check_ids) AS check_ids,
+                   $run AS run_id
+            FROM quarantined""",
+            {
+                "site": batch.site_id,
+                "source": batch.source,
+                "batch": batch.batch_id,
+                "run": run_id,
+            },
+        )
+        counts = con.execute(
+            "SELECT coalesce(event_type, ?), count(*) FROM quarantined GROUP BY ALL",
+            [UNKNOWN_TYPE],
+        ).fetchall()
+    finally:
+        con.unregister("quarantined")
+    return dict(counts)
+
+
+def keep_facts(
+    con: duckdb.DuckDBPyConnection,
+    batch: Batch,
+    rows: tuple[Reconciled, ...],
+    run_id: str | None,
+) -> None:
+    """Write the batch's rows of `ops.batch`, `quality.reconciliation` and `.check_result`."""
+    con.execute(
+        "INSERT INTO ops.batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            batch.site_id,
+            batch.batch_id,
+            batch.source,
+            batch.kind,
+            naive(batch.exported_at),
+            batch.mapping_hash,
+            batch.scope_hash,
+            batch.checks_hash,
+            batch.parser_version,
+            batch.n_files,
+            sum(row.n_read for row in rows),
+            sum(fates.n_accepted for fates in batch.fates.values()),
+            sum(row.n_quarantined for row in rows),
+            run_id,
+        ],
+    )
+    head = [batch.site_id, batch.source, batch.batch_id]
+    for row in rows:
+        con.execute(
+            "INSERT INTO quality.reconciliation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                *head,
+                row.event_type,
+                row.n_read,
+                row.n_accepted,
+                row.n_duplicate,
+                row.n_superseded,
+                row.n_quarantined,
+                row.n_out_of_scope,
+                row.n_tied,
+                run_id,
+            ],
+        )
+    for check in batch.checks:
+        con.execute(
+            "INSERT INTO quality.check_result VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                *head,
+                check.event_type,
+                check.check_id,
+                check.column,
+                check.severity,
+                check.kahn_category,
+                check.n_rows,
+                check.n_failed_sql,
+                check.n_failed_gx,
+                check.agrees,
+                run_id,
+            ],
+        )

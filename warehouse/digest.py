@@ -1,0 +1,114 @@
+"""Digests: one hash of a table's content, whatever the order of its rows and the run that wrote it.
+
+A digest leaves out which run wrote a row, and in which delivered file and line the row's record
+stood: a delivery that is split in two says the same about the patients.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+
+from pipelines.base.duck import connect, literal, quote
+from pipelines.base.errors import StorageError
+from warehouse.guard import guarded, one_row
+
+Level = Literal["state"]
+
+#: Schemas that are a function of (accepted events, data_through, study, checks, version).
+STATE_SCHEMAS = ("linkage", "signals")
+
+#: Tables of those schemas that record history (looks, alerts) and so depend on the nights.
+_HISTORY_TABLES = frozenset({"signals.sequential", "signals.alert"})
+
+_LEFT_OUT = frozenset({"run_id", "source_file_sha", "source_row"})
+
+
+@dataclass(frozen=True)
+class Digest:
+    """Hash of a database's content at a level, and of each of its tables (`schema.table`)."""
+
+    level: Level
+    value: str
+    tables: dict[str, str]
+
+
+def digest(path: Path, level: Level = "state") -> Digest:
+    """Return the digest of a site store or a published warehouse.
+
+    Errors:
+        StorageError: there is no such file, or it is no DuckDB database.
+        LockedError: a run is writing to it.
+    """
+    if not path.is_file():
+        raise StorageError(
+            "There is no such file.",
+            where=str(path),
+            remedy="Check the path; `dripwatch refresh` makes the warehouse.",
+        )
+    with guarded("computing its digest", path), connect() as con:
+        con.execute(f"ATTACH {literal(str(path))} AS subject (READ_ONLY)")
+        tables = {
+            f"{schema}.{table}": table_digest(con, "subject", schema, table)
+            for schema, table in _tables(con, "subject")
+        }
+    return Digest(level, combine(tables), tables)
+
+
+def combine(tables: dict[str, str]) -> str:
+    """Return one hash for several tables' digests."""
+    text = "\n".join(f"{name} {value}" for name, value in sorted(tables.items()))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def table_digest(con: duckdb.DuckDBPyConnection, catalog: str, schema: str, table: str) -> str:
+    """Return the SHA-256 over a table's columns and the multiset of its rows.
+
+    Equal exactly where SQL calls the rows equal (-0.0 is 0.0, NaN is NaN, null is null).
+    """
+    found = con.execute(
+        """SELECT column_name, data_type FROM duckdb_columns()
+        WHERE database_name = ? AND schema_name = ? AND table_name = ? ORDER BY column_name""",
+        [catalog, schema, table],
+    ).fetchall()
+    columns = [(name, kind) for name, kind in found if name not in _LEFT_OUT]
+    source = f"{catalog}.{quote(schema)}.{quote(table)}"
+    # Sums do not care for order, and unlike XOR they see a row that is there twice.
+    row = one_row(
+        con.execute(
+            f"""WITH told AS (SELECT {_row_sql(columns)} AS told FROM {source})
+            SELECT count(*), sum(md5_number_lower(told)), sum(md5_number_upper(told)) FROM told"""
+        )
+    )
+    return hashlib.sha256(f"{columns} {row}".encode()).hexdigest()
+
+
+def _row_sql(columns: Iterable[tuple[str, str]]) -> str:
+    return "concat(" + ", ".join(_cell_sql(name, kind) for name, kind in columns) + ", '')"
+
+
+def _cell_sql(name: str, kind: str) -> str:
+    column = quote(name)
+    if kind in ("DOUBLE", "FLOAT"):
+        text = f"({column} + 0.0)::VARCHAR"
+    elif kind.endswith("[]"):
+        text = f"to_json({column})::VARCHAR"
+    else:
+        text = f"{column}::VARCHAR"
+    # Length first, so that no two different rows read the same.
+    return f"coalesce(length({text}) || ':' || {text}, '-')"
+
+
+def _tables(con: duckdb.DuckDBPyConnection, catalog: str) -> list[tuple[str, str]]:
+    rows = con.execute(
+        """SELECT schema_name, table_name FROM duckdb_tables()
+        WHERE database_name = ? AND schema_name IN (SELECT unnest(?))
+        ORDER BY ALL""",
+        [catalog, list(STATE_SCHEMAS)],
+    ).fetchall()
+    return [(s, t) for s, t in rows if f"{s}.{t}" not in _HISTORY_TABLES]

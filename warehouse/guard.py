@@ -1,0 +1,96 @@
+"""Turning failures of DuckDB and of the disk into errors that name no value of a patient."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from pipelines.base.errors import DripwatchError, LockedError, StorageError
+
+_FULL = "Free disk space (`dripwatch doctor` says how much is needed) and run again."
+_NEXT = "The next run continues from the last committed batch."
+
+
+def one_row(result: duckdb.DuckDBPyConnection) -> tuple[Any, ...]:
+    """Return the row of a statement that always has one (an aggregate, a changed-rows count)."""
+    row = result.fetchone()
+    if row is None:
+        msg = "the statement returned no row"
+        raise RuntimeError(msg)
+    return tuple(row)
+
+
+def is_damage(error: duckdb.Error) -> bool:
+    """Tell a file that can't be understood from one that can't be reached just now."""
+    text = str(error)
+    passing = (
+        "lock",
+        "No space left",
+        "ermission denied",
+        "Read-only file system",
+        "Too many open",
+    )
+    return not isinstance(error, duckdb.OutOfMemoryException) and not any(
+        word in text for word in passing
+    )
+
+
+@contextmanager
+def guarded(doing: str, path: Path) -> Iterator[None]:
+    """Run a step on a database file; library errors become ours, without their text.
+
+    DuckDB quotes the offending value in many of its errors, and a value may be a patient's: only
+    the class of the error is passed on.
+
+    Errors:
+        LockedError: another process holds the file.
+        StorageError: the disk or memory does not suffice, or the file cannot be used.
+    """
+    try:
+        yield
+    except (duckdb.Error, OSError) as error:
+        raise _ours(error, doing, path) from None
+
+
+def _ours(error: duckdb.Error | OSError, doing: str, path: Path) -> DripwatchError:
+    text = str(error)
+    where = str(path)
+    if "Could not set lock" in text or "Conflicting lock" in text:
+        return LockedError(
+            f"Another process holds the file ({doing}).",
+            where=where,
+            remedy="Close whatever has it open, or wait for the other run.",
+            next_run=_NEXT,
+        )
+    is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if is_full or "No space left" in text:
+        return StorageError(
+            f"The disk is full ({doing}).", where=where, remedy=_FULL, next_run=_NEXT
+        )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return StorageError(
+            f"The memory limit or the room for spill files does not suffice ({doing}).",
+            where=where,
+            remedy="Raise `[resources] memory_limit` in site.toml or free disk space.",
+            next_run=_NEXT,
+        )
+    if isinstance(error, OSError | duckdb.IOException):
+        cause = error.strerror if isinstance(error, OSError) else type(error).__name__
+        return StorageError(
+            f"The file cannot be read or written: {cause} ({doing}).",
+            where=where,
+            remedy="Check that the folder exists, its permissions, and that its disk is well.",
+            next_run=_NEXT,
+        )
+    return StorageError(
+        f"DuckDB refused a statement: {type(error).__name__} ({doing}).",
+        where=where,
+        remedy="Report it with this text. The site store and the warehouse are caches: deleted, "
+        "they are made again from the log.",
+        next_run="The next run tries the same again.",
+    )

@@ -1,0 +1,167 @@
+"""Applying one committed batch to the site store, so that the order of batches never matters.
+
+The store keeps, per record, the greatest (version, content hash); where several batches tell the
+same version with the same content, the provenance of the earliest export stands. Both are maxima
+of a total order, hence the same whatever came first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+import schemas
+from pipelines.base.duck import quote
+from pipelines.base.errors import LogError
+from warehouse.batch import (
+    AppliedBatch,
+    Batch,
+    Fates,
+    Reconciled,
+    keep_facts,
+    keep_quarantined,
+    naive,
+)
+from warehouse.guard import one_row
+from warehouse.layout import columns_of
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    n_accepted: int
+    n_duplicate: int
+    n_superseded: int
+    n_tied: int
+
+
+def apply_batch(con: duckdb.DuckDBPyConnection, batch: Batch, run_id: str | None) -> AppliedBatch:
+    """Merge a batch into the store in use; the caller holds the transaction.
+
+    Errors:
+        LogError: the batch holds a record twice, or one without a key.
+        ReconciliationError: rows read are not rows accounted for.
+    """
+    verdicts = {
+        event_type: _merge(con, batch, event_type, batch.read_events(event_type))
+        for event_type in batch.event_types
+    }
+    quarantined = keep_quarantined(con, batch, run_id)
+    rows = _reconcile(batch, verdicts, quarantined)
+    keep_facts(con, batch, rows, run_id)
+    return AppliedBatch(batch.batch_id, batch.source, rows)
+
+
+# Null never wins: a row without version or content hash is older than any other.
+_NEWER = """
+    coalesce(i.version, -9223372036854775808) > coalesce(e.version, -9223372036854775808)
+    OR (i.version IS NOT DISTINCT FROM e.version
+        AND coalesce(i.content_hash, '') > coalesce(e.content_hash, ''))
+"""
+
+_VERDICT = """
+CREATE OR REPLACE TEMP TABLE verdict AS
+WITH judged AS (
+    SELECT
+        i.record_key,
+        e.rowid AS known_row,
+        e.last_seen_at,
+        CASE
+            WHEN e.record_key IS NULL THEN 'accepted'
+            WHEN i.version IS NOT DISTINCT FROM e.version
+                AND i.content_hash IS NOT DISTINCT FROM e.content_hash THEN 'duplicate'
+            WHEN {newer} THEN 'accepted'
+            ELSE 'superseded'
+        END AS fate,
+        e.record_key IS NOT NULL
+            AND i.version IS NOT DISTINCT FROM e.version
+            AND i.content_hash IS DISTINCT FROM e.content_hash AS is_tied,
+        ($exported_at::TIMESTAMP, i.batch_id, i.source_file_sha, i.source_row)
+            < (e.delivered_at, e.batch_id, e.source_file_sha, e.source_row) AS is_earlier
+    FROM incoming AS i
+    LEFT JOIN event.{table} AS e ON e.record_key = i.record_key
+)
+SELECT *, fate = 'accepted' OR (fate = 'duplicate' AND is_earlier) AS replaces FROM judged
+"""
+
+
+def _merge(
+    con: duckdb.DuckDBPyConnection, batch: Batch, event_type: str, events: pa.Table
+) -> _Verdict:
+    con.register("incoming", events)
+    try:
+        _check_keys(con, batch, event_type)
+        table, columns = quote(event_type), columns_of(event_type)
+        at = {"exported_at": naive(batch.exported_at)}
+        con.execute(_VERDICT.format(newer=_NEWER, table=table), at)
+        con.execute(
+            f"DELETE FROM event.{table} WHERE rowid IN"
+            " (SELECT known_row FROM verdict WHERE replaces AND known_row IS NOT NULL)"
+        )
+        con.execute(
+            f"""UPDATE event.{table} AS e SET last_seen_at = $exported_at FROM verdict AS v
+            WHERE e.rowid = v.known_row AND NOT v.replaces AND e.last_seen_at < $exported_at""",
+            at,
+        )
+        con.execute(
+            f"""INSERT INTO event.{table} BY NAME
+            SELECT {columns}, greatest(v.last_seen_at, $exported_at::TIMESTAMP) AS last_seen_at,
+                   $exported_at::TIMESTAMP AS delivered_at
+            FROM incoming AS i
+            JOIN (SELECT record_key AS key, last_seen_at FROM verdict WHERE replaces) AS v
+                ON v.key = i.record_key""",
+            at,
+        )
+        counts = one_row(
+            con.execute(
+                """SELECT count(*) FILTER (fate = 'accepted'),
+                          count(*) FILTER (fate = 'duplicate'),
+                          count(*) FILTER (fate = 'superseded'),
+                          count(*) FILTER (is_tied)
+                   FROM verdict"""
+            )
+        )
+        con.execute("DROP TABLE temp.verdict")
+    finally:
+        con.unregister("incoming")
+    return _Verdict(*counts)
+
+
+def _check_keys(con: duckdb.DuckDBPyConnection, batch: Batch, event_type: str) -> None:
+    counts = one_row(
+        con.execute("SELECT count(*), count(record_key), count(DISTINCT record_key) FROM incoming")
+    )
+    if len(set(counts)) > 1:
+        raise LogError(
+            f"{event_type}: {counts[0]} events have {counts[2]} different record keys.",
+            where=f"batch {batch.batch_id}",
+            remedy="Restore the batch from backup; if it is as it was written, report it.",
+            next_run="The next run stops at the same batch.",
+        )
+
+
+def _reconcile(
+    batch: Batch, verdicts: Mapping[str, _Verdict], quarantined: Mapping[str, int]
+) -> tuple[Reconciled, ...]:
+    clinical = set(verdicts) & set(schemas.CLINICAL_TYPES)
+    rows = []
+    for event_type in sorted(clinical | set(batch.fates) | set(quarantined)):
+        fates = batch.fates.get(event_type, Fates())
+        verdict = verdicts.get(event_type, _Verdict(0, 0, 0, 0))
+        # The counts come from three places (manifest, Avro files, quarantine file): a sum that
+        # holds says that all three tell the same story.
+        row = Reconciled(
+            event_type,
+            n_read=fates.n_read,
+            n_accepted=verdict.n_accepted,
+            n_duplicate=fates.n_duplicate + verdict.n_duplicate,
+            n_superseded=fates.n_superseded + verdict.n_superseded,
+            n_quarantined=quarantined.get(event_type, 0),
+            n_out_of_scope=fates.n_out_of_scope,
+            n_tied=verdict.n_tied,
+        )
+        row.check(batch.batch_id)
+        rows.append(row)
+    return tuple(rows)

@@ -1,0 +1,126 @@
+"""The site store's tables: current events, what linkage found, and what is known about batches.
+
+Schemas: `event` (one table per event type, current version per record, retractions kept),
+`current` (views of `event` without what is retracted), `ledger` (what snapshots say), and the
+published schemas, whose tables have the columns that `warehouse/models` describe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import duckdb
+
+import schemas
+from pipelines.base.duck import literal, quote
+from warehouse.models import in_schemas
+
+#: Raise when the same columns come to mean something else; changed columns are noticed anyway.
+STORE_VERSION = 1
+
+#: Columns that the store adds to each event, so that the order of arrival cannot matter.
+STORE_COLUMNS = {"last_seen_at": "TIMESTAMP", "delivered_at": "TIMESTAMP"}
+
+#: Schemas of the store whose tables are laid out as their models say.
+MODELLED = ("linkage", "signals", "quality", "ops", "reference")
+
+#: Computed when the store is asked, or made while publishing: no table of the store.
+_NOT_STORED = frozenset({"quality.completeness", "reference.dictionary", "ops.state"})
+
+
+def layout_hash() -> str:
+    """Return a hash of everything that the store's tables depend on."""
+    parts = [str(STORE_VERSION)]
+    for event_type in schemas.EVENT_TYPES:
+        columns = [(field.name, field.duckdb_type) for field in schemas.fields(event_type)]
+        parts.append(f"{event_type} {columns}")
+    parts.extend(statement for statement in _modelled_sql())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def create_layout(con: duckdb.DuckDBPyConnection) -> None:
+    """Create every schema, table and view in the database in use."""
+    for schema in ("event", "current", "ledger", *MODELLED):
+        con.execute(f"CREATE SCHEMA {schema}")
+    for event_type in schemas.EVENT_TYPES:
+        table = f"event.{quote(event_type)}"
+        con.execute(schemas.create_table_sql(event_type, table))
+        for name, kind in STORE_COLUMNS.items():
+            con.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+    for statement in _modelled_sql():
+        con.execute(statement)
+    con.execute("CREATE TABLE ops.state (name VARCHAR PRIMARY KEY, value VARCHAR)")
+    con.execute(_LATEST_SNAPSHOT)
+    con.execute(_QUARANTINED_SEEN)
+    con.execute(_DATA_THROUGH)
+    for event_type in schemas.EVENT_TYPES:
+        con.execute(_current_sql(event_type))
+    con.execute(_completeness_sql())
+
+
+def columns_of(event_type: str) -> str:
+    """Return the canonical columns of an event type, quoted, separated by commas."""
+    return ", ".join(quote(field.name) for field in schemas.fields(event_type))
+
+
+def _modelled_sql() -> list[str]:
+    models = (m for m in in_schemas(*MODELLED) if m.full_name not in _NOT_STORED)
+    return [model.create_sql("store") for model in models]
+
+
+_LATEST_SNAPSHOT = """
+CREATE VIEW ledger.latest_snapshot AS
+SELECT d.source, d.reported_event_type AS event_type, max(d.exported_at) AS exported_at
+FROM event."ExtractDelivered" AS d
+WHERE d.delivery_kind = 'snapshot'
+GROUP BY ALL
+"""
+
+# A record whose new version was rejected is still in the snapshot: its last good version stands.
+_QUARANTINED_SEEN = """
+CREATE VIEW ledger.quarantined_seen AS
+SELECT q.record_key, max(b.exported_at) AS last_seen_at
+FROM quality.quarantine AS q
+JOIN ops.batch AS b ON b.batch_id = q.batch_id
+WHERE q.record_key IS NOT NULL
+GROUP BY ALL
+"""
+
+_DATA_THROUGH = """
+CREATE VIEW ledger.data_through AS
+SELECT site_id, source, reported_event_type AS event_type,
+       max(data_through_at) AS data_through_at
+FROM event."ExtractDelivered"
+GROUP BY ALL
+"""
+
+
+def _current_sql(event_type: str) -> str:
+    columns = ", ".join(f"e.{quote(field.name)}" for field in schemas.fields(event_type))
+    return f"""
+CREATE VIEW current.{quote(event_type)} AS
+SELECT {columns}
+FROM event.{quote(event_type)} AS e
+LEFT JOIN ledger.latest_snapshot AS s
+    ON s.source = e.source AND s.event_type = {literal(event_type)}
+LEFT JOIN ledger.quarantined_seen AS q ON q.record_key = e.record_key
+WHERE e.operation IS DISTINCT FROM 'retract'
+    AND (s.exported_at IS NULL OR greatest(e.last_seen_at, q.last_seen_at) >= s.exported_at)
+"""
+
+
+def _completeness_sql() -> str:
+    counted = "\nUNION ALL\n".join(
+        f"""SELECT source, {literal(event_type)} AS event_type, count(*) AS n_rows,
+       min(occurred_at)::DATE AS first_occurred_date, max(occurred_at)::DATE AS last_occurred_date
+FROM current.{quote(event_type)} GROUP BY ALL"""
+        for event_type in schemas.CLINICAL_TYPES
+    )
+    return f"""
+CREATE VIEW quality.completeness AS
+WITH counted AS ({counted})
+SELECT d.site_id, d.source, d.event_type, coalesce(c.n_rows, 0) AS n_rows,
+       c.first_occurred_date, c.last_occurred_date, d.data_through_at
+FROM ledger.data_through AS d
+LEFT JOIN counted AS c ON c.source = d.source AND c.event_type = d.event_type
+"""

@@ -1,0 +1,38 @@
+-- linkage.course
+--
+-- Courses: runs of administrations of one drug in one patient that the study counts as one
+-- treatment, with everything that is fixed at the index (strata, eligibility, follow-up).
+--
+-- grain: One row per site, study and course.
+-- key: site_id, study_id, unit_id
+-- holds: patients
+-- columns:
+--   study_id VARCHAR - Study whose course rules made the row.
+--   site_id VARCHAR - Hospital.
+--   unit_id VARCHAR - Key of the course.
+--   patient_key VARCHAR - Keyed hash of the patient's identifier; differs between sites.
+--   drug VARCHAR - The study's name of the drug.
+--   started_at TIMESTAMP - Start of the first administration, UTC: the index.
+--   ended_at TIMESTAMP - End of the last administration, UTC.
+--   index_date DATE - Local date of the index.
+--   n_infusions BIGINT - Number of administrations in the course.
+--   ordinal_in_record BIGINT - 1 for the first course of the drug class in this record, then 2, ...
+--   is_naive BOOLEAN - Never treated before: true, false, or null where it cannot be told.
+--   is_eligible BOOLEAN - Whether the course meets the study's eligibility rules at the index.
+--   ineligible_reason VARCHAR - First rule that it does not meet; null where eligible.
+--   age_months BIGINT - Completed months of age at the index; null where birth is unknown.
+--   age_band VARCHAR - The study's age band at the index.
+--   sex VARCHAR - Sex as reported: female, male, other or unknown.
+--   setting VARCHAR - Where it was given: inpatient, outpatient, home, emergency or other.
+--   indication_type VARCHAR - The study's group of the indication at the index.
+--   premedicated BOOLEAN - Whether a listed premedication was given in the 24 h before the start.
+--   co_infusion BOOLEAN - Whether another listed infusion falls inside the window.
+--   evidence VARCHAR - Strongest evidence of the course: administered, dispensed or ordered.
+--   calendar_quarter VARCHAR - Quarter of the index by local date, such as 2025Q3.
+--   record_started_at TIMESTAMP - First dated encounter or infusion of the patient, UTC.
+--   follow_up_ended_at TIMESTAMP - End of follow-up, UTC.
+--   follow_up_end_reason VARCHAR - Why it ends: death, observation_end, data_through or last_contact.
+--   flags VARCHAR[] - What is unusual about it: tie, imprecise, ...
+--   run_id VARCHAR - Run that last changed the row.
+
+select * from store.linkage.course

@@ -1,0 +1,28 @@
+-- linkage.infusion
+--
+-- Administrations of the study's drugs. Records that tell of one dose (split bags, the same dose
+-- told by two systems, an order and its administration) are one row.
+--
+-- grain: One row per site, study and administration.
+-- key: site_id, study_id, infusion_key
+-- holds: patients
+-- columns:
+--   study_id VARCHAR - Study whose drug list and merging rules made the row.
+--   site_id VARCHAR - Hospital.
+--   infusion_key VARCHAR - Key of the administration, derived from the keys of its records.
+--   unit_id VARCHAR - Unit of analysis (course or administration) that it belongs to.
+--   patient_key VARCHAR - Keyed hash of the patient's identifier; differs between sites.
+--   drug VARCHAR - The study's name of the drug.
+--   started_at TIMESTAMP - Start, UTC.
+--   ended_at TIMESTAMP - End, UTC; equal to the start where no end was recorded.
+--   time_precision VARCHAR - How precisely the start is known: instant, day, month or year.
+--   status VARCHAR - Status of the record that counts, as reported: completed, stopped, ...
+--   evidence VARCHAR - Strongest evidence that it happened: administered, dispensed or ordered.
+--   route VARCHAR - Route as standardised: intravenous, oral, ...
+--   dose_value DOUBLE - Dose in dose_unit; the sum where bags were split. Null where not told.
+--   dose_unit VARCHAR - Unit of the dose as reported.
+--   n_records BIGINT - Number of source records that tell of it.
+--   flags VARCHAR[] - What is unusual about it: end_missing, ambiguous_local_time, ...
+--   run_id VARCHAR - Run that last changed the row.
+
+select * from store.linkage.infusion

@@ -1,0 +1,52 @@
+-- linkage.unit_outcome
+--
+-- What became of each unit of analysis for each published outcome in each window: the row that
+-- every count and every risk is summed from.
+--
+-- grain: One row per site, study, unit of analysis, outcome and window.
+-- key: site_id, study_id, unit_id, outcome, window_name
+-- holds: patients
+-- columns:
+--   study_id VARCHAR - Study that defines outcome and window.
+--   site_id VARCHAR - Hospital.
+--   unit_id VARCHAR - Unit of analysis (course or administration).
+--   patient_key VARCHAR - Keyed hash of the patient's identifier; differs between sites.
+--   outcome VARCHAR - The study's name of the outcome.
+--   window_name VARCHAR - The study's name of the window.
+--   is_published BOOLEAN - Whether the study publishes the outcome.
+--   status VARCHAR - event, no_event, censored, untested, unobserved, undetermined, open, open_event, not_at_risk, superseded_same_day, ineligible or unplaceable.
+--   window_start_at TIMESTAMP - Start of the window, UTC.
+--   window_end_at TIMESTAMP - End of the uncut window, UTC.
+--   cut_at TIMESTAMP - Where follow-up in the window stopped early, UTC; null where it did not.
+--   cut_reason VARCHAR - Why it stopped: next_unit, death, observation_end, data_through, ...
+--   is_closed BOOLEAN - Whether all feeds that the outcome reads have passed the window's end.
+--   is_at_risk BOOLEAN - Whether any time at risk is left in the window.
+--   is_tested BOOLEAN - Whether a usable laboratory result fell in the window; null for other kinds.
+--   is_observed BOOLEAN - Whether anybody looked: reading, contact or report. Null for laboratory outcomes.
+--   is_determined BOOLEAN - Whether the components suffice to tell; null but for composites.
+--   has_baseline BOOLEAN - Whether a baseline value was found; null where no baseline is used.
+--   onset_at TIMESTAMP - Onset of the event, UTC; null without an event.
+--   onset_hours DOUBLE - Hours from the index to the onset; null where the onset has no time of day.
+--   onset_precision VARCHAR - How precisely the onset is known: instant or day.
+--   grade INTEGER - Worst grade in the window (0 to 5); null where it cannot be graded.
+--   baseline_grade INTEGER - Grade at baseline.
+--   baseline_value DOUBLE - Baseline value in baseline_unit.
+--   baseline_unit VARCHAR - Unit of the baseline value as reported.
+--   baseline_at TIMESTAMP - When the baseline was taken, UTC.
+--   worst_value DOUBLE - Worst value in the window in worst_unit.
+--   worst_unit VARCHAR - Unit of the worst value as reported.
+--   worst_at TIMESTAMP - When the worst value was taken, UTC.
+--   change_from_baseline DOUBLE - Worst minus baseline value, in the analyte's canonical unit.
+--   person_days DOUBLE - Time at risk in the window, in days.
+--   n_candidate_units BIGINT - Number of units whose window could have owned the event.
+--   is_worsened BOOLEAN - Whether an event that was there before got worse in the window.
+--   is_pre_existing BOOLEAN - Whether the event was there before and did not get worse.
+--   flags VARCHAR[] - What is unusual about it: imprecise, measure_switch, duration_unknown, ...
+--   run_id VARCHAR - Run that last changed the row.
+
+select unit_outcome.*
+from store.linkage.unit_outcome as unit_outcome
+semi join store.reference.outcome as published
+    on published.study_id = unit_outcome.study_id
+    and published.outcome = unit_outcome.outcome
+    and published.is_published

@@ -1,0 +1,23 @@
+-- ops.batch
+--
+-- Deliveries that are in the store: committed batches of the event log.
+--
+-- grain: One row per site and batch.
+-- key: site_id, batch_id
+-- columns:
+--   site_id VARCHAR - Hospital.
+--   batch_id VARCHAR - Hash of the delivered content, what the delivery declares, and what read it.
+--   source VARCHAR - Source system.
+--   kind VARCHAR - snapshot (replaces what the source said before) or delta (adds to it).
+--   exported_at TIMESTAMP - When the source system wrote the extract, UTC.
+--   mapping_hash VARCHAR - SHA-256 of the mapping that read it.
+--   scope_hash VARCHAR - SHA-256 of the codes that were in scope.
+--   checks_hash VARCHAR - SHA-256 of the check table that judged it.
+--   parser_version VARCHAR - Version of the reading code.
+--   n_files BIGINT - Files of the delivery.
+--   n_read BIGINT - Rows read, of all types.
+--   n_accepted BIGINT - Rows that the checks accepted and the log holds.
+--   n_quarantined BIGINT - Rows that a check rejected, or that could not be read.
+--   run_id VARCHAR - Run that applied the batch.
+
+select * from store.ops.batch order by site_id, source, exported_at, batch_id

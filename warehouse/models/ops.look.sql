@@ -1,0 +1,23 @@
+-- ops.look
+--
+-- Looks of sequential surveillance, copied from the LookTaken events of the log: facts that are
+-- recorded once and never recomputed. Empty until a study plans looks.
+--
+-- grain: One row per site, study, outcome, window and look.
+-- key: site_id, study_id, outcome, window_name, look_number
+-- columns:
+--   study_id VARCHAR - Study that planned the look.
+--   site_id VARCHAR - Hospital.
+--   outcome VARCHAR - The study's name of the outcome.
+--   window_name VARCHAR - The study's name of the window.
+--   look_number BIGINT - 1 for the first look at the pair, then 2, ...
+--   n_units BIGINT - Units in the look.
+--   n_events BIGINT - Events in the look.
+--   expected DOUBLE - Events expected under the reference.
+--   statistic DOUBLE - Test statistic.
+--   boundary DOUBLE - Boundary that the statistic is held against.
+--   alpha_spent DOUBLE - Share of the error probability spent up to this look.
+--   data_through_at TIMESTAMP - Instant up to which the data of the look were complete, UTC.
+--   run_id VARCHAR - Run that took the look.
+
+select * from store.ops.look order by site_id, study_id, outcome, window_name, look_number

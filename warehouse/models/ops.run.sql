@@ -1,0 +1,22 @@
+-- ops.run
+--
+-- Runs of the refresh. The run that published this file is in it as `running`: it ends after the
+-- file is in place.
+--
+-- grain: One row per run.
+-- key: run_id
+-- columns:
+--   run_id VARCHAR - Identifier of the run (UUIDv7: sorts by start).
+--   site_id VARCHAR - Hospital.
+--   started_at TIMESTAMP - When the run started by the clock of the machine, UTC.
+--   finished_at TIMESTAMP - When it ended, UTC; null while it runs or if it was killed.
+--   status VARCHAR - running, done, held or failed.
+--   exit_code INTEGER - Exit code of the command; null while it runs or if it was killed.
+--   software_version VARCHAR - Version of Dripwatch.
+--   conductor VARCHAR - prefect_server or in_process.
+--   n_batches_applied BIGINT - Batches that the run brought into the store.
+--   n_batches_held BIGINT - Batches that it held back.
+--   state_hash VARCHAR - Hash of everything that the run published; equal hashes, equal content.
+--   message VARCHAR - The run's closing sentence.
+
+select * from store.ops.run order by run_id

@@ -1,0 +1,23 @@
+-- quality.check_result
+--
+-- How each check went on each batch: what was judged, what failed, and whether the two engines
+-- (Great Expectations and one SQL pass) counted the same.
+--
+-- grain: One row per site, batch, event type and check.
+-- key: site_id, batch_id, event_type, check_id, column_name
+-- columns:
+--   site_id VARCHAR - Hospital.
+--   source VARCHAR - Source system that delivered the batch.
+--   batch_id VARCHAR - Batch.
+--   event_type VARCHAR - Event type that was judged.
+--   check_id VARCHAR - Name of the check in the check table.
+--   column_name VARCHAR - Column that it is about; empty where it is about several.
+--   severity VARCHAR - reject (row is quarantined), warn (row is flagged) or info (row is counted).
+--   kahn_category VARCHAR - Conformance, completeness or plausibility (Kahn et al. 2016).
+--   n_rows BIGINT - Rows judged.
+--   n_failed BIGINT - Rows that failed, named by the SQL pass.
+--   n_failed_gx BIGINT - Rows that failed, counted by Great Expectations; null where it did not run.
+--   agrees BOOLEAN - Whether both counts are equal.
+--   run_id VARCHAR - Run that applied the batch.
+
+select * from store.quality.check_result order by site_id, source, batch_id, event_type, check_id

@@ -1,0 +1,23 @@
+-- quality.reconciliation
+--
+-- Every row that was read, accounted for: n_read is the sum of the five fates. Rows that the store
+-- already had, or had in a newer version, count as duplicate or superseded, so the split between
+-- the fates tells the order in which batches came; the sum does not.
+--
+-- grain: One row per site, batch and event type.
+-- key: site_id, batch_id, event_type
+-- columns:
+--   site_id VARCHAR - Hospital.
+--   source VARCHAR - Source system that delivered the batch.
+--   batch_id VARCHAR - Batch.
+--   event_type VARCHAR - Event type; `unknown` for rows whose type could not be told.
+--   n_read BIGINT - Rows read.
+--   n_accepted BIGINT - Rows that became the current version of a record.
+--   n_duplicate BIGINT - Rows that were told before, in the batch or in an earlier one.
+--   n_superseded BIGINT - Rows older than a version in the batch or in an earlier one.
+--   n_quarantined BIGINT - Rows that a check rejected, or that could not be read.
+--   n_out_of_scope BIGINT - Rows whose code no study of the site asks for.
+--   n_tied BIGINT - Rows with the version of an earlier one but other content (already in n_accepted or n_superseded); the greater content hash stands.
+--   run_id VARCHAR - Run that applied the batch.
+
+select * from store.quality.reconciliation order by site_id, source, batch_id, event_type

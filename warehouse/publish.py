@@ -1,0 +1,179 @@
+"""Publishing: the warehouse is built beside the old file and takes its place in one rename.
+
+Readers keep the file that they opened; whoever opens next gets the new one, whole.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from pipelines.base.duck import connect, literal, quote
+from pipelines.base.files import replace_durably
+from pipelines.base.site import Site
+from warehouse.dictionary import dictionary_rows
+from warehouse.guard import guarded
+from warehouse.models import Model, load_models, models_hash
+from warehouse.store import Store
+
+#: Owner and group may read; the file can hold rows of patients.
+MODE = 0o640
+
+_PREFIX = ".dripwatch-publish-"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A warehouse that was put in place: its path, the hash of its state, and rows per table."""
+
+    path: Path
+    state_hash: str
+    n_rows: dict[str, int]
+
+
+def publish(store: Store, site: Site, run_id: str) -> Publication:
+    """Build the warehouse from the store and swap it in.
+
+    Killed at any moment it leaves the old file or the new one in place, both whole, and at most a
+    private folder beside it that the next publication removes.
+
+    Args:
+        store: open store; its `ops.run` row of `run_id` (if there is one) gets the state hash.
+        site: names the file and says whether rows of patients are published.
+        run_id: the run that publishes.
+
+    Errors:
+        StorageError: the file cannot be built or replaced; the old one is untouched.
+    """
+    target = site.warehouse
+    state = store.state_hash()
+    with guarded("publishing the warehouse", target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(target.parent)
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=target.parent))  # 0700
+        try:
+            built = folder / target.name
+            store.con.execute("UPDATE ops.run SET state_hash = ? WHERE run_id = ?", [state, run_id])
+            n_rows = _build(store.con, built, site, _facts(site, state, run_id))
+            built.chmod(MODE)
+            replace_durably(built, target)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    return Publication(target, state, n_rows)
+
+
+def publish_if_needed(store: Store, site: Site, run_id: str) -> Publication | None:
+    """Publish unless the file in place already shows the store's state; None where it does."""
+    if published_state(site.warehouse) == store.state_hash():
+        return None
+    return publish(store, site, run_id)
+
+
+def published_state(path: Path) -> str | None:
+    """Return the state hash that a published file carries; None where there is no readable one."""
+    if not path.is_file():
+        return None
+    try:
+        with connect() as con:
+            con.execute(f"ATTACH {literal(str(path))} AS published (READ_ONLY)")
+            row = con.execute(
+                "SELECT value FROM published.ops.state WHERE name = 'state_hash'"
+            ).fetchone()
+    except duckdb.Error:
+        return None
+    return row[0] if row else None
+
+
+def remove_leftovers(folder: Path) -> list[str]:
+    """Remove what killed publications left beside the warehouse; return the names.
+
+    The caller holds the site store, so no other publication of this site is at work.
+    """
+    found = [path for path in folder.glob(_PREFIX + "*") if path.is_dir()]
+    for path in found:
+        shutil.rmtree(path, ignore_errors=True)
+    return sorted(path.name for path in found)
+
+
+def _facts(site: Site, state: str, run_id: str) -> dict[str, str]:
+    return {
+        "site_id": site.site.id,
+        "state_hash": state,
+        "software_version": metadata.version("dripwatch"),
+        "models_hash": models_hash(),
+        "row_level": site.site.row_level,
+        "is_synthetic": str(site.site.synthetic).lower(),
+        "published_by_run": run_id,
+    }
+
+
+def _build(
+    con: duckdb.DuckDBPyConnection, path: Path, site: Site, facts: dict[str, str]
+) -> dict[str, int]:
+    """Fill a new database file from the attached store; closed and checkpointed on return."""
+    con.execute(f"ATTACH {literal(str(path))} AS published{_storage_option()}")
+    try:
+        con.execute("BEGIN")
+        try:
+            with _own_rows(con, facts):
+                n_rows = _run_models(con, site)
+            con.execute("COMMIT")
+        except BaseException:
+            con.execute("ROLLBACK")
+            raise
+        con.execute("CHECKPOINT published")
+    finally:
+        con.execute("USE store")
+        con.execute("DETACH published")
+    return n_rows
+
+
+def _storage_option() -> str:
+    # Files of DuckDB 2 do not open in the 1.5 clients that analysts have, unless asked to.
+    return " (STORAGE_VERSION 'v1.5.0')" if int(duckdb.__version__.split(".")[0]) >= 2 else ""
+
+
+@contextmanager
+def _own_rows(con: duckdb.DuckDBPyConnection, facts: dict[str, str]) -> Iterator[None]:
+    """Let models read what is not in the store: the dictionary and the facts of the file."""
+    names = pa.table({"name": list(facts), "value": list(facts.values())})
+    con.register("dictionary_rows", dictionary_rows())
+    con.register("file_facts", names)
+    try:
+        yield
+    finally:
+        con.unregister("dictionary_rows")
+        con.unregister("file_facts")
+
+
+def _run_models(con: duckdb.DuckDBPyConnection, site: Site) -> dict[str, int]:
+    models = load_models()
+    for schema in sorted({model.schema for model in models}):
+        con.execute(f"CREATE SCHEMA published.{quote(schema)}")
+    # Views name tables without a catalog, so that the file can be attached under any name.
+    con.execute("USE published")
+    n_rows = {}
+    for model in models:
+        if model.kind == "view":
+            con.execute(f"CREATE VIEW {quote(model.schema)}.{quote(model.name)} AS {model.sql}")
+        else:
+            n_rows[model.full_name] = _fill(con, model, site)
+        for statement in model.comments_sql("published"):
+            con.execute(statement)
+    return n_rows
+
+
+def _fill(con: duckdb.DuckDBPyConnection, model: Model, site: Site) -> int:
+    con.execute(model.create_sql("published"))
+    if model.holds_patients and site.site.row_level == "none":
+        return 0
+    row = con.execute(f"INSERT INTO {model.target('published')} BY NAME {model.sql}").fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,288 @@
+"""The site store: a restricted DuckDB file with the current events of one hospital. A cache.
+
+The event log is the truth. A store that is damaged, or that another version of Dripwatch made, is
+put away and filled again from the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+
+import duckdb
+
+from pipelines.base.duck import connect, literal
+from pipelines.base.files import make_private
+from pipelines.base.site import Site
+from warehouse import intake, results, shards
+from warehouse.batch import AppliedBatch, Batch, naive
+from warehouse.digest import STATE_SCHEMAS, table_digest
+from warehouse.guard import guarded, is_damage, one_row
+from warehouse.layout import create_layout, layout_hash
+from warehouse.models import in_schemas, model, models_hash
+from warehouse.results import LoadedTable
+
+_LAYOUT = "layout_hash"
+_DIGEST = "digest:"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run of the refresh, as `ops.run` keeps it; see warehouse/models/ops.run.sql."""
+
+    run_id: str
+    site_id: str
+    started_at: datetime
+    software_version: str
+    conductor: str
+    status: str = "running"
+    finished_at: datetime | None = None
+    exit_code: int | None = None
+    n_batches_applied: int = 0
+    n_batches_held: int = 0
+    message: str | None = None
+
+
+class Store:
+    """The site store, open for one writer; a context manager.
+
+    Attributes:
+        rebuilt_because: why the store was begun anew on opening; None where it was not.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.path = site.store_path
+        self.rebuilt_because: str | None = None
+        self._con: duckdb.DuckDBPyConnection | None = None
+
+    @property
+    def con(self) -> duckdb.DuckDBPyConnection:
+        """The connection, with the store attached as `store` and in use."""
+        if self._con is None:
+            msg = "the store is not open; use it in a `with` statement"
+            raise RuntimeError(msg)
+        return self._con
+
+    def __enter__(self) -> Store:
+        make_private(self.path.parent)
+        make_private(self.site.spill)
+        reason = self._open_or_say_why_not()
+        if reason:
+            self.rebuild()
+            self.rebuilt_because = reason
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the file; harmless where it is closed."""
+        if self._con is not None:
+            self._con.close()
+            self._con = None
+
+    def rebuild(self) -> None:
+        """Begin an empty store; `apply_missing` then fills it from the log.
+
+        What only the store knew is gone: which runs there were, and which run wrote which row.
+        """
+        self.close()
+        with guarded("making the site store", self.path):
+            for leftover in (self.path, self.path.with_name(self.path.name + ".wal")):
+                leftover.unlink(missing_ok=True)
+            self._attach()
+            with self._transaction():
+                create_layout(self.con)
+                self.set_state(_LAYOUT, layout_hash())
+
+    def _attach(self) -> None:
+        self._con = connect(memory_limit=self.site.resources.memory_limit, temp_dir=self.site.spill)
+        self._con.execute(f"ATTACH {literal(str(self.path))} AS store")
+        self.path.chmod(0o600)
+        self._con.execute("USE store")
+
+    def _open_or_say_why_not(self) -> str | None:
+        if not self.path.exists():
+            self.rebuild()
+            return None
+        with guarded("opening the site store", self.path):
+            try:
+                self._attach()
+                known = self.get_state(_LAYOUT)
+            except duckdb.Error as error:
+                self.close()
+                if is_damage(error):
+                    return "it could not be read"
+                raise
+        return None if known == layout_hash() else "another version of Dripwatch made it"
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self.con.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self.con.execute("ROLLBACK")
+            raise
+        self.con.execute("COMMIT")
+
+    # Key-value facts -----------------------------------------------------------------------
+
+    def get_state(self, name: str) -> str | None:
+        """Return a fact of `ops.state`, None where it was never set."""
+        row = self.con.execute("SELECT value FROM ops.state WHERE name = ?", [name]).fetchone()
+        return row[0] if row else None
+
+    def set_state(self, name: str, value: str) -> None:
+        """Set a fact of `ops.state`."""
+        self.con.execute("INSERT OR REPLACE INTO ops.state VALUES (?, ?)", [name, value])
+
+    def state_hash(self) -> str:
+        """Return a hash of everything that a publication shows, but for runs.
+
+        Equal whatever the order in which batches came.
+        """
+        digests = self.con.execute(
+            "SELECT name, value FROM ops.state WHERE starts_with(name, ?) ORDER BY name", [_DIGEST]
+        ).fetchall()
+        parts = {
+            "models": models_hash(),
+            "site": self.site.site.id,
+            "row_level": self.site.site.row_level,
+            "synthetic": self.site.site.synthetic,
+            "batches": self.batch_ids(),
+            "digests": digests,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    # Batches -------------------------------------------------------------------------------
+
+    def batch_ids(self) -> list[str]:
+        """Return the batches that the store holds, sorted."""
+        rows = self.con.execute("SELECT batch_id FROM ops.batch ORDER BY batch_id").fetchall()
+        return [row[0] for row in rows]
+
+    def apply(self, batches: Sequence[Batch], run_id: str | None = None) -> list[AppliedBatch]:
+        """Apply the batches that the store lacks, each in a transaction of its own.
+
+        Errors:
+            LogError, ReconciliationError: the batch at fault left nothing; those before it stay.
+            StorageError: the store cannot be written.
+        """
+        known = set(self.batch_ids())
+        applied = []
+        for batch in batches:
+            if batch.batch_id in known:
+                continue
+            with guarded(f"applying batch {batch.batch_id}", self.path), self._transaction():
+                applied.append(intake.apply_batch(self.con, batch, run_id))
+            known.add(batch.batch_id)
+        return applied
+
+    def data_through(self) -> dict[str, datetime]:
+        """Return, per event type, the naive UTC instant up to which all its sources are complete.
+
+        Per source the latest that any batch declared; over the sources of a type, the earliest.
+        """
+        rows = self.con.execute(
+            """SELECT event_type, min(data_through_at) FROM ledger.data_through
+            WHERE data_through_at IS NOT NULL GROUP BY ALL ORDER BY ALL"""
+        ).fetchall()
+        return dict(rows)
+
+    def export_shards(self, folder: Path, n_buckets: int) -> list[Path]:
+        """Write current events as Parquet, one folder per bucket of patients; see `shards`.
+
+        Errors:
+            StorageError: the shards cannot be written.
+        """
+        with guarded("exporting shards", folder):
+            return shards.export_shards(self.con, folder, n_buckets)
+
+    # Results -------------------------------------------------------------------------------
+
+    def load_linkage(self, tables: Mapping[str, Sequence[Path]], run_id: str) -> list[LoadedTable]:
+        """Make linkage and signals equal to Parquet files, in one transaction.
+
+        Args:
+            tables: `schema.table` to its files; a table that is not named stays as it is.
+            run_id: written on rows that are new or changed; others keep theirs.
+
+        Errors:
+            ValueError: columns or keys are not those of the table's model.
+            StorageError: a file cannot be read, or the store cannot be written.
+        """
+        loaded = []
+        with guarded("loading linkage", self.path), self._transaction():
+            for name, paths in sorted(tables.items()):
+                results.stage_parquet(self.con, model(name), paths)
+                loaded.append(self._replace(name, run_id))
+        return loaded
+
+    def load_reference(
+        self, tables: Mapping[str, Sequence[Mapping[str, object]]]
+    ) -> list[LoadedTable]:
+        """Make `reference.*` equal to the studies' tables, in one transaction.
+
+        Args:
+            tables: `reference.study`, `.outcome`, `.window`, `.codelist` (or without the schema)
+                to rows.
+
+        Errors:
+            ValueError: columns or keys are not those of the table's model.
+        """
+        loaded = []
+        with guarded("loading the studies", self.path), self._transaction():
+            for name, rows in sorted(tables.items()):
+                full_name = name if "." in name else f"reference.{name}"
+                results.stage_rows(self.con, model(full_name), rows)
+                loaded.append(self._replace(full_name, None))
+        return loaded
+
+    def _replace(self, name: str, run_id: str | None) -> LoadedTable:
+        table = results.replace_content(self.con, model(name), run_id)
+        if table.has_changed or self.get_state(_DIGEST + name) is None:
+            value = table_digest(self.con, "store", *name.split("."))
+            self.set_state(_DIGEST + name, value)
+        return table
+
+    def state_digests(self) -> dict[str, str]:
+        """Return the digest of each table of linkage and signals, as `digest` computes it."""
+        return {
+            found.full_name: table_digest(self.con, "store", found.schema, found.name)
+            for found in in_schemas(*STATE_SCHEMAS)
+        }
+
+    # Runs ----------------------------------------------------------------------------------
+
+    def record_run(self, run: RunRecord) -> None:
+        """Write or overwrite a run's row; the hash of what it published stays."""
+        told = asdict(run) | {
+            "started_at": naive(run.started_at),
+            "finished_at": naive(run.finished_at) if run.finished_at else None,
+        }
+        with guarded("recording the run", self.path), self._transaction():
+            (state_hash,) = one_row(
+                self.con.execute(
+                    "SELECT max(state_hash) FROM ops.run WHERE run_id = ?", [run.run_id]
+                )
+            )
+            self.con.execute("DELETE FROM ops.run WHERE run_id = ?", [run.run_id])
+            columns = ", ".join([*told, "state_hash"])
+            marks = ", ".join("?" * (len(told) + 1))
+            self.con.execute(
+                f"INSERT INTO ops.run ({columns}) VALUES ({marks})",
+                [*told.values(), state_hash],
+            )
