@@ -77,7 +77,9 @@ class Study:
     def concept_rows(self) -> list[ConceptRow]:
         """Return the study's codes."""
         return [
-            ConceptRow(row["event_type"], row["code_system"], row["code"], row["match"], row["concept"])
+            ConceptRow(
+                row["event_type"], row["code_system"], row["code"], row["match"], row["concept"]
+            )
             for row in self.codelist
         ]
 
@@ -179,7 +181,9 @@ def load_study(name_or_path: str, root: Path | None = None) -> Study:
     codelist: list[dict[str, str]] = []
     for path in sorted((folder / "codelists").glob("*.csv")):
         codelist.extend(_read_csv(path, CODELIST_COLUMNS))
-    limits = {path.stem: tuple(_read_csv(path)) for path in sorted((folder / "limits").glob("*.csv"))}
+    limits = {
+        path.stem: tuple(_read_csv(path)) for path in sorted((folder / "limits").glob("*.csv"))
+    }
     study = Study(model, tuple(codelist), limits, folder)
     if mistakes := [*_codelist_mistakes(study), *_missing_concepts(study), *_limit_mistakes(study)]:
         raise ConfigError(

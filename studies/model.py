@@ -6,6 +6,7 @@ is stored with the results (`reference.study.settings_json`).
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -139,7 +140,7 @@ class StrataTable(Checked):
                 msg = f"there is no stratum {name!r}; known are {', '.join(STRATA)}"
                 raise ValueError(msg)
         edges = [(band.from_months, band.until_months) for band in self.age_band]
-        for (_, until), (start, _) in zip(edges, edges[1:], strict=False):
+        for (_, until), (start, _) in pairwise(edges):
             if until != start:
                 msg = "age bands must follow each other without gap or overlap"
                 raise ValueError(msg)
@@ -153,7 +154,9 @@ class WindowTable(Checked):
     """A named window around a unit: `[start anchor + offset, end anchor + offset)`."""
 
     name: Literal["risk", "control", "extended", "peak"] = Field("risk", description="Its name.")
-    start_anchor: Literal["start", "end"] = Field("start", description="What the start counts from.")
+    start_anchor: Literal["start", "end"] = Field(
+        "start", description="What the start counts from."
+    )
     start_offset_hours: float = Field(0, description="May be negative.")
     end_anchor: Literal["start", "end"] = Field("end", description="What the end counts from.")
     end_offset_hours: float = Field(72, description="May be negative.")

@@ -1,0 +1,111 @@
+-- Where an event lies in time (docs/windows.md, section 1).
+--
+-- Every event gets an interval on two axes: the instant axis (UTC, microseconds) and the day axis
+-- (the site's local date at midnight). An event known by its day is the whole local day on both.
+-- Month and year precision never link. A result's issue time stands in, flagged, where the time of
+-- the specimen is unknown.
+
+CREATE MACRO placed(table_name) AS TABLE
+SELECT
+    *,
+    occurred_at AS i_lo,
+    CASE time_precision
+        WHEN 'day' THEN local_to_utc(local_day + INTERVAL 1 DAY, zone, 0)
+        ELSE occurred_at + INTERVAL 1 MICROSECOND
+    END AS i_hi,
+    local_day AS d_lo,
+    local_day + INTERVAL 1 DAY AS d_hi
+FROM (
+    SELECT *, date_trunc('day', utc_to_local(occurred_at, zone))::TIMESTAMP AS local_day
+    FROM query_table(table_name)
+    WHERE occurred_at IS NOT NULL AND time_precision IN ('instant', 'day')
+);
+
+-- Does [lo, hi) of an event meet [from_at, until_at) of a window, on the unit's axis?
+CREATE MACRO meets(axis, i_lo, i_hi, d_lo, d_hi, from_at, until_at) AS
+    CASE axis
+        WHEN 'day' THEN d_lo < until_at AND d_hi > from_at
+        ELSE i_lo < until_at AND i_hi > from_at
+    END;
+
+-- An event on the index date that is known by its day only: the study says on which side it falls.
+CREATE MACRO is_same_day(axis, time_precision, d_lo, index_date) AS
+    (axis = 'day' OR time_precision = 'day') AND d_lo = index_date;
+
+-- Codes that the study knows, once per distinct code.
+CREATE TABLE code_concept AS
+WITH seen AS (
+    SELECT DISTINCT 'InfusionRecorded' AS event_type, code_system, code FROM raw_infusion
+    UNION ALL SELECT DISTINCT 'MedicationGiven', code_system, code FROM raw_medication
+    UNION ALL SELECT DISTINCT 'AdverseEventReported', code_system, code FROM raw_adverse_event
+    UNION ALL SELECT DISTINCT 'DiagnosisRecorded', code_system, code FROM raw_diagnosis
+    UNION ALL SELECT DISTINCT 'LabResulted', code_system, code FROM raw_lab
+    UNION ALL SELECT DISTINCT 'VitalSignMeasured', code_system, code FROM raw_vital
+)
+SELECT DISTINCT s.event_type, s.code_system, s.code, m.concept
+FROM seen AS s
+JOIN concept_map AS m
+  ON m.event_type = s.event_type
+ AND m.code_system = s.code_system
+ AND CASE m.match WHEN 'prefix' THEN starts_with(s.code, m.code) ELSE s.code = m.code END;
+
+CREATE VIEW raw_lab_collected AS
+SELECT
+    * REPLACE (
+        coalesce(occurred_at, resulted_at) AS occurred_at,
+        CASE WHEN occurred_at IS NULL THEN 'instant' ELSE time_precision END AS time_precision
+    ),
+    occurred_at IS NULL AS is_issue_time
+FROM raw_lab;
+
+CREATE TABLE infusion_event AS
+SELECT e.*, c.concept
+FROM raw_infusion AS e
+JOIN code_concept AS c
+  ON c.event_type = 'InfusionRecorded' AND c.code_system = e.code_system AND c.code = e.code;
+
+CREATE TABLE medication AS
+SELECT e.*, c.concept
+FROM placed('raw_medication') AS e
+JOIN code_concept AS c
+  ON c.event_type = 'MedicationGiven' AND c.code_system = e.code_system AND c.code = e.code
+WHERE coalesce(e.status, 'completed') NOT IN ('not-done', 'entered-in-error', 'cancelled', 'draft');
+
+CREATE TABLE diagnosis AS
+SELECT e.*, c.concept
+FROM placed('raw_diagnosis') AS e
+JOIN code_concept AS c
+  ON c.event_type = 'DiagnosisRecorded' AND c.code_system = e.code_system AND c.code = e.code;
+
+CREATE TABLE adverse_event AS
+SELECT e.*, c.concept
+FROM placed('raw_adverse_event') AS e
+JOIN code_concept AS c
+  ON c.event_type = 'AdverseEventReported' AND c.code_system = e.code_system AND c.code = e.code;
+
+CREATE TABLE lab AS
+SELECT e.*, c.concept
+FROM placed('raw_lab_collected') AS e
+JOIN code_concept AS c
+  ON c.event_type = 'LabResulted' AND c.code_system = e.code_system AND c.code = e.code;
+
+CREATE TABLE vital AS
+SELECT e.*, c.concept
+FROM placed('raw_vital') AS e
+JOIN code_concept AS c
+  ON c.event_type = 'VitalSignMeasured' AND c.code_system = e.code_system AND c.code = e.code;
+
+CREATE TABLE encounter AS
+SELECT *, coalesce(ended_at, TIMESTAMP '9999-01-01') AS open_end FROM placed('raw_encounter');
+
+-- One row a patient: birth and the ends of follow-up. Ties of two registrations: the later one.
+CREATE TABLE patient AS
+SELECT
+    patient_key,
+    arg_max(birth_date, (version, content_hash)) AS birth_date,
+    arg_max(coalesce(sex, 'unknown'), (version, content_hash)) AS sex,
+    min(died_at) AS died_at,
+    min(observation_end_at) AS observation_end_at
+FROM raw_patient
+WHERE patient_key IS NOT NULL
+GROUP BY patient_key;

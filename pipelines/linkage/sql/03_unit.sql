@@ -1,0 +1,252 @@
+-- Courses and units: ordinal, naive, eligible, strata (docs/windows.md, section 2).
+--
+-- A course is a maximal run of administrations of one drug, each starting at most the course gap
+-- after the one before ended. Everything about a unit is fixed at its index start from facts dated
+-- at or before it.
+
+CREATE TABLE unit_member AS
+WITH marked AS (
+    SELECT
+        *,
+        coalesce(
+            started_at > max(ended_at) OVER (
+                PARTITION BY patient_key, drug ORDER BY started_at, ended_at, infusion_key
+                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+            ) + to_microseconds(course_gap_us),
+            true
+        ) OR (SELECT unit FROM setting) = 'administration' AS is_new
+    FROM administration
+),
+numbered AS (
+    SELECT *, sum(is_new::INTEGER) OVER (
+        PARTITION BY patient_key, drug ORDER BY started_at, ended_at, infusion_key
+        ROWS UNBOUNDED PRECEDING
+    ) AS course_number
+    FROM marked
+)
+SELECT *, first_value(infusion_key) OVER (
+    PARTITION BY patient_key, drug, course_number ORDER BY started_at, ended_at, infusion_key
+) AS unit_id
+FROM numbered;
+
+CREATE TABLE unit_span AS
+SELECT
+    unit_id,
+    patient_key,
+    drug,
+    drug_class,
+    min(site_id) AS site_id,
+    arg_min(zone, (started_at, infusion_key)) AS zone,
+    min(started_at) AS started_at,
+    max(ended_at) AS ended_at,
+    max(ended_at) + CASE
+        WHEN bool_or(is_running) THEN to_microseconds((SELECT max_infusion_us FROM setting))
+        ELSE INTERVAL 0 MICROSECOND
+    END AS closing_end_at,
+    count(*) AS n_infusions,
+    min(evidence) AS evidence,
+    arg_min(encounter_key, (started_at, infusion_key)) AS encounter_key,
+    CASE
+        WHEN (SELECT resolution FROM setting) = 'day' OR bool_or(is_day_precision) THEN 'day'
+        ELSE 'instant'
+    END AS axis,
+    list_filter(
+        [
+            CASE WHEN bool_or(is_end_missing) THEN 'end_missing' END,
+            CASE WHEN bool_or(is_running) THEN 'in_progress' END,
+            CASE WHEN bool_or(is_day_precision) THEN 'day_precision' END,
+            CASE WHEN bool_or(n_records > 1) THEN 'merged_records' END
+        ],
+        lambda flag: flag IS NOT NULL
+    ) AS flags
+FROM unit_member
+GROUP BY unit_id, patient_key, drug, drug_class;
+
+-- Who comes next owns what follows. Equal starts: the later end, then the smaller id, owns, and so
+-- comes last in this order.
+CREATE TABLE unit_order AS
+SELECT
+    s.*,
+    date_trunc('day', utc_to_local(s.started_at, s.zone))::TIMESTAMP AS index_day,
+    date_trunc('day', utc_to_local(s.ended_at, s.zone))::TIMESTAMP AS end_day,
+    date_trunc('day', utc_to_local(s.closing_end_at, s.zone))::TIMESTAMP AS closing_end_day,
+    row_number() OVER in_class AS ordinal_in_record,
+    lead(s.started_at) OVER in_class AS next_started_at,
+    lead(s.started_at) OVER in_class = s.started_at AS is_tie
+FROM unit_span AS s
+WINDOW in_class AS (
+    PARTITION BY s.patient_key, s.drug_class ORDER BY s.started_at, s.ended_at, s.unit_id DESC
+);
+
+CREATE TABLE record_start AS
+SELECT patient_key, min(occurred_at) AS record_started_at
+FROM (
+    SELECT patient_key, occurred_at FROM encounter
+    UNION ALL
+    SELECT patient_key, occurred_at FROM raw_infusion
+    WHERE time_precision IN ('instant', 'day')
+)
+WHERE occurred_at IS NOT NULL
+GROUP BY patient_key;
+
+-- Signs of earlier exposure: listed drugs by any road, listed diagnoses, infusions that don't count.
+CREATE TABLE prior_exposure AS
+SELECT patient_key, min(occurred_at) AS first_at
+FROM (
+    SELECT patient_key, occurred_at FROM medication SEMI JOIN prior_concept USING (concept)
+    UNION ALL
+    SELECT patient_key, occurred_at FROM diagnosis SEMI JOIN prior_concept USING (concept)
+    UNION ALL
+    SELECT patient_key, occurred_at FROM infusion_event SEMI JOIN prior_concept USING (concept)
+    UNION ALL
+    SELECT patient_key, started_at FROM study_record WHERE why_not IS DISTINCT FROM 'not_administered'
+)
+WHERE occurred_at IS NOT NULL
+GROUP BY patient_key;
+
+CREATE TABLE unit_indication AS
+SELECT u.unit_id, arg_min(i.indication_type, i.precedence) AS indication_type
+FROM unit_order AS u
+JOIN diagnosis AS d
+  ON d.patient_key = u.patient_key
+ AND CASE WHEN d.time_precision = 'day' OR u.axis = 'day'
+          THEN d.d_lo <= u.index_day ELSE d.i_lo <= u.started_at END
+JOIN indication AS i USING (concept)
+GROUP BY u.unit_id;
+
+CREATE TABLE unit_exclusion AS
+SELECT u.unit_id, min(x.concept) AS concept
+FROM unit_order AS u
+JOIN diagnosis AS d
+  ON d.patient_key = u.patient_key
+ AND CASE WHEN d.time_precision = 'day' OR u.axis = 'day'
+          THEN d.d_lo <= u.index_day ELSE d.i_lo <= u.started_at END
+JOIN excluded_concept AS x USING (concept)
+GROUP BY u.unit_id;
+
+-- The encounter that the infusion names, else the latest one that holds the index start.
+CREATE TABLE unit_setting AS
+SELECT
+    u.unit_id,
+    arg_max(
+        e.setting,
+        (coalesce(e.record_key = u.encounter_key, false), e.occurred_at, e.record_key)
+    ) AS setting
+FROM unit_order AS u
+JOIN encounter AS e
+  ON e.patient_key = u.patient_key
+ AND (
+    e.record_key = u.encounter_key
+    OR (e.i_lo <= u.started_at AND u.started_at < e.open_end)
+    OR (e.time_precision = 'day' AND e.d_lo = u.index_day)
+ )
+GROUP BY u.unit_id;
+
+CREATE TABLE unit_premedication AS
+SELECT DISTINCT u.unit_id
+FROM unit_order AS u
+JOIN medication AS m
+  ON m.patient_key = u.patient_key
+ AND m.time_precision = 'instant'
+ AND m.i_lo >= u.started_at - INTERVAL 24 HOUR
+ AND m.i_lo < u.started_at
+SEMI JOIN premedication_concept AS p ON p.concept = m.concept;
+
+CREATE TABLE unit_co_infusion AS
+SELECT DISTINCT u.unit_id
+FROM unit_order AS u
+JOIN infusion_event AS i
+  ON i.patient_key = u.patient_key
+ AND i.occurred_at >= u.started_at
+ AND i.occurred_at < u.ended_at + INTERVAL 72 HOUR
+ AND i.status IN ('completed', 'stopped', 'in-progress')
+SEMI JOIN co_infusion_concept AS c ON c.concept = i.concept;
+
+CREATE TABLE last_contact AS
+SELECT patient_key, max(occurred_at) AS last_contact_at
+FROM (
+    SELECT patient_key, occurred_at FROM encounter
+    UNION ALL SELECT patient_key, occurred_at FROM raw_infusion
+    UNION ALL SELECT patient_key, occurred_at FROM raw_lab
+    UNION ALL SELECT patient_key, occurred_at FROM raw_vital
+)
+GROUP BY patient_key;
+
+CREATE TABLE unit AS
+WITH facts AS (
+    SELECT
+        u.*,
+        p.patient_key IS NOT NULL AS has_patient,
+        p.birth_date,
+        p.sex,
+        -- Completed months at the index, local date.
+        (year(u.index_day) - year(p.birth_date)) * 12 + month(u.index_day) - month(p.birth_date)
+            - (day(u.index_day) < day(p.birth_date))::INTEGER AS age_months,
+        p.died_at,
+        p.observation_end_at,
+        l.last_contact_at + to_microseconds(s.contact_grace_us) AS contact_end_at,
+        r.record_started_at,
+        x.first_at AS prior_at,
+        i.indication_type,
+        e.concept AS exclusion,
+        s.patients_implied,
+        s.max_age_months,
+        s.requires_indication,
+        s.naive_lookback_us
+    FROM unit_order AS u
+    CROSS JOIN setting AS s
+    LEFT JOIN patient AS p USING (patient_key)
+    LEFT JOIN last_contact AS l USING (patient_key)
+    LEFT JOIN record_start AS r USING (patient_key)
+    LEFT JOIN prior_exposure AS x USING (patient_key)
+    LEFT JOIN unit_indication AS i USING (unit_id)
+    LEFT JOIN unit_exclusion AS e USING (unit_id)
+),
+judged AS (
+    SELECT
+        *,
+        CASE
+            WHEN NOT has_patient AND NOT patients_implied THEN 'patient_missing'
+            WHEN index_day < birth_date THEN 'before_birth'
+        END AS unplaceable_reason,
+        CASE
+            WHEN max_age_months IS NOT NULL AND age_months IS NULL THEN 'age_unknown'
+            WHEN age_months >= max_age_months THEN 'too_old'
+            WHEN requires_indication AND indication_type IS NULL THEN 'no_indication'
+            WHEN exclusion IS NOT NULL THEN 'excluded: ' || exclusion
+        END AS ineligible_reason
+    FROM facts
+)
+SELECT
+    j.*,
+    coalesce(unplaceable_reason, ineligible_reason) AS not_counted_reason,
+    CASE
+        WHEN ordinal_in_record > 1 OR prior_at < started_at THEN false
+        WHEN started_at - record_started_at >= to_microseconds(naive_lookback_us) THEN true
+    END AS is_naive,
+    coalesce(b.label, 'unknown') AS age_band,
+    coalesce(t.setting, 'unknown') AS setting,
+    m.unit_id IS NOT NULL AS premedicated,
+    c.unit_id IS NOT NULL AS co_infusion,
+    year(index_day) || '-Q' || quarter(index_day) AS calendar_quarter,
+    -- Death and the end of observation, on the unit's axis, first moment no longer followed.
+    CASE axis
+        WHEN 'day' THEN date_trunc('day', utc_to_local(died_at, zone))::TIMESTAMP + INTERVAL 1 DAY
+        ELSE died_at + INTERVAL 1 MICROSECOND
+    END AS death_cut,
+    CASE axis
+        WHEN 'day' THEN date_trunc(
+            'day', utc_to_local(least(observation_end_at, contact_end_at), zone)
+        )::TIMESTAMP + INTERVAL 1 DAY
+        ELSE least(observation_end_at, contact_end_at)
+    END AS observation_cut,
+    CASE axis
+        WHEN 'day' THEN date_trunc('day', utc_to_local(next_started_at, zone))::TIMESTAMP
+        ELSE next_started_at
+    END AS next_cut,
+    date_trunc('day', utc_to_local(next_started_at, zone))::TIMESTAMP AS next_day
+FROM judged AS j
+LEFT JOIN age_band AS b ON j.age_months >= b.from_months AND j.age_months < b.until_months
+LEFT JOIN unit_setting AS t USING (unit_id)
+LEFT JOIN unit_premedication AS m USING (unit_id)
+LEFT JOIN unit_co_infusion AS c USING (unit_id);

@@ -1,0 +1,228 @@
+-- Reports, codes and fever readings that belong together (section 5), and fever's grades (section 8).
+--
+-- Pieces of evidence at most the gap apart are one event, whose onset is the earliest. An event is
+-- treatment-emergent where its onset lies in the window, or where it gets worse in the window than
+-- it was before. A missing grade never suppresses a new onset and never makes an event worse.
+
+-- Temperature in Celsius, rounded to 0.1 before any cut. Grade 4 needs readings above 40.0 at least
+-- 24 h apart and none lower between; a single high reading is grade 3, its duration unknown.
+CREATE TABLE temperature AS
+SELECT
+    v.*,
+    o.outcome,
+    round(v.value * a.to_canonical_factor + a.to_canonical_offset, 1) AS celsius
+FROM vital AS v
+JOIN study_outcome AS o ON o.kind = 'fever' AND o.concept = v.concept
+JOIN analyte AS a ON a.concept = v.concept AND a.unit = v.unit
+WHERE v.value IS NOT NULL;
+
+CREATE TABLE fever_reading AS
+WITH runs AS (
+    SELECT *, sum((celsius <= 40.0)::INTEGER) OVER (
+        PARTITION BY patient_key, outcome ORDER BY i_lo, record_key ROWS UNBOUNDED PRECEDING
+    ) AS run
+    FROM temperature
+),
+lengths AS (
+    SELECT *, i_lo - min(i_lo) FILTER (WHERE celsius > 40.0) OVER (
+        PARTITION BY patient_key, outcome, run ORDER BY i_lo, record_key ROWS UNBOUNDED PRECEDING
+    ) AS above_for
+    FROM runs
+)
+SELECT *, CASE
+    WHEN celsius > 40.0 AND above_for >= INTERVAL 24 HOUR THEN 4
+    WHEN celsius > 40.0 THEN 3
+    WHEN celsius > 39.0 THEN 2
+    ELSE 1
+END AS grade
+FROM lengths
+WHERE celsius >= 38.0;
+
+CREATE TABLE piece AS
+SELECT
+    e.patient_key, r.outcome, r.is_chronic, e.time_precision, e.i_lo, e.i_hi, e.d_lo, e.d_hi,
+    e.ended_at, e.grade, e.record_key, e.event_type, e.source_file_sha, e.source_row,
+    'report' AS rule, NULL::DOUBLE AS value, NULL::VARCHAR AS unit
+FROM adverse_event AS e
+JOIN outcome_report AS r USING (concept)
+UNION ALL BY NAME
+SELECT
+    e.patient_key, r.outcome, r.is_chronic, e.time_precision, e.i_lo, e.i_hi, e.d_lo, e.d_hi,
+    e.ended_at, NULL::INTEGER AS grade, e.record_key, e.event_type, e.source_file_sha,
+    e.source_row, 'diagnosis code' AS rule
+FROM diagnosis AS e
+JOIN outcome_report AS r USING (concept)
+UNION ALL BY NAME
+SELECT
+    e.patient_key, e.outcome, false AS is_chronic, e.time_precision, e.i_lo, e.i_hi, e.d_lo,
+    e.d_hi, NULL::TIMESTAMP AS ended_at, e.grade, e.record_key, e.event_type, e.source_file_sha,
+    e.source_row, 'temperature of 38.0 C or more' AS rule, e.celsius AS value, 'Cel' AS unit
+FROM fever_reading AS e;
+
+CREATE TABLE episode_piece AS
+WITH edges AS (
+    SELECT
+        p.*,
+        o.gap_us,
+        o.resolved_us,
+        o.min_grade,
+        max(greatest(p.i_lo, p.ended_at)) OVER earlier AS last_i,
+        max(greatest(p.d_lo, date_trunc('day', p.ended_at))) OVER earlier AS last_d
+    FROM piece AS p
+    JOIN study_outcome AS o USING (outcome)
+    WINDOW earlier AS (
+        PARTITION BY p.patient_key, p.outcome ORDER BY p.i_lo, p.record_key
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    )
+),
+marked AS (
+    SELECT *, NOT is_chronic AND coalesce(
+        CASE
+            WHEN time_precision = 'day' OR (SELECT resolution FROM setting) = 'day'
+                THEN d_lo > last_d + to_microseconds(gap_us)
+            ELSE i_lo > last_i + to_microseconds(gap_us)
+        END,
+        true
+    ) AS is_new
+    FROM edges
+)
+SELECT * EXCLUDE (last_i, last_d, is_new), sum(is_new::INTEGER) OVER (
+    PARTITION BY patient_key, outcome ORDER BY i_lo, record_key ROWS UNBOUNDED PRECEDING
+) AS episode
+FROM marked;
+
+-- When an earlier event is taken to have ended, for events that both have a grade.
+CREATE TABLE episode AS
+SELECT
+    patient_key,
+    outcome,
+    episode,
+    min(i_lo) AS onset_i,
+    max(grade) AS grade,
+    CASE
+        WHEN bool_or(ended_at IS NOT NULL) THEN max(ended_at)
+        WHEN bool_and(rule LIKE 'temperature%') THEN max(i_lo) + to_microseconds(any_value(gap_us))
+        ELSE max(i_lo) + to_microseconds(any_value(resolved_us))
+    END AS assumed_end_i
+FROM episode_piece
+GROUP BY patient_key, outcome, episode;
+
+CREATE TABLE piece_in_window AS
+SELECT
+    w.unit_id,
+    w.window_name,
+    w.lo,
+    w.axis,
+    w.started_at,
+    p.*,
+    is_same_day(w.axis, p.time_precision, p.d_lo, w.index_day) AND w.same_day <> 'after'
+        AS is_set_aside,
+    meets(w.axis, p.i_lo, p.i_hi, p.d_lo, p.d_hi, w.lo, w.cut_at)
+        -- A day known to be the next unit's own day belongs to the next unit.
+        AND NOT (
+            w.same_day = 'after' AND p.time_precision = 'day' AND p.d_lo = w.next_day
+            AND w.next_day IS DISTINCT FROM w.index_day
+        ) AS is_met,
+    (is_same_day(w.axis, p.time_precision, p.d_lo, w.index_day) AND w.same_day = 'before')
+        OR CASE w.axis WHEN 'day' THEN p.d_hi <= w.lo ELSE p.i_hi <= w.lo END AS is_before
+FROM unit_window AS w
+JOIN episode_piece AS p
+  ON p.patient_key = w.patient_key AND p.outcome = w.outcome
+WHERE CASE w.axis WHEN 'day' THEN p.d_lo < w.cut_at ELSE p.i_lo < w.cut_at END;
+
+-- The risk window wins over control: an event known by its day never enters both.
+CREATE TABLE piece_counted AS
+SELECT
+    p.*,
+    p.is_met AND NOT p.is_set_aside
+    AND NOT (
+        p.window_name = 'control' AND p.time_precision = 'day'
+        AND EXISTS (
+            FROM piece_in_window AS r
+            WHERE r.unit_id = p.unit_id AND r.outcome = p.outcome AND r.window_name = 'risk'
+              AND r.record_key = p.record_key AND r.is_met
+        )
+    ) AS is_in
+FROM piece_in_window AS p;
+
+CREATE TABLE episode_in_window AS
+SELECT
+    unit_id,
+    outcome,
+    window_name,
+    patient_key,
+    episode,
+    any_value(axis) AS axis,
+    any_value(started_at) AS started_at,
+    any_value(min_grade) AS min_grade,
+    count(*) FILTER (WHERE is_in) AS n_in,
+    count(*) FILTER (WHERE is_before AND NOT is_in) AS n_before,
+    max(grade) FILTER (WHERE is_in) AS grade_in,
+    max(grade) FILTER (WHERE is_before AND NOT is_in) AS grade_before
+FROM piece_counted
+GROUP BY unit_id, outcome, window_name, patient_key, episode
+HAVING n_in > 0;
+
+CREATE TABLE episode_judged AS
+SELECT
+    e.*,
+    x.grade_earlier,
+    coalesce(e.grade_in > e.grade_before, false) AS is_worse_within,
+    coalesce(e.grade_in <= x.grade_earlier, false) AS is_ongoing_earlier
+FROM episode_in_window AS e
+LEFT JOIN (
+    -- An earlier event, both graded, that is taken to go on when this one begins.
+    SELECT this.patient_key, this.outcome, this.episode, max(earlier.grade) AS grade_earlier
+    FROM episode AS this
+    JOIN episode AS earlier
+      ON earlier.patient_key = this.patient_key AND earlier.outcome = this.outcome
+     AND earlier.episode < this.episode AND earlier.assumed_end_i > this.onset_i
+    GROUP BY ALL
+) AS x ON x.patient_key = e.patient_key AND x.outcome = e.outcome AND x.episode = e.episode;
+
+CREATE TABLE episode_verdict AS
+SELECT
+    *,
+    CASE
+        WHEN coalesce(grade_in < min_grade, false) THEN 'below_grade'
+        WHEN n_before > 0 AND is_worse_within THEN 'worsened'
+        WHEN n_before > 0 THEN 'pre_existing'
+        WHEN is_ongoing_earlier THEN 'pre_existing'
+        ELSE 'new'
+    END AS verdict
+FROM episode_judged;
+
+CREATE TABLE episode_hit AS
+WITH onset AS (
+    SELECT
+        v.unit_id,
+        v.outcome,
+        v.window_name,
+        v.verdict,
+        p.i_lo,
+        p.d_lo,
+        p.time_precision,
+        p.lo,
+        p.axis,
+        v.grade_in AS grade,
+        row_number() OVER (
+            PARTITION BY v.unit_id, v.outcome, v.window_name ORDER BY p.i_lo, p.record_key
+        ) AS place
+    FROM episode_verdict AS v
+    JOIN piece_counted AS p
+      ON p.unit_id = v.unit_id AND p.outcome = v.outcome AND p.window_name = v.window_name
+     AND p.episode = v.episode AND p.is_in
+     AND (v.verdict = 'new' OR p.grade > v.grade_before)
+    WHERE v.verdict IN ('new', 'worsened')
+)
+SELECT
+    unit_id,
+    outcome,
+    window_name,
+    i_lo AS onset_at,
+    CASE WHEN axis = 'day' THEN 'day' ELSE time_precision END AS onset_precision,
+    greatest(lo, CASE axis WHEN 'day' THEN d_lo ELSE i_lo END) AS onset_axis,
+    max(grade) OVER (PARTITION BY unit_id, outcome, window_name) AS grade,
+    verdict = 'worsened' AS is_worsened
+FROM onset
+QUALIFY place = 1;

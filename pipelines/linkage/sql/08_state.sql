@@ -1,0 +1,98 @@
+-- What is known of each simple outcome in each window: happened, did not, or nobody looked.
+--
+-- `is_low` is the truth if everything unknown were false, `is_high` if everything unknown were
+-- true; they differ where nobody looked. Composites need no more than these two (09_composite).
+
+CREATE TABLE state (
+    unit_id VARCHAR, outcome VARCHAR, window_name VARCHAR,
+    is_closed BOOLEAN, is_low BOOLEAN, is_high BOOLEAN,
+    is_observed BOOLEAN, is_tested BOOLEAN, has_baseline BOOLEAN,
+    onset_at TIMESTAMP, onset_precision VARCHAR, onset_axis TIMESTAMP,
+    grade INTEGER, is_worsened BOOLEAN, is_pre_existing BOOLEAN, flags VARCHAR[]
+);
+
+INSERT INTO state
+WITH pre_existing AS (
+    SELECT DISTINCT unit_id, outcome, window_name
+    FROM episode_verdict
+    WHERE verdict = 'pre_existing'
+),
+lab_pre_existing AS (
+    SELECT b.unit_id, b.outcome
+    FROM lab_baseline AS b
+    WHERE b.kind = 'threshold' AND b.grade = 1
+),
+looked AS (
+    SELECT
+        w.unit_id,
+        w.outcome,
+        w.window_name,
+        w.kind,
+        w.is_closed,
+        e.unit_id IS NOT NULL OR v.unit_id IS NOT NULL OR coalesce(l.is_hit, false) AS is_hit,
+        CASE WHEN w.kind IN ('symptom', 'fever', 'vital_limit') THEN
+            e.unit_id IS NOT NULL OR v.unit_id IS NOT NULL
+            OR (s.unit_id IS NOT NULL AND NOT coalesce(r.no_limit, false))
+        END AS is_observed,
+        CASE WHEN w.kind IN ('grade', 'threshold', 'ratio') THEN l.unit_id IS NOT NULL END
+            AS is_tested,
+        CASE WHEN w.kind IN ('grade', 'threshold', 'ratio') THEN b.unit_id IS NOT NULL END
+            AS has_baseline,
+        least(e.onset_at, v.onset_at, l.onset_at) AS onset_at,
+        least(e.onset_axis, v.onset_axis, l.onset_axis) AS onset_axis,
+        CASE
+            WHEN e.onset_at <= coalesce(v.onset_at, e.onset_at) THEN e.onset_precision
+            ELSE coalesce(v.onset_precision, l.onset_precision)
+        END AS onset_precision,
+        coalesce(e.grade, l.grade) AS grade,
+        coalesce(e.is_worsened, false) AS is_worsened,
+        p.unit_id IS NOT NULL OR q.unit_id IS NOT NULL AS is_pre_existing,
+        l.value_flags,
+        l.unit_id IS NOT NULL AND b.unit_id IS NULL AS no_baseline,
+        r.no_limit
+    FROM unit_window AS w
+    LEFT JOIN episode_hit AS e USING (unit_id, outcome, window_name)
+    LEFT JOIN rate_hit AS v USING (unit_id, outcome, window_name)
+    LEFT JOIN rate_unit AS r USING (unit_id, outcome)
+    LEFT JOIN lab_result AS l USING (unit_id, outcome, window_name)
+    LEFT JOIN lab_baseline AS b USING (unit_id, outcome)
+    LEFT JOIN pre_existing AS p USING (unit_id, outcome, window_name)
+    LEFT JOIN lab_pre_existing AS q USING (unit_id, outcome)
+    LEFT JOIN observed AS s
+      ON s.unit_id = w.unit_id
+     AND s.cut_at = w.cut_at
+     AND s.from_at = greatest(
+            w.lo,
+            CASE w.axis WHEN 'day' THEN w.end_day + INTERVAL 1 DAY
+                        ELSE w.ended_at + INTERVAL 6 HOUR END
+         )
+    WHERE w.kind <> 'composite'
+)
+SELECT
+    unit_id,
+    outcome,
+    window_name,
+    is_closed,
+    is_hit,
+    is_hit OR NOT coalesce(is_observed, is_tested),
+    is_observed,
+    is_tested,
+    has_baseline,
+    onset_at,
+    onset_precision,
+    onset_axis,
+    grade,
+    is_worsened,
+    is_pre_existing,
+    list_sort(list_distinct(list_concat(
+        coalesce(value_flags, []),
+        list_filter(
+            [
+                CASE WHEN no_baseline THEN 'no_baseline' END,
+                CASE WHEN no_limit THEN 'no_limit_for_age' END,
+                CASE WHEN onset_precision = 'day' THEN 'imprecise' END
+            ],
+            lambda flag: flag IS NOT NULL
+        )
+    )))
+FROM looked;

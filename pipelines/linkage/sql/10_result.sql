@@ -1,0 +1,236 @@
+-- The linked rows: infusions, units, outcomes with their status, and the evidence behind each.
+--
+-- A status says in one word which denominators a unit enters (docs/windows.md, section 10).
+
+CREATE TABLE out_infusion AS
+SELECT
+    s.study_id,
+    m.site_id,
+    m.infusion_key,
+    m.unit_id,
+    m.patient_key,
+    m.drug,
+    m.started_at,
+    m.ended_at,
+    CASE WHEN m.is_day_precision THEN 'day' ELSE 'instant' END AS time_precision,
+    m.status,
+    m.evidence,
+    m.route,
+    m.dose_value,
+    m.dose_unit,
+    m.n_records,
+    list_filter(
+        [
+            CASE WHEN m.is_end_missing THEN 'end_missing' END,
+            CASE WHEN m.is_running THEN 'in_progress' END,
+            CASE WHEN m.n_records > 1 THEN 'merged_records' END
+        ],
+        lambda flag: flag IS NOT NULL
+    ) AS flags
+FROM unit_member AS m
+CROSS JOIN setting AS s;
+
+CREATE TABLE out_course AS
+SELECT
+    s.study_id,
+    u.site_id,
+    u.unit_id,
+    u.patient_key,
+    u.drug,
+    u.started_at,
+    u.ended_at,
+    u.index_day::DATE AS index_date,
+    u.n_infusions,
+    u.ordinal_in_record,
+    u.is_naive,
+    u.not_counted_reason IS NULL AS is_eligible,
+    u.not_counted_reason AS ineligible_reason,
+    u.age_months,
+    u.age_band,
+    coalesce(u.sex, 'unknown') AS sex,
+    u.setting,
+    coalesce(u.indication_type, 'unknown') AS indication_type,
+    u.premedicated,
+    u.co_infusion,
+    u.evidence,
+    u.calendar_quarter,
+    u.record_started_at,
+    least(u.died_at, u.observation_end_at, u.contact_end_at) AS follow_up_ended_at,
+    CASE least(u.died_at, u.observation_end_at, u.contact_end_at)
+        WHEN u.died_at THEN 'death'
+        WHEN u.observation_end_at THEN 'observation_end'
+        WHEN u.contact_end_at THEN 'last_contact'
+    END AS follow_up_end_reason,
+    list_concat(u.flags, CASE WHEN u.is_tie THEN ['tie'] ELSE [] END) AS flags
+FROM unit AS u
+CROSS JOIN setting AS s;
+
+-- In how many uncut windows of the class the event lies.
+CREATE TABLE candidate_count AS
+SELECT h.unit_id, h.outcome, h.window_name, count(DISTINCT w.unit_id) AS n_candidate_units
+FROM state AS h
+JOIN unit_window AS own USING (unit_id, outcome, window_name)
+JOIN unit_window AS w
+  ON w.patient_key = own.patient_key AND w.drug_class = own.drug_class
+ AND w.outcome = h.outcome AND w.window_name = h.window_name
+ AND h.onset_axis >= w.lo AND h.onset_axis < w.hi
+WHERE h.is_low
+GROUP BY h.unit_id, h.outcome, h.window_name;
+
+CREATE TABLE out_unit_outcome AS
+SELECT
+    s.study_id,
+    w.site_id,
+    w.unit_id,
+    w.patient_key,
+    w.outcome,
+    w.window_name,
+    w.is_published,
+    CASE
+        WHEN w.unplaceable_reason IS NOT NULL THEN 'unplaceable'
+        WHEN w.ineligible_reason IS NOT NULL THEN 'ineligible'
+        WHEN w.axis = 'day' AND w.next_day = w.index_day THEN 'superseded_same_day'
+        WHEN w.cut_at <= w.lo THEN 'not_at_risk'
+        WHEN NOT t.is_closed THEN CASE WHEN t.is_low THEN 'open_event' ELSE 'open' END
+        WHEN t.is_low THEN 'event'
+        WHEN w.cut_reason IN ('next_unit', 'observation_end') THEN 'censored'
+        WHEN t.is_tested = false THEN 'untested'
+        WHEN t.is_observed = false THEN 'unobserved'
+        WHEN t.is_high THEN 'undetermined'
+        ELSE 'no_event'
+    END AS status,
+    -- Day windows end with a day; the bounds are local dates there, instants otherwise.
+    w.lo AS window_start_at,
+    w.hi AS window_end_at,
+    w.cut_at,
+    w.cut_reason,
+    t.is_closed,
+    w.not_counted_reason IS NULL AND w.cut_at > w.lo AS is_at_risk,
+    t.is_tested,
+    t.is_observed,
+    CASE WHEN w.kind = 'composite' THEN t.is_low OR NOT t.is_high END AS is_determined,
+    t.has_baseline,
+    t.onset_at,
+    CASE WHEN t.onset_precision = 'instant' AND w.axis = 'instant'
+         THEN (epoch_us(t.onset_at) - epoch_us(w.started_at)) / 3600e6 END AS onset_hours,
+    t.onset_precision,
+    t.grade,
+    b.grade AS baseline_grade,
+    b.value AS baseline_value,
+    b.unit AS baseline_unit,
+    b.i_lo AS baseline_at,
+    l.worst_value,
+    l.worst_unit,
+    l.worst_at,
+    round(l.worst_canonical - b.canonical_value, 9) AS change_from_baseline,
+    greatest(
+        0,
+        epoch_us(least(coalesce(t.onset_axis, w.cut_at), w.cut_at)) - epoch_us(w.lo)
+    ) AS person_us,
+    c.n_candidate_units,
+    t.is_worsened,
+    t.is_pre_existing,
+    list_concat(
+        t.flags,
+        list_filter(
+            [
+                CASE WHEN w.is_tie THEN 'tie' END,
+                CASE
+                    WHEN w.axis = 'day' AND s.resolution = 'instant' THEN 'day_resolution'
+                END
+            ],
+            lambda flag: flag IS NOT NULL
+        )
+    ) AS flags
+FROM unit_window AS w
+CROSS JOIN setting AS s
+JOIN state AS t USING (unit_id, outcome, window_name)
+LEFT JOIN lab_baseline AS b USING (unit_id, outcome)
+LEFT JOIN lab_result AS l USING (unit_id, outcome, window_name)
+LEFT JOIN candidate_count AS c USING (unit_id, outcome, window_name);
+
+CREATE TABLE simple_evidence AS
+SELECT
+    v.unit_id, v.outcome, v.window_name, p.record_key, p.event_type, p.source_file_sha,
+    p.source_row, p.rule, p.i_lo AS occurred_at,
+    CASE WHEN p.is_in THEN 'event' ELSE 'earlier' END AS role,
+    p.is_in AND v.verdict IN ('new', 'worsened') AS is_counted,
+    CASE WHEN NOT p.is_in THEN 'before the window'
+         WHEN v.verdict NOT IN ('new', 'worsened') THEN v.verdict END AS reason
+FROM episode_verdict AS v
+JOIN piece_counted AS p
+  ON p.unit_id = v.unit_id AND p.outcome = v.outcome AND p.window_name = v.window_name
+ AND p.episode = v.episode AND (p.is_in OR p.is_before)
+UNION ALL BY NAME
+SELECT
+    j.unit_id, j.outcome, j.window_name, j.record_key, j.event_type, j.source_file_sha,
+    j.source_row, j.i_lo AS occurred_at,
+    CASE WHEN j.is_hit THEN 'event' ELSE 'worst' END AS role,
+    CASE j.kind WHEN 'grade' THEN 'grade above baseline'
+                WHEN 'ratio' THEN 'ratio to baseline' ELSE 'beyond threshold' END AS rule,
+    j.is_hit AS is_counted,
+    CASE WHEN NOT j.is_hit THEN 'not an event' END AS reason
+FROM lab_judged AS j
+JOIN lab_result AS r USING (unit_id, outcome, window_name)
+WHERE j.is_hit OR j.record_key = r.worst_key
+UNION ALL BY NAME
+SELECT
+    w.unit_id, w.outcome, w.window_name, b.record_key, b.event_type, b.source_file_sha,
+    b.source_row, b.i_lo AS occurred_at, 'baseline' AS role,
+    'last result before the index' AS rule, false AS is_counted, 'baseline' AS reason
+FROM lab_baseline AS b
+JOIN lab_result AS w USING (unit_id, outcome)
+UNION ALL BY NAME
+SELECT
+    h.unit_id, h.outcome, h.window_name, h.record_key, h.event_type, h.source_file_sha,
+    h.source_row, h.i_lo AS occurred_at, 'event' AS role, 'above the limit of the age' AS rule,
+    e.unit_id IS NOT NULL AS is_counted,
+    CASE WHEN e.unit_id IS NULL THEN 'not confirmed by a second reading' END AS reason
+FROM rate_high AS h
+LEFT JOIN rate_hit AS e USING (unit_id, outcome, window_name);
+
+-- A composite stands on the counted evidence of its components, down to the last simple one.
+CREATE TABLE out_evidence AS
+WITH RECURSIVE leaf AS (
+    SELECT outcome, component FROM composite
+    UNION
+    SELECT l.outcome, c.component FROM leaf AS l JOIN composite AS c ON c.outcome = l.component
+),
+everything AS (
+    FROM simple_evidence
+    UNION ALL BY NAME
+    SELECT e.* REPLACE (l.outcome AS outcome, 'component ' || e.outcome AS rule)
+    FROM simple_evidence AS e
+    JOIN leaf AS l ON l.component = e.outcome
+    JOIN state AS t
+      ON t.unit_id = e.unit_id AND t.outcome = l.outcome AND t.window_name = e.window_name
+     AND t.is_low
+    WHERE e.is_counted
+)
+SELECT
+    s.study_id, u.site_id, e.unit_id, e.outcome, e.window_name, e.record_key, e.event_type,
+    e.source_file_sha, e.source_row, e.role, e.rule, e.occurred_at, e.is_counted, e.reason
+FROM everything AS e
+JOIN unit AS u USING (unit_id)
+CROSS JOIN setting AS s;
+
+CREATE TABLE out_attrition AS
+SELECT s.study_id, x.site_id, x.step_number, x.step, x.n
+FROM (
+    SELECT site_id, 1 AS step_number, 'records of study drugs' AS step, count(*) AS n
+    FROM study_record GROUP BY site_id
+    UNION ALL
+    SELECT site_id, 2, 'left out: ' || why_not, count(*)
+    FROM study_record WHERE why_not IS NOT NULL GROUP BY site_id, why_not
+    UNION ALL
+    SELECT site_id, 3, 'administrations', count(*) FROM administration GROUP BY site_id
+    UNION ALL
+    SELECT site_id, 4, 'units', count(*) FROM unit GROUP BY site_id
+    UNION ALL
+    SELECT site_id, 5, 'left out: ' || not_counted_reason, count(*)
+    FROM unit WHERE not_counted_reason IS NOT NULL GROUP BY site_id, not_counted_reason
+    UNION ALL
+    SELECT site_id, 6, 'eligible units', count(*)
+    FROM unit WHERE not_counted_reason IS NULL GROUP BY site_id
+) AS x
+CROSS JOIN setting AS s;

@@ -1,0 +1,173 @@
+"""LinkInfusions: the linkage of all patients as a Beam transform over paths of shards.
+
+Elements are paths, never records: a bucket's rows stay inside the DuckDB database of one DoFn call,
+and only counts, which merge, go through a shuffle. Importing this module imports Beam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from pipelines.base.errors import DripwatchError, ExitCode
+from pipelines.linkage.kernel import OUTPUTS, LinkageInput, LinkedBucket, link_bucket
+from pipelines.signals.counts import COUNT_SCHEMA, KEY_LENGTH, merge_counts
+from pipelines.signals.risk import RISK_SCHEMA, risk_rows
+
+ATTRITION_SCHEMA = pa.schema(
+    {
+        "study_id": pa.string(),
+        "site_id": pa.string(),
+        "step_number": pa.int64(),
+        "step": pa.string(),
+        "n": pa.int64(),
+    }
+)
+_ATTRITION_KEY = 4
+
+
+class LinkageError(DripwatchError):
+    """A bucket of patients could not be linked."""
+
+    exit_code = ExitCode.INTERNAL
+
+
+@dataclass(frozen=True)
+class Work:
+    """One study on one shard of patients; `out` is the folder of its Parquet files."""
+
+    given: LinkageInput
+    shard: str
+    out: str
+
+
+@dataclass(frozen=True)
+class LinkageResult:
+    """What linkage gave: Parquet files by warehouse table, `signals.*` included."""
+
+    tables: dict[str, list[Path]]
+    n_buckets: int
+    n_units: int
+
+
+def _link(work: Work) -> LinkedBucket:
+    out = Path(work.out)
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        return link_bucket(Path(work.shard), work.given, out)
+    except duckdb.Error as error:
+        # DuckDB quotes values in its messages: only the kind of the error may leave.
+        raise LinkageError(
+            f"Linking a bucket of patients failed ({type(error).__name__}).",
+            where=f"study {work.given.study.id}, {Path(work.shard).name}",
+            remedy="Free memory or disk and run again; if it fails again, report it.",
+            next_run="The last published warehouse stays; the next run links again.",
+        ) from None
+
+
+class _LinkBucket(beam.DoFn):  # type: ignore[misc] # Beam is untyped
+    """One work item in, its counts and attrition out; linked rows go to Parquet."""
+
+    def process(self, work: Work) -> Iterator[Any]:
+        linked = _link(work)
+        for row in linked.counts:
+            yield beam.pvalue.TaggedOutput("counts", (row[:KEY_LENGTH], row[KEY_LENGTH:]))
+        for row in linked.attrition:
+            yield beam.pvalue.TaggedOutput("attrition", (row[:_ATTRITION_KEY], row[-1]))
+        yield linked.files
+
+
+class LinkInfusions(beam.PTransform):  # type: ignore[misc] # Beam is untyped
+    """Link every work item and merge what merges.
+
+    Input: a PCollection of `Work`. Output: `files` (one mapping of table to path an item),
+    `counts` ((key, sums) per stratum, merged) and `attrition` ((key, n), merged).
+    """
+
+    def expand(self, works: Any) -> dict[str, Any]:  # noqa: ANN401 - a PCollection
+        """Build the transform (called by Beam)."""
+        linked = works | "Link" >> beam.ParDo(_LinkBucket()).with_outputs(
+            "counts", "attrition", main="files"
+        )
+        return {
+            "files": linked.files,
+            "counts": linked.counts | "MergeCounts" >> beam.CombinePerKey(merge_counts),
+            "attrition": linked.attrition | "MergeAttrition" >> beam.CombinePerKey(sum),
+        }
+
+
+def _write_table(rows: Iterable[tuple[Any, ...]], path: str, schema: pa.Schema) -> None:
+    ordered = sorted(rows, key=lambda row: tuple(str(cell) for cell in row))
+    columns = list(zip(*ordered, strict=True)) or [()] * len(schema)
+    arrays = [
+        pa.array(list(column), field.type) for column, field in zip(columns, schema, strict=True)
+    ]
+    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path)
+
+
+def _write_counts(rows: list[tuple[Any, ...]], path: str) -> str:
+    _write_table(rows, path, COUNT_SCHEMA)
+    return path
+
+
+def _write_attrition(rows: list[tuple[Any, ...]], path: str) -> str:
+    _write_table(rows, path, ATTRITION_SCHEMA)
+    return path
+
+
+def run_linkage(shards: list[Path], given: list[LinkageInput], out: Path) -> LinkageResult:
+    """Link all shards under all studies with Beam's in-process runner.
+
+    Args:
+        shards: folders of `<EventType>.parquet`, whole patients each.
+        given: one entry per study.
+        out: folder for the results; must be private, it holds rows of patients.
+
+    Errors:
+        LinkageError: a bucket failed; nothing of the run may be loaded.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    works = [
+        Work(one, str(shard), str(out / one.study.id / shard.name))
+        for one in given
+        for shard in shards
+    ]
+    counts_path, attrition_path = str(out / "counts.parquet"), str(out / "attrition.parquet")
+    # By name: the switching DirectRunner would first try to download another runner.
+    options = PipelineOptions(["--no_pipeline_type_check"])
+    with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
+        linked = pipeline | beam.Create(works, reshuffle=False) | "LinkInfusions" >> LinkInfusions()
+        _collect(linked["counts"], "Counts", _write_counts, counts_path)
+        _collect(linked["attrition"], "Attrition", _write_attrition, attrition_path)
+    tables: dict[str, list[Path]] = {
+        table: sorted(Path(work.out) / f"{table}.parquet" for work in works) for table in OUTPUTS
+    }
+    tables["linkage.attrition"] = [Path(attrition_path)]
+    tables["signals.counts"] = [Path(counts_path)]
+    tables["signals.risk"] = [write_risk(Path(counts_path), out / "risk.parquet")]
+    n_units = sum(pq.read_metadata(path).num_rows for path in tables["linkage.course"])
+    return LinkageResult(tables, len(shards), n_units)
+
+
+def _collect(pairs: Any, name: str, write: Any, path: str) -> None:  # noqa: ANN401 - PCollection
+    rows = pairs | f"{name}Row" >> beam.MapTuple(lambda key, value: key + _as_tuple(value))
+    _ = rows | f"{name}List" >> beam.combiners.ToList() | f"{name}File" >> beam.Map(write, path)
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:  # noqa: ANN401 - a number or a tuple of numbers
+    return value if isinstance(value, tuple) else (value,)
+
+
+def write_risk(counts: Path, path: Path) -> Path:
+    """Write `signals.risk` from `signals.counts` and return its path."""
+    _write_table(risk_rows(pq.read_table(counts).to_pylist()), str(path), RISK_SCHEMA)
+    return path
