@@ -30,6 +30,8 @@ GRACE = timedelta(days=1)
 _DAY = "INTERVAL 25 HOUR"
 MEASURED = ("LabResulted", "VitalSignMeasured")
 DOSED = ("InfusionRecorded",)
+#: Stands for an event type where a check is about records that became no event.
+RECORDS = "*"
 
 
 class ConceptLike(Protocol):
@@ -313,3 +315,23 @@ def prepare(
         f"FROM {SCHEMA}.{quote(judged.table)} WHERE is_content"
     )
     return judged
+
+
+def prepare_records(
+    con: duckdb.DuckDBPyConnection, *, source: str = "fate.row", table: str = "_record"
+) -> Judged:
+    """Build the judged table of the records that became no event."""
+
+    def because(reason: str) -> str:
+        return f"CASE WHEN fate = 'quarantined' AND reason = '{reason}' THEN reason END"
+
+    con.execute(
+        f"""
+        CREATE OR REPLACE TABLE {SCHEMA}.{quote(table)} AS
+        SELECT source_file_sha, source_row, record_key, true AS is_content,
+            {because("unreadable_record")} AS unreadable,
+            {because("unknown_event_type")} AS unknown_type
+        FROM {source}
+        """
+    )
+    return Judged(event_type=RECORDS, table=table, content=table, source=source)

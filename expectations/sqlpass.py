@@ -79,6 +79,14 @@ def failures_sql(judged: Judged) -> str:
     """
 
 
+def count_failures(con: duckdb.DuckDBPyConnection, judged: Judged) -> dict[str, int]:
+    """Return the failing rows of each check of an event type."""
+    counted = con.execute(
+        f"SELECT check_id, count(*) FROM ({failures_sql(judged)}) GROUP BY ALL"
+    ).fetchall()
+    return {check.id: 0 for check in checks_of(judged.event_type)} | dict(counted)
+
+
 def name_failures(con: duckdb.DuckDBPyConnection, judged: Judged) -> dict[str, int]:
     """Fill `judge.failure` and `judge.rejected` for an event type; return failures per check."""
     name = judged.event_type
@@ -88,10 +96,10 @@ def name_failures(con: duckdb.DuckDBPyConnection, judged: Judged) -> dict[str, i
         "FROM judge.failure WHERE event_type = ? AND severity = 'reject'",
         [name],
     )
-    found = con.execute(
+    counted = con.execute(
         "SELECT check_id, count(*) FROM judge.failure WHERE event_type = ? GROUP BY ALL", [name]
     ).fetchall()
-    return {check.id: dict(found).get(check.id, 0) for check in checks_of(name)}
+    return {check.id: 0 for check in checks_of(name)} | dict(counted)
 
 
 def append_flags(con: duckdb.DuckDBPyConnection, event_type: str) -> None:
