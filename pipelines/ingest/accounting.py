@@ -11,6 +11,9 @@ from pipelines.base.errors import ReconciliationError
 from pipelines.ingest.manifest import InputFile, OutOfScope
 from schemas import CLINICAL_TYPES
 
+#: Stands for the event type of rows whose type could not be told.
+UNKNOWN = "unknown"
+
 FATES = ("accepted", "quarantined", "duplicate", "superseded", "out_of_scope")
 
 Counts = dict[str, int]
@@ -78,8 +81,8 @@ def reconcile(con: duckdb.DuckDBPyConnection, batch_id: str) -> Account:
 
 def _fates_sql(types: list[str]) -> str:
     parts = [
-        "SELECT source_file_sha, source_row, coalesce(event_type, '') AS event_type, fate "
-        "FROM fate.row"
+        f"SELECT source_file_sha, source_row, coalesce(event_type, {literal(UNKNOWN)}) "
+        "AS event_type, fate FROM fate.row"
     ]
     parts += [
         f"SELECT source_file_sha, source_row, {literal(name)}, 'accepted' "
@@ -107,6 +110,13 @@ def _check_rejected(con: duckdb.DuckDBPyConnection, types: list[str], batch_id: 
         "HAVING count(*) > 1)",
     ):
         raise _broken(f"{twice} rows are rejected twice", batch_id)
+    if silent := _count(
+        con,
+        "judge.rejected r ANTI JOIN judge.failure f ON f.severity = 'reject' "
+        "AND f.event_type = r.event_type AND f.source_file_sha = r.source_file_sha "
+        "AND f.source_row = r.source_row",
+    ):
+        raise _broken(f"{silent} rows are rejected by no check", batch_id)
     known = 0
     for name in types:
         known += _count(
@@ -182,8 +192,8 @@ def _files(con: duckdb.DuckDBPyConnection) -> tuple[InputFile, ...]:
 
 def _out_of_scope(con: duckdb.DuckDBPyConnection) -> tuple[OutOfScope, ...]:
     rows = con.execute(
-        "SELECT coalesce(event_type, ''), code_system, code, count(*) FROM fate.row "
-        "WHERE fate = 'out_of_scope' GROUP BY ALL ORDER BY ALL"
+        f"SELECT coalesce(event_type, {literal(UNKNOWN)}), code_system, code, count(*) "
+        "FROM fate.row WHERE fate = 'out_of_scope' GROUP BY ALL ORDER BY ALL"
     ).fetchall()
     return tuple(OutOfScope(*row) for row in rows)
 

@@ -80,7 +80,7 @@ class Manifest:
         types: the accepted events, one file per event type, `ExtractDelivered` among them.
         quarantine: the rows that were not accepted.
         fates: rows by fate: accepted, quarantined, duplicate, superseded, out_of_scope.
-        fates_by_type: the same per event type; the empty name is rows of no known type.
+        fates_by_type: the same per event type; `unknown` is rows whose type could not be told.
         out_of_scope: what was left out, per code.
         checks: how each check went.
         hold_reasons: why the batch was held; empty where it never was.

@@ -1,0 +1,291 @@
+"""The event log: folders of batches, of which only those in `committed/` count.
+
+A batch is written into `tmp/` and forced to disk; then one rename commits it. That rename is the
+only commit point: killed before it, nothing happened; killed after it, the batch is there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import duckdb
+
+from pipelines.base.errors import (
+    DripwatchError,
+    ExitCode,
+    KeyFileError,
+    LogError,
+)
+from pipelines.base.files import fsync_path, make_private, write_durably
+from pipelines.ingest.facts import DeliveryFacts, ValidationSummary
+from pipelines.ingest.folder import load_folder, storage_errors, verify_folder, write_manifest
+from pipelines.ingest.manifest import EventFile, Manifest
+from pipelines.ingest.pack import write_batch
+from schemas import QUARANTINED
+from schemas.codec import read_batches, read_events
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+RELEASE = "release.json"
+_BATCH_ID = re.compile(r"[0-9a-f]{64}")
+
+
+class UnknownBatchError(DripwatchError):
+    """The user named a batch that is not held, or more than one."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.USAGE
+
+
+class EventLog:
+    """The batches of a site under one folder: `tmp`, `held` and `committed` (all 0700)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def write(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        facts: DeliveryFacts,
+        validation: ValidationSummary,
+        *,
+        study_hashes: Mapping[str, str] | None = None,
+        key_check: str = "",
+    ) -> Manifest:
+        """Write a validated batch into `tmp`; `commit` or `hold` must follow.
+
+        Args:
+            con: the batch's staging database (schemas event, fate, judge).
+            facts: what the delivery declares.
+            validation: the verdict.
+            study_hashes: hash of each study of the site, for the record.
+            key_check: `SiteKey.check_value` of the key that made the row's keys.
+
+        Errors:
+            ReconciliationError: a row is lost, counted twice or without a fate.
+            StorageError: the folder cannot be written.
+        """
+        with storage_errors(self.root):
+            folder = self._folder("tmp", facts.batch_id)
+            if folder.exists():
+                shutil.rmtree(folder)
+            self._make_folders()
+            return write_batch(
+                con,
+                make_private(folder),
+                facts,
+                validation,
+                study_hashes=study_hashes or {},
+                key_check=key_check,
+            )
+
+    def commit(self, batch_id: str) -> bool:
+        """Move a written batch to `committed`; return False where it had been there before.
+
+        A held batch of the same id is superseded by it.
+        """
+        with storage_errors(self.root):
+            if self.is_committed(batch_id):
+                self._drop("tmp", batch_id)
+                return False
+            self._move(batch_id, "tmp", "committed")
+            self._drop("held", batch_id)
+            return True
+
+    def hold(self, batch_id: str, reasons: tuple[str, ...] = ()) -> bool:
+        """Move a written batch to `held`; return False where it is committed already.
+
+        Args:
+            batch_id: a batch in `tmp`.
+            reasons: why, where it is for more than validation said. No values of patients.
+        """
+        with storage_errors(self.root):
+            if self.is_committed(batch_id):
+                self._drop("tmp", batch_id)
+                return False
+            folder = self._folder("tmp", batch_id)
+            manifest = load_folder(folder)
+            told = tuple(dict.fromkeys((*manifest.hold_reasons, *reasons)))
+            if told != manifest.hold_reasons:
+                write_manifest(folder, replace(manifest, hold_reasons=told))
+            # Killed between these two, the batch is in neither: the next run reads it again.
+            self._drop("held", batch_id)
+            self._move(batch_id, "tmp", "held")
+            return True
+
+    def release(
+        self, batch_id: str, *, released_at: datetime | None = None, note: str = ""
+    ) -> Manifest:
+        """Commit a held batch as it is and leave a note of it (`release.json`).
+
+        Args:
+            batch_id: the batch's id, or enough of its beginning.
+            released_at: when, for people; nothing is computed from it.
+            note: why, in the releaser's words.
+
+        Errors:
+            UnknownBatchError: no held batch, or several, begin like this.
+            LogError: the held batch is damaged.
+        """
+        manifest = self.find_held(batch_id)
+        told = {
+            "batch_id": manifest.batch_id,
+            "released_at": None if released_at is None else released_at.isoformat(),
+            "note": note,
+        }
+        with storage_errors(self.root):
+            verify_folder(self._folder("held", manifest.batch_id), manifest)
+            target = self._folder("held", manifest.batch_id) / RELEASE
+            write_durably(target, (json.dumps(told, indent=1) + "\n").encode(), mode=0o600)
+            self._move(manifest.batch_id, "held", "committed")
+        return manifest
+
+    def committed(self) -> list[Manifest]:
+        """Return the committed batches, oldest export first, whatever order they came in.
+
+        Errors:
+            LogError: a batch lacks its manifest or a file, or a file has another length.
+        """
+        return self._all("committed")
+
+    def held(self) -> list[Manifest]:
+        """Return the held batches, oldest export first.
+
+        Errors:
+            LogError: as `committed`.
+        """
+        return [one for one in self._all("held") if not self.is_committed(one.batch_id)]
+
+    def find_held(self, start: str) -> Manifest:
+        """Return the one held batch whose id begins like this.
+
+        Errors:
+            UnknownBatchError: there is none, or there are several.
+        """
+        found = [one for one in self.held() if start and one.batch_id.startswith(start)]
+        if len(found) != 1:
+            raise UnknownBatchError(
+                f"{len(found) or 'No'} held batches begin like this.",
+                where=start,
+                remedy="`dripwatch quarantine list` shows the ids; give more of one.",
+            )
+        return found[0]
+
+    def is_committed(self, batch_id: str) -> bool:
+        """Return whether a batch counts."""
+        return self._folder("committed", batch_id).is_dir()
+
+    def is_held(self, batch_id: str) -> bool:
+        """Return whether a batch waits for somebody to release it."""
+        return not self.is_committed(batch_id) and self._folder("held", batch_id).is_dir()
+
+    def was_released(self, batch_id: str) -> bool:
+        """Return whether a committed batch had been held."""
+        return (self._folder("committed", batch_id) / RELEASE).is_file()
+
+    def verify(self) -> list[Manifest]:
+        """Check the hash of every file of every committed batch; return the batches.
+
+        Errors:
+            LogError: a file is not what was written.
+        """
+        manifests = self.committed()
+        with storage_errors(self.root):
+            for manifest in manifests:
+                verify_folder(self._folder("committed", manifest.batch_id), manifest)
+        return manifests
+
+    def check_key(self, key_check: str) -> None:
+        """Refuse a key under which a patient of the log would become another one.
+
+        Errors:
+            KeyFileError: a batch was written under another key.
+        """
+        for manifest in (*self.committed(), *self.held()):
+            if manifest.key_check not in ("", key_check):
+                raise KeyFileError(
+                    "The site's key is not the one that the log was written under.",
+                    where=f"batch {manifest.batch_id}",
+                    remedy="Restore the key from its backup; with another one, every patient "
+                    "would be counted as a new one.",
+                )
+
+    def read(self, manifest: Manifest, event_type: str) -> pa.Table:
+        """Return the accepted events of a type, in canonical columns.
+
+        Errors:
+            LogError: the file is not what was written.
+        """
+        file = manifest.types[event_type]
+        return read_events(self._path(manifest, file), event_type, file.written)
+
+    def read_parts(self, manifest: Manifest, event_type: str) -> Iterator[pa.Table]:
+        """Yield what `read` returns in parts that fit into memory.
+
+        Errors:
+            LogError: as `read`, before the first part.
+        """
+        file = manifest.types[event_type]
+        return read_batches(self._path(manifest, file), event_type, file.written)
+
+    def read_quarantine(self, manifest: Manifest) -> pa.Table:
+        """Return the rows that were not accepted; they hold patient data.
+
+        Errors:
+            LogError: the file is not what was written.
+        """
+        path = self._path(manifest, manifest.quarantine)
+        return read_events(path, QUARANTINED, manifest.quarantine.written)
+
+    def clean_tmp(self) -> int:
+        """Remove what killed runs left behind; return the number of batches removed."""
+        with storage_errors(self.root):
+            left = self._ids("tmp")
+            doubled = [name for name in self._ids("held") if self.is_committed(name)]
+            for state, names in (("tmp", left), ("held", doubled)):
+                for name in names:
+                    shutil.rmtree(self.root / state / name)
+            return len(left)
+
+    def _all(self, state: str) -> list[Manifest]:
+        with storage_errors(self.root):
+            found = [load_folder(self._folder(state, name)) for name in self._ids(state)]
+        return sorted(found, key=lambda one: (one.exported_at, one.source, one.batch_id))
+
+    def _ids(self, state: str) -> list[str]:
+        folder = self.root / state
+        if not folder.is_dir():
+            return []
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+
+    def _path(self, manifest: Manifest, file: EventFile) -> Path:
+        state = "committed" if self.is_committed(manifest.batch_id) else "held"
+        return self._folder(state, manifest.batch_id) / file.path
+
+    def _folder(self, state: str, batch_id: str) -> Path:
+        if not _BATCH_ID.fullmatch(batch_id):
+            raise LogError(
+                "A batch's id is 64 hex digits.", where=str(self.root), remedy="Report it."
+            )
+        return self.root / state / batch_id
+
+    def _make_folders(self) -> None:
+        for folder in (self.root, *(self.root / name for name in ("tmp", "held", "committed"))):
+            make_private(folder)
+
+    def _move(self, batch_id: str, state: str, target: str) -> None:
+        self._folder(state, batch_id).rename(self._folder(target, batch_id))
+        fsync_path(self.root / target)
+        fsync_path(self.root / state)
+
+    def _drop(self, state: str, batch_id: str) -> None:
+        folder = self._folder(state, batch_id)
+        if folder.exists():
+            shutil.rmtree(folder)
