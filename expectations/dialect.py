@@ -90,9 +90,9 @@ class SharedConnection:
 
 def engine(con: duckdb.DuckDBPyConnection) -> Engine:
     """Return an SQLAlchemy engine whose every statement runs on `con`."""
-    from sqlalchemy import create_engine  # noqa: PLC0415 - heavy
-    from sqlalchemy.dialects import registry  # noqa: PLC0415
-    from sqlalchemy.pool import StaticPool  # noqa: PLC0415
+    from sqlalchemy import create_engine
+    from sqlalchemy.dialects import registry
+    from sqlalchemy.pool import StaticPool
 
     registry.register("duckdb.checks", "expectations.sqla", "ChecksDialect")
     shared = SharedConnection(con)

@@ -35,12 +35,9 @@ class ValuePossible(MulticolumnMapMetricProvider):  # type: ignore[misc] # untyp
     )
     condition_value_keys = ()
 
+    # GX makes it a class method; its clause is an SQLAlchemy element.
     @multicolumn_condition_partial(engine=SqlAlchemyExecutionEngine)  # type: ignore[untyped-decorator]
-    def _sqlalchemy(  # noqa: ANN202 - an SQLAlchemy clause
-        cls,
-        column_list: list[Any],
-        **_: object,  # noqa: N805 - GX makes it a class method
-    ):
+    def _sqlalchemy(cls, column_list: list[Any], **_: object) -> Any:  # noqa: ANN401, N805
         value, low, high = column_list
         return sa.and_(value >= low, value <= high)
 

@@ -11,16 +11,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from expectations import sqlpass, suites
-from expectations.judged import (
-    DOSED,
-    GRACE,
-    MEASURED,
-    RECORDS,
-    SCHEMA,
-    Judged,
-    prepare,
-    prepare_records,
-)
+from expectations.columns import DOSED, MEASURED, SCHEMA
+from expectations.judged import GRACE, RECORDS, Judged, prepare, prepare_records
 from expectations.table import checks_of, dose_ranges
 from pipelines.base.duck import literal, quote
 from studies.analytes import analytes
@@ -134,6 +126,6 @@ def missed(con: duckdb.DuckDBPyConnection, event_type: str, latest_at: datetime)
     wrong = []
     for number, check in enumerate(checks_of(event_type), start=1):
         found = by_gx[check.id].rows if check.id in by_gx else frozenset[int]()
-        if number not in found or 0 in found or found != by_sql.get(check.id):
+        if number not in found or 0 in found or found != frozenset(by_sql.get(check.id, ())):
             wrong.append(check.id)
     return wrong

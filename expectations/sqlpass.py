@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from expectations.judged import SCHEMA, Judged
+from expectations.columns import SCHEMA
+from expectations.judged import Judged
 from expectations.table import Check, checks_of
 from pipelines.base.duck import literal, quote
 

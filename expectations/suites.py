@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from expectations.judged import SCHEMA, Judged
+from expectations.columns import SCHEMA
+from expectations.judged import Judged
 from expectations.table import Check, checks_of
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def quiet_gx() -> Any:  # noqa: ANN401 - the untyped package
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     with warnings.catch_warnings():  # of its dependencies; none that a user could act on
         warnings.simplefilter("ignore")
-        import great_expectations  # noqa: PLC0415 - heavy
+        import great_expectations
 
         great_expectations.get_context(mode="ephemeral")
     return great_expectations
@@ -65,9 +66,9 @@ def quiet_gx() -> Any:  # noqa: ANN401 - the untyped package
 
 def expectation(check: Check, event_type: str, tolerated: float) -> Any:  # noqa: ANN401 - untyped
     """Return the expectation of one check on one event type; `tolerated` is a share of rows."""
-    from great_expectations import expectations as gxe  # noqa: PLC0415 - heavy
+    from great_expectations import expectations as gxe
 
-    from expectations.possible import ExpectValuePossibleForAnalyteAndUnit  # noqa: PLC0415
+    from expectations.possible import ExpectValuePossibleForAnalyteAndUnit
 
     common = {
         "mostly": 1 - tolerated,
@@ -137,14 +138,14 @@ def _validate(
     expectations: Iterable[Any],
     result_format: Mapping[str, object],
 ) -> list[Any]:
-    from great_expectations.core.batch import Batch  # noqa: PLC0415 - heavy
-    from great_expectations.execution_engine import SqlAlchemyExecutionEngine  # noqa: PLC0415
-    from great_expectations.execution_engine.sqlalchemy_batch_data import (  # noqa: PLC0415
+    from great_expectations.core.batch import Batch
+    from great_expectations.execution_engine import SqlAlchemyExecutionEngine
+    from great_expectations.execution_engine.sqlalchemy_batch_data import (
         SqlAlchemyBatchData,
     )
-    from great_expectations.validator.validator import Validator  # noqa: PLC0415
+    from great_expectations.validator.validator import Validator
 
-    from expectations.dialect import engine  # noqa: PLC0415
+    from expectations.dialect import engine
 
     gx_engine = SqlAlchemyExecutionEngine(engine=engine(con))
     data = SqlAlchemyBatchData(

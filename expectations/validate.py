@@ -13,6 +13,7 @@ import duckdb
 
 from expectations import judged as tables
 from expectations import sqlpass
+from expectations.columns import SCHEMA
 from expectations.judged import EARLIEST, GRACE, RECORDS, ConceptLike, Judged
 from expectations.table import Check, checks_hash, checks_of
 from pipelines.base.duck import quote
@@ -88,7 +89,7 @@ def validate(
             next_run="The batch was not committed; the next run judges it again.",
         ) from None
     finally:
-        con.execute(f"DROP SCHEMA IF EXISTS {tables.SCHEMA} CASCADE")
+        con.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
 
 
 def _validate(
@@ -99,7 +100,7 @@ def _validate(
     thresholds: Thresholds,
     docs_dir: Path | None,
 ) -> Validation:
-    from expectations import sentinels, suites  # noqa: PLC0415 - GX takes seconds to import
+    from expectations import sentinels, suites
 
     clock = _Clock()
     present = [name for name in event_types if _count(con, f"event.{quote(name)}")]
@@ -132,7 +133,7 @@ def _validate(
         sqlpass.append_flags(con, name)
     shares, rejected = _shares(con, event_types, thresholds)
     if docs_dir is not None:
-        from expectations.docs import write_docs  # noqa: PLC0415 - heavy
+        from expectations.docs import write_docs
 
         write_docs(docs_dir, results, by_gx)
     clock.lap("sql")
@@ -169,7 +170,7 @@ def _result(
     named: Mapping[str, int],
     by_gx: Mapping[str, GxResult],
 ) -> CheckResult:
-    relation = f"{tables.SCHEMA}.{quote(judged.relation(check.rows))}"
+    relation = f"{SCHEMA}.{quote(judged.relation(check.rows))}"
     n_rows = _count(con, relation)
     if judged.event_type == RECORDS:  # its table holds the exceptions, the files all records
         total = con.execute("SELECT coalesce(sum(n_rows), 0) FROM fate.file").fetchone()
