@@ -1,1 +1,21 @@
-"""A synthetic hospital that knows the truth."""
+"""The synthetic hospital: planted scenarios, their truth, and the extracts rendered from them."""
+
+from pipelines.simulate.hospital import (
+    NAMED_NIGHTS,
+    NAMED_PATIENTS,
+    NAMED_SEED,
+    NAMED_UNITS,
+    SimulateError,
+    SimulationSummary,
+    simulate,
+)
+
+__all__ = [
+    "NAMED_NIGHTS",
+    "NAMED_PATIENTS",
+    "NAMED_SEED",
+    "NAMED_UNITS",
+    "SimulateError",
+    "SimulationSummary",
+    "simulate",
+]

@@ -1,0 +1,253 @@
+"""Make a synthetic hospital: plant, write the truth, render, deliver night by night."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from pipelines.base.errors import DripwatchError, ExitCode
+from pipelines.simulate import care, clock, labs, symptoms, truth, vitals
+from pipelines.simulate.clock import DAY
+from pipelines.simulate.cohort import END, Patients, Units, make_cohort
+from pipelines.simulate.deliver import FILES, MINUTE_FORMAT, finish
+from pipelines.simulate.dirt import soil
+from pipelines.simulate.scenario import Plan, make_plan
+
+NAMED_SEED = "iv-bisphosphonate-2019"
+NAMED_PATIENTS = 123
+NAMED_UNITS = 942
+NAMED_NIGHTS = 3
+#: Between the longest window (14 d) and the next unit's baseline (90 d), nothing is read.
+QUIET_DAYS = 16
+
+
+class SimulateError(DripwatchError):
+    """A synthetic hospital that cannot be made as asked."""
+
+    exit_code = ExitCode.USAGE
+
+
+@dataclass(frozen=True)
+class SimulationSummary:
+    """What was made: counts for the console, and where it lies.
+
+    Attributes:
+        n_rows: delivered rows, dirty ones included.
+        n_events_any: counted units with any side effect; `n_first_any` of them first in record.
+        risks: the truth's `all` rows as {"outcome/window": [n_events, n_units]}.
+    """
+
+    seed: str
+    n_patients: int
+    n_units: int
+    n_first_units: int
+    n_any: int
+    n_first_any: int
+    n_nights: int
+    n_rows: int
+    n_dirty: int
+    rows_by_file: dict[str, int]
+    risks: dict[str, list[int]]
+    out: str
+
+
+def stream(seed: str, purpose: str) -> np.random.Generator:
+    """Return an own random stream per purpose, so that dirt cannot change a scenario."""
+    digest = sha256(f"{seed}/{purpose}".encode()).digest()
+    return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32).tolist())
+
+
+def simulate(
+    patients: int,
+    seed: str,
+    nights: int,
+    dirt: float,
+    out: Path,
+    *,
+    report: Callable[[str], None] | None = None,
+) -> SimulationSummary:
+    """Make a hospital's deliveries, its mapping and the truth about it under `out`.
+
+    `NAMED_SEED` with 123 patients holds exactly 942 counted units, 33 of 123 first and 66 of all
+    with a side effect (Nasomyont 2019); any other call varies around those rates. The same
+    arguments give the same bytes. `dirt` is the share of extra, dirty rows.
+
+    Errors:
+        SimulateError: an argument is out of range, or `out` already holds deliveries.
+    """
+    _check(patients, nights, dirt, out)
+    say = report or (lambda _: None)
+    is_named = seed == NAMED_SEED and patients == NAMED_PATIENTS
+    people, units, plan = plant(patients, seed, nights)
+    say(f"planted {units.n} units of {people.n} patients")
+    table = truth.unit_table(people, units, plan)
+    outcomes = truth.outcome_table(people, units, plan, table)
+    risks = truth.write_truth(out / "truth", table, outcomes)
+    counts, fates = _deliver(people, units, plan, seed, nights, dirt, out, say)
+    fates.write_csv(out / "truth" / "fate.csv")
+    mapping = resources.files("pipelines.simulate").joinpath("mapping.toml").read_bytes()
+    (out / "mapping.toml").write_bytes(mapping)
+    summary = _summary(seed, nights, table, risks, counts, fates, out)
+    shown = asdict(summary) | {"out": ".", "is_named": is_named, "dirt": dirt}
+    text = json.dumps(shown, indent=2, sort_keys=True) + "\n"
+    (out / "truth" / "summary.json").write_text(text, encoding="utf-8")
+    return summary
+
+
+def plant(patients: int, seed: str, nights: int) -> tuple[Patients, Units, Plan]:
+    """Plant the scenarios of a hospital: who, when, and what happens."""
+    is_named = seed == NAMED_SEED and patients == NAMED_PATIENTS
+    total = NAMED_UNITS if is_named else None
+    rng = stream(seed, "scenario")
+    people, units = make_cohort(rng, patients, nights, total, is_named=is_named)
+    units, plan = make_plan(rng, people, units, nights, is_named=is_named)
+    return people, units, plan
+
+
+def render(
+    people: Patients, units: Units, plan: Plan, seed: str, nights: int
+) -> dict[str, pl.DataFrame]:
+    """Render scenarios into the rows of every file, as text, with the night that delivers each."""
+    made = {
+        "patients": symptoms.render_patients(people),
+        "encounters": care.render_encounters(stream(seed, "encounters"), people, units, plan),
+        "medications": care.render_medications(
+            stream(seed, "medications"), people, units, plan, nights
+        ),
+        "labs": labs.render_labs(stream(seed, "labs"), people, units, plan),
+        "vitals": vitals.render_vitals(stream(seed, "vitals"), people, units, plan),
+        "diagnoses": symptoms.render_diagnoses(stream(seed, "diagnoses"), people, units, plan),
+        "adverse_events": symptoms.render_reports(stream(seed, "reports"), units, plan),
+        "dxa": symptoms.render_density(stream(seed, "dxa"), units),
+    }
+    rng = stream(seed, "delivery")
+    return {file: finish(rng, file, made[file], people, units, nights) for file in FILES}
+
+
+def _check(patients: int, nights: int, dirt: float, out: Path) -> None:
+    for is_wrong, what in (
+        (patients < 1, "At least one patient is needed."),
+        (nights < 1, "At least one night is needed."),
+        (not 0 <= dirt <= 1, "The share of dirty rows lies between 0 and 1."),
+    ):
+        if is_wrong:
+            raise SimulateError(what, remedy="Mend the argument.")
+    if (out / "deliveries").exists():
+        raise SimulateError(
+            "The folder already holds deliveries.",
+            where=str(out),
+            remedy="Name a new folder: mixing two hospitals would spoil the truth of both.",
+        )
+
+
+def _deliver(
+    people: Patients,
+    units: Units,
+    plan: Plan,
+    seed: str,
+    nights: int,
+    dirt: float,
+    out: Path,
+    say: Callable[[str], None],
+) -> tuple[dict[str, int], pl.DataFrame]:
+    """Write every night's folder; return rows per file and the fates of dirty rows."""
+    files = render(people, units, plan, seed, nights)
+    quiet = _quiet_times(people, units, nights)
+    rng = stream(seed, "dirt")
+    fates, counts = [], dict.fromkeys(FILES, 0)
+    for night in range(1, nights + 1):
+        folder = out / "deliveries" / f"night-{night:03d}"
+        folder.mkdir(parents=True)
+        for file, rows in files.items():
+            clean = rows.filter(pl.col("night") == night).drop("night")
+            soiled = soil(rng, file, clean, dirt, quiet)
+            write_csv(folder / f"{file}.csv", soiled.rows, soiled.broken)
+            counts[file] += soiled.rows.height
+            fates.append(
+                soiled.fates.select(
+                    pl.lit(night).alias("night"), pl.lit(f"{file}.csv").alias("file"), pl.all()
+                )
+            )
+        (folder / "delivery.toml").write_text(sidecar(night, nights), encoding="utf-8")
+        say(f"wrote night {night} of {nights}")
+    return counts, pl.concat(fates)
+
+
+def _quiet_times(people: Patients, units: Units, nights: int) -> pl.Series:
+    """Return per unit a time after its longest window and before any baseline, or null."""
+    moment = units.end + QUIET_DAYS * DAY
+    # The next unit is at least 114 days away, so its 90 days of baseline start later.
+    is_calm = (moment + DAY < END - nights * DAY) & (moment < people.left_at[units.patient])
+    is_calm &= (units.cut_at == units.window_end) & ~units.is_restart
+    text = pl.Series(moment.astype("datetime64[m]").astype("datetime64[us]"))
+    shown = text.dt.strftime(MINUTE_FORMAT)
+    return pl.select(pl.when(pl.Series(is_calm)).then(shown)).to_series()
+
+
+def write_csv(path: Path, rows: pl.DataFrame, broken: list[int]) -> None:
+    """Write a CSV file; records at the `broken` positions get two fields too many."""
+    data = rows.write_csv(line_terminator="\n")
+    if broken:
+        lines = data.split("\n")
+        for place in broken:
+            lines[place + 1] += ",7,unexpected"
+        data = "\n".join(lines)
+    path.write_text(data, encoding="utf-8", newline="")
+
+
+def sidecar(night: int, nights: int) -> str:
+    """Return delivery.toml of a night: complete to midnight, exported two hours later."""
+    minute = clock.to_utc(np.array([END - (nights - night) * DAY]))[0]
+    through = np.datetime64(int(minute), "m")
+    return (
+        'kind = "delta"\n'
+        f"exported_at = {through + np.timedelta64(120, 'm')}:00Z\n\n"
+        "[data_through]\n"
+        f"default = {through}:00Z\n"
+    )
+
+
+def _summary(
+    seed: str,
+    nights: int,
+    table: pl.DataFrame,
+    risks: pl.DataFrame,
+    counts: dict[str, int],
+    fates: pl.DataFrame,
+    out: Path,
+) -> SimulationSummary:
+    def counted(stratum: str, value: str) -> tuple[int, int]:
+        row = risks.filter(
+            (pl.col("outcome") == "any_side_effect")
+            & (pl.col("stratum") == stratum)
+            & (pl.col("stratum_value") == value)
+        )
+        return (int(row["n_units"].sum()), int(row["n_events"].sum()))
+
+    n_units, n_any = counted("all", "all")
+    n_first, n_first_any = counted("ordinal", "1")
+    whole = risks.filter(pl.col("stratum") == "all")
+    return SimulationSummary(
+        seed=seed,
+        n_patients=table["patient_id"].n_unique(),
+        n_units=n_units,
+        n_first_units=n_first,
+        n_any=n_any,
+        n_first_any=n_first_any,
+        n_nights=nights,
+        n_rows=sum(counts.values()),
+        n_dirty=fates.height,
+        rows_by_file=counts,
+        risks={
+            f"{row['outcome']}/{row['window']}": [row["n_events"], row["n_units"]]
+            for row in whole.iter_rows(named=True)
+        },
+        out=str(out),
+    )

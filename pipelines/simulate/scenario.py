@@ -1,0 +1,285 @@
+"""What happens to each unit: the scenario that truth is written from and records are made from.
+
+A plan says for every unit which components of a side effect it has, how well it was watched, and
+which trap is laid in its records: something that looks like an event and, by the window rules, is
+none. Nothing here knows how a record looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.simulate import clock, codes
+from pipelines.simulate.clock import DAY, HOUR
+from pipelines.simulate.cohort import END, Bools, Ints, Patients, Units
+
+RISK_FIRST, RISK_LATER = 33 / 123, 33 / 819
+GROUP_FACTOR = (0.8, 1.25, 1.1)
+WATCHED = (1.0, 0.8, 0.4)
+BLOOD_DRAWN = (0.92, 0.6, 0.25)
+
+_F, _T, _R, _M, _C, _H, _N, _CA, _P = range(codes.N_COMPONENTS)
+#: Sets of components that come together, and their shares among units with a side effect.
+PATTERNS: tuple[tuple[tuple[int, ...], float], ...] = (
+    ((_F,), 0.17),
+    ((_F, _M), 0.17),
+    ((_F, _T), 0.08),
+    ((_F, _T, _R, _M), 0.06),
+    ((_F, _N, _H), 0.05),
+    ((_F, _CA), 0.05),
+    ((_M, _H), 0.06),
+    ((_C, _N), 0.03),
+    ((_T, _R), 0.03),  # one component of the acute-phase reaction, not two
+    ((_M,), 0.08),
+    ((_N,), 0.04),
+    ((_H,), 0.03),
+    ((_CA,), 0.08),
+    ((_P,), 0.05),
+    ((_CA, _P), 0.02),
+)
+
+
+class Trap(IntEnum):
+    """What looks like an event in the records of an event-free unit, and is none."""
+
+    NONE = 0
+    FEVER_AT_WINDOW_END = 1
+    FEVER_ONGOING = 2
+    FEVER_ROUNDS_DOWN = 3
+    FEVER_AFTER_CLOCK_CHANGE = 4
+    HEART_TEN_MINUTES_APART = 5
+    HEART_AFTER_CANNULATION = 6
+    HEART_FIFTEEN_PERCENT = 7
+    HEADACHE_ONGOING = 8
+    CODE_DAY_AFTER_WINDOW = 9
+    CALCIUM_GRADE_1_TWICE = 10
+    CALCIUM_AT_CUT = 11
+    CALCIUM_GRADE_2_TWICE = 12
+    CALCIUM_AT_WINDOW_END = 13
+    CALCIUM_CORRECTED_UP = 14
+    CALCIUM_AT_OWN_LIMIT = 15
+    CALCIUM_WITHIN_GRACE = 16
+    PHOSPHATE_AT_CUT = 17
+    UNTESTED_TEXT_ONLY = 18
+    UNTESTED_HAEMOLYSED = 19
+    UNTESTED_CANCELLED = 20
+
+
+class Style(IntEnum):
+    """How an event shows in the records: ordinary, or at an edge of the rules."""
+
+    PLAIN = 0
+    AT_START = 1
+    LAST_MINUTE = 2
+    ROUNDS_UP = 3
+    FAHRENHEIT = 4
+    WORSENED = 5
+    BEFORE_CLOCK_CHANGE_ENDS = 6
+    CODE_ON_INFUSION_DAY = 7
+    CODE_ON_LAST_DAY = 8
+    CORRECTED_DOWN = 9
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One entry per unit.
+
+    Attributes:
+        has: which components happen, unit x component (see `codes`).
+        is_observed: watched after `end + 6 h`.
+        is_call: the only contact is a telephone call, without readings.
+        is_early_draw: the only blood was taken within five hours, with no contact later.
+        trap: what looks like an event and is none.
+        style: how fever, symptom and calcium show, unit x 3.
+        contact_at: minute of the contact after the infusion.
+    """
+
+    has: Bools
+    is_observed: Bools
+    is_call: Bools
+    is_calcium_tested: Bools
+    is_phosphate_tested: Bools
+    is_early_draw: Bools
+    has_baseline: Bools
+    is_premedicated: Bools
+    trap: Ints
+    fever_style: Ints
+    symptom_style: Ints
+    calcium_style: Ints
+    contact_at: Ints
+
+    def take(self, order: npt.NDArray[np.intp]) -> Plan:
+        """Return the plan of the units at the given positions."""
+        return Plan(**{name: getattr(self, name)[order] for name in self.__dataclass_fields__})
+
+
+def pick_reacting(
+    rng: np.random.Generator, patients: Patients, units: Units, *, is_named: bool
+) -> Bools:
+    """Choose the units that have a side effect.
+
+    The named hospital holds exactly 33 first and 33 later ones; others draw each unit's chance.
+    """
+    weight = patients.frailty * np.asarray(GROUP_FACTOR)[patients.group]
+    weight = weight / weight.mean()
+    chance = np.clip(weight[units.patient], 0.15, 3.0)
+    is_first = units.ordinal == 1
+    if not is_named:
+        risk = np.where(is_first, RISK_FIRST, RISK_LATER)
+        return rng.random(units.n) < np.clip(risk * chance / chance.mean(), 0, 0.9)
+    reacts = np.zeros(units.n, dtype=np.bool_)
+    for group in (is_first, ~is_first):
+        at = np.flatnonzero(group)
+        share = chance[at] / chance[at].sum()
+        reacts[rng.choice(at, 33, replace=False, p=share)] = True
+    return reacts
+
+
+def make_plan(
+    rng: np.random.Generator, patients: Patients, units: Units, nights: int, *, is_named: bool
+) -> tuple[Units, Plan]:
+    """Decide what happens to each unit; moves a few units onto clock changes."""
+    n = units.n
+    reacts = pick_reacting(rng, patients, units, is_named=is_named)
+    pattern = rng.choice(len(PATTERNS), n, p=_shares())
+    table = np.zeros((len(PATTERNS), codes.N_COMPONENTS), dtype=np.bool_)
+    for row, (members, _) in enumerate(PATTERNS):
+        table[row, list(members)] = True
+    has = table[pattern] & reacts[:, None]
+    has[units.is_restart] = False
+    is_cut = units.cut_at < units.window_end
+    # A cut unit is watched and tested before the cut, so that nothing but the cut decides it.
+    is_observed = reacts | is_cut | (rng.random(n) < np.asarray(WATCHED)[units.setting])
+    wants_blood = rng.random(n) < np.asarray(BLOOD_DRAWN)[units.setting]
+    is_early = ~is_observed & (rng.random(n) < 0.15)
+    calcium = (is_observed & wants_blood) | is_early | has[:, codes.LOW_CA] | is_cut
+    phosphate = (calcium & (rng.random(n) < 0.85)) | has[:, codes.LOW_PO4] | is_cut
+    is_home_or_out = units.setting != codes.INPATIENT
+    is_call = is_observed & ~reacts & ~calcium & ~is_cut & is_home_or_out & (rng.random(n) < 0.6)
+    can_amend = (units.night < nights) & (units.end + 5 * DAY < END - (nights - 1) * DAY)
+    plan = Plan(
+        has=has,
+        is_observed=is_observed,
+        is_call=is_call,
+        is_calcium_tested=calcium,
+        is_phosphate_tested=phosphate & ~is_call,
+        is_early_draw=is_early,
+        has_baseline=(rng.random(n) < 0.93) & ~units.is_restart,
+        is_premedicated=(rng.random(n) < 0.42) & ~units.is_restart,
+        trap=np.zeros(n, dtype=np.int64),
+        fever_style=rng.choice(6, n, p=(0.5, 0.08, 0.1, 0.1, 0.14, 0.08)).astype(np.int64),
+        symptom_style=rng.choice((0, 7, 8), n, p=(0.7, 0.15, 0.15)).astype(np.int64),
+        calcium_style=_calcium_styles(rng, can_amend),
+        contact_at=_contacts(rng, units),
+    )
+    plain = is_cut | (units.has_no_end)
+    plan = replace(
+        plan,
+        fever_style=np.where(plain, 0, plan.fever_style),
+        symptom_style=np.where(plain, 0, plan.symptom_style),
+        calcium_style=np.where(plain, 0, plan.calcium_style),
+    )
+    plan = _lay_traps(rng, units, plan, ~reacts & ~is_cut & ~units.is_restart, can_amend)
+    return _move_onto_clock_changes(units, plan)
+
+
+def _shares() -> npt.NDArray[np.float64]:
+    shares = np.array([share for _, share in PATTERNS])
+    return shares / shares.sum()
+
+
+def _calcium_styles(rng: np.random.Generator, can_amend: Bools) -> Ints:
+    drawn = rng.choice((0, 5, 9), len(can_amend), p=(0.7, 0.15, 0.15)).astype(np.int64)
+    return np.where((drawn == Style.CORRECTED_DOWN) & ~can_amend, 0, drawn)
+
+
+def _contacts(rng: np.random.Generator, units: Units) -> Ints:
+    stay = units.end + rng.integers(8 * HOUR, 10 * HOUR, units.n)
+    visit = units.end + rng.integers(20 * HOUR, 50 * HOUR, units.n)
+    early = units.end + rng.integers(18 * HOUR, 22 * HOUR, units.n)
+    is_cut = units.cut_at < units.window_end
+    return np.where(is_cut, early, np.where(units.setting == codes.INPATIENT, stay, visit))
+
+
+def _lay_traps(
+    rng: np.random.Generator, units: Units, plan: Plan, is_free: Bools, can_amend: Bools
+) -> Plan:
+    """Lay at most one trap in a unit that it cannot change."""
+    watched = is_free & plan.is_observed & ~plan.is_call
+    tested = watched & plan.is_calcium_tested
+    undrawn = watched & ~plan.is_calcium_tested & ~plan.is_phosphate_tested
+    able = np.zeros((len(Trap), units.n), dtype=np.bool_)
+    able[Trap.FEVER_AT_WINDOW_END : Trap.CODE_DAY_AFTER_WINDOW + 1] = watched
+    able[Trap.FEVER_AFTER_CLOCK_CHANGE] = False  # set when units are moved
+    able[Trap.CALCIUM_GRADE_1_TWICE : Trap.CALCIUM_WITHIN_GRACE + 1] = tested
+    able[Trap.CALCIUM_CORRECTED_UP] &= can_amend
+    able[Trap.PHOSPHATE_AT_CUT] = watched & plan.is_phosphate_tested
+    able[Trap.UNTESTED_TEXT_ONLY : Trap.UNTESTED_CANCELLED + 1] = undrawn
+    wanted = rng.integers(1, len(Trap), units.n)
+    is_laid = able[wanted, np.arange(units.n)] & (rng.random(units.n) < 0.4)
+    trap = np.where(is_laid, wanted, Trap.NONE).astype(np.int64)
+    needs_baseline = np.isin(
+        trap, (Trap.CALCIUM_GRADE_1_TWICE, Trap.CALCIUM_GRADE_2_TWICE, Trap.CALCIUM_CORRECTED_UP)
+    ) | (plan.calcium_style == Style.WORSENED)
+    can_have = needs_baseline & ~units.is_restart
+    return replace(plan, trap=trap, has_baseline=plan.has_baseline | can_have)
+
+
+def _move_onto_clock_changes(units: Units, plan: Plan) -> tuple[Units, Plan]:
+    """Move some units to the Saturday before a clock change and put the fever at the edge.
+
+    72 h on the wall are 71 or 73 h of time there: a fever 71.5 h after the end is in the window
+    in spring though the wall says 72.5 h, one after 72.5 h is out in autumn though it says 71.5 h.
+    """
+    can_move = (units.drug == codes.ZOLEDRONIC) & (units.setting != codes.INPATIENT)
+    can_move &= (units.night == 1) & (units.ordinal > 1) & ~units.is_restart
+    can_move &= (units.cut_at == units.window_end) & ~units.has_no_end
+    has_fever = plan.has[:, codes.FEVER]
+    no_event = ~plan.has.any(axis=1) & plan.is_observed & ~plan.is_call
+    no_event &= plan.trap == Trap.NONE
+    spring = clock.spring_days() - 1
+    autumn = clock.autumn_days() - 1
+    moved, plan = _move(units, plan, can_move & has_fever, spring, HOUR, 6)
+    return _move(moved, plan, can_move & no_event, autumn, -HOUR, 4)
+
+
+def _move(
+    units: Units, plan: Plan, able: Bools, saturdays: Ints, jump: int, most: int
+) -> tuple[Units, Plan]:
+    day = units.start // DAY
+    nearest = saturdays[np.abs(day[:, None] - saturdays[None, :]).argmin(axis=1)]
+    by = (nearest - day) * DAY
+    # 136 days between units allow a move of twenty either way: baselines stay clear (90 d + 3).
+    chosen = np.flatnonzero(able & (np.abs(by) <= 20 * DAY))
+    chosen = _far_from_moved(units, chosen)[:most]
+    fields = {
+        name: getattr(units, name).copy()
+        for name in ("start", "end", "cut_at", "shift", "shift_at")
+    }
+    contact_at = plan.contact_at.copy()
+    for name in ("start", "end", "cut_at"):
+        fields[name][chosen] += by[chosen]
+    contact_at[chosen] += by[chosen]
+    fields["shift"][chosen] = jump
+    fields["shift_at"][chosen] = (nearest[chosen] + 1) * DAY + 2 * HOUR
+    style, trap = plan.fever_style.copy(), plan.trap.copy()
+    if jump > 0:
+        style[chosen] = Style.BEFORE_CLOCK_CHANGE_ENDS
+    else:
+        trap[chosen] = Trap.FEVER_AFTER_CLOCK_CHANGE
+    return replace(units, **fields), replace(
+        plan, contact_at=contact_at, fever_style=style, trap=trap
+    )
+
+
+def _far_from_moved(units: Units, chosen: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Keep one moved unit per patient, none in a patient with a cut unit or a moved one."""
+    is_busy = np.zeros(int(units.patient.max()) + 1, dtype=np.bool_)
+    is_busy[units.patient[(units.cut_at < units.window_end) | (units.shift != 0)]] = True
+    chosen = chosen[~is_busy[units.patient[chosen]]]
+    _, first = np.unique(units.patient[chosen], return_index=True)
+    return chosen[np.sort(first)]

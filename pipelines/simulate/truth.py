@@ -1,0 +1,208 @@
+"""The truth of a synthetic hospital, written from its scenario and never from its records.
+
+It holds after the last night. A unit's status under an outcome is the first that applies of
+`ineligible`, `open`, `event`, `censored`, then `unobserved`, `untested` or `undetermined`, then
+`no_event`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from pipelines.simulate import clock, codes
+from pipelines.simulate.clock import DAY, HOUR
+from pipelines.simulate.cohort import END, Bools, Patients, Units
+from pipelines.simulate.scenario import Plan, Trap
+
+#: End of each window, hours after the end of the course.
+WINDOWS = {"risk": 72, "extended": 336}
+VITAL = ("fever", "tachycardia")
+LAB = ("hypocalcaemia", "hypophosphataemia")
+COMPOSITE = ("acute_phase_reaction", "any_side_effect")
+OUTCOMES = (*VITAL, *LAB, *COMPOSITE)
+WATCHED = (*((one, "risk") for one in OUTCOMES), *((one, "extended") for one in LAB))
+#: Laboratory results settle for two days, so what reads them closes later.
+SETTLE_HOURS = {"hypocalcaemia": 48, "hypophosphataemia": 48, "any_side_effect": 48}
+STRATA = ("all", "drug", "indication_type", "ordinal", "setting", "sex", "premedicated")
+GRACE_MINUTES = 30
+
+
+def patient_ids(n: int) -> pl.Series:
+    """Return the invented record numbers, MRN-1000001 onwards."""
+    return pl.Series(np.arange(1_000_001, 1_000_001 + n)).cast(pl.String)
+
+
+def is_eligible(patients: Patients, units: Units) -> Bools:
+    """Under 21 years on the day of the index, with an indication on record."""
+    birthday = clock.years_after(patients.birth, 21)[units.patient]
+    return (units.start // DAY < birthday) & patients.has_indication[units.patient]
+
+
+def events(plan: Plan) -> dict[str, Bools]:
+    """Return per outcome which units have it, before windows are closed or cut."""
+    has = plan.has.T
+    n_groups = (
+        has[codes.MYALGIA].astype(int)
+        + (has[codes.TACHYCARDIA] | has[codes.TACHYPNOEA])
+        + has[codes.CHILLS]
+        + has[codes.HEADACHE]
+        + has[codes.NAUSEA]
+    )
+    return {
+        "fever": has[codes.FEVER],
+        "tachycardia": has[codes.TACHYCARDIA],
+        "hypocalcaemia": has[codes.LOW_CA],
+        "hypophosphataemia": has[codes.LOW_PO4],
+        "acute_phase_reaction": has[codes.FEVER] | (n_groups >= 2),
+        "any_side_effect": plan.has.any(axis=1),
+    }
+
+
+def _known(plan: Plan) -> dict[str, tuple[Bools, str]]:
+    """Return per outcome whether an event-free unit is known to be so, and its status if not."""
+    seen, calcium, phosphate = (
+        plan.is_observed,
+        plan.is_calcium_tested,
+        plan.is_phosphate_tested,
+    )
+    return {
+        "fever": (seen, "unobserved"),
+        "tachycardia": (seen, "unobserved"),
+        "hypocalcaemia": (calcium, "untested"),
+        "hypophosphataemia": (phosphate, "untested"),
+        "acute_phase_reaction": (seen, "undetermined"),
+        "any_side_effect": (seen & calcium & phosphate, "undetermined"),
+    }
+
+
+def unit_table(patients: Patients, units: Units, plan: Plan) -> pl.DataFrame:
+    """One row per unit: who, when (UTC), strata, eligibility."""
+    ids = patient_ids(patients.n)
+    start, end = clock.to_utc(units.start), _instant(units, units.end)
+    group = np.asarray(codes.GROUP_NAMES)[patients.group]
+    group = np.where(patients.has_indication, group, "none")
+    return pl.DataFrame(
+        {
+            "patient_id": ids.gather(units.patient),
+            "unit_ordinal": units.ordinal,
+            "index_start_utc": _utc_text(start),
+            "index_end_utc": _utc_text(end),
+            "window_end_utc": _utc_text(end + 72 * HOUR),
+            "cut_at_utc": _utc_text(np.minimum(_instant(units, units.cut_at), end + 72 * HOUR)),
+            "drug": np.asarray(codes.DRUG_NAMES)[units.drug],
+            "indication_type": group[units.patient],
+            "ordinal": np.where(units.ordinal == 1, "1", "later"),
+            "setting": np.asarray(codes.SETTING_NAMES)[units.setting],
+            "sex": np.where(patients.is_female[units.patient], "female", "male"),
+            "premedicated": np.where(plan.is_premedicated, "true", "false"),
+            "is_eligible": is_eligible(patients, units),
+        }
+    )
+
+
+def _instant(units: Units, minute: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    """Turn minutes of a unit's even-running clock into UTC: the start's offset holds throughout."""
+    return minute + (clock.to_utc(units.start) - units.start)
+
+
+def _utc_text(minutes: np.ndarray) -> pl.Series:  # type: ignore[type-arg]
+    times = pl.Series(minutes.astype("datetime64[m]").astype("datetime64[us]"))
+    return times.dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def outcome_table(patients: Patients, units: Units, plan: Plan, table: pl.DataFrame) -> pl.DataFrame:
+    """One row per unit, outcome and window with its status; units in order, then outcomes."""
+    happened, known = events(plan), _known(plan)
+    late = {"hypocalcaemia": plan.trap == Trap.CALCIUM_AT_WINDOW_END}
+    eligible = is_eligible(patients, units)
+    ids = table.select("patient_id", "unit_ordinal", "index_start_utc").with_row_index("unit")
+    parts = []
+    for place, (outcome, window) in enumerate(WATCHED):
+        full = units.end + WINDOWS[window] * HOUR
+        until = np.where(units.cut_at < units.window_end, units.cut_at, full)
+        is_event = happened[outcome]
+        if window == "extended" and outcome in late:
+            is_event = is_event | late[outcome]
+        is_known, unknown = known[outcome]
+        status = np.select(
+            [
+                ~eligible,
+                until + SETTLE_HOURS.get(outcome, 0) * HOUR > END,
+                is_event,
+                until < full,
+                ~is_known,
+            ],
+            ["ineligible", "open", "event", "censored", unknown],
+            "no_event",
+        )
+        parts.append(
+            ids.with_columns(
+                outcome=pl.lit(outcome),
+                window=pl.lit(window),
+                status=pl.Series(status),
+                is_observed=_if(plan.is_observed, is_kept=outcome in VITAL),
+                is_tested=_if(is_known, is_kept=outcome in LAB),
+                place=pl.lit(place),
+            )
+        )
+    return pl.concat(parts).sort("unit", "place").drop("unit", "place")
+
+
+def _if(flags: Bools, *, is_kept: bool) -> pl.Series:
+    return pl.Series(flags) if is_kept else pl.Series([None] * len(flags), dtype=pl.Boolean)
+
+
+def risk_table(table: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
+    """One row per outcome, window, stratum and value: the counts that every risk is made of.
+
+    `n_units` holds censored units; `n_observed`, `n_tested` and `n_determined` do not.
+    """
+    joined = outcomes.join(
+        table.drop("index_start_utc"), on=("patient_id", "unit_ordinal"), maintain_order="left"
+    ).with_columns(pl.lit("all").alias("all"))
+    rows = [_counts(joined, stratum) for stratum in STRATA]
+    return pl.concat(rows)
+
+
+def _counts(joined: pl.DataFrame, stratum: str) -> pl.DataFrame:
+    status = pl.col("status")
+    counted = ~status.is_in(["ineligible", "open"])
+    free = counted & (status != "censored")
+
+    def n(condition: pl.Expr) -> pl.Expr:
+        return condition.fill_null(value=False).cast(pl.Int64).sum()
+
+    return (
+        joined.group_by("outcome", "window", pl.col(stratum).alias("stratum_value"))
+        .agg(
+            n_patients=pl.col("patient_id").filter(counted).n_unique(),
+            n_units=n(counted),
+            n_events=n(status == "event"),
+            n_censored=n(status == "censored"),
+            n_open=n(status == "open"),
+            n_ineligible=n(status == "ineligible"),
+            n_observed=pl.when(pl.col("is_observed").is_null().all())
+            .then(None)
+            .otherwise(n(free & pl.col("is_observed"))),
+            n_tested=pl.when(pl.col("is_tested").is_null().all())
+            .then(None)
+            .otherwise(n(free & pl.col("is_tested"))),
+            n_determined=n(status.is_in(["event", "no_event"])),
+        )
+        .with_columns(pl.lit(stratum).alias("stratum"))
+        .select("outcome", "window", "stratum", pl.exclude("outcome", "window", "stratum"))
+        .sort("outcome", "window", "stratum_value")
+    )
+
+
+def write_truth(folder: Path, table: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
+    """Write unit.csv, unit_outcome.csv and risk.csv; return the risks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    risks = risk_table(table, outcomes)
+    table.write_csv(folder / "unit.csv")
+    outcomes.write_csv(folder / "unit_outcome.csv")
+    risks.write_csv(folder / "risk.csv")
+    return risks
