@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 import duckdb
 import pyarrow as pa
 
 from pipelines.base.errors import ReconciliationError
+from pipelines.ingest.accounting import FATES, UNKNOWN
 from pipelines.ingest.facts import CheckResult
-
-#: Name that rows get whose event type could not be told.
-UNKNOWN_TYPE = "unknown"
+from pipelines.ingest.log import EventLog
+from pipelines.ingest.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Batch:
     Attributes:
         fates: per event type of the delivery, counts of rows.
         event_types: event types that the batch has a file of.
-        read_events: returns the accepted events of a type in canonical columns.
+        read_events: yields the accepted events of a type in canonical columns, in parts.
         read_quarantined: returns event_type, record_key, source_file_sha, source_row, check_ids
             of the rows that were not accepted; no other column is used.
     """
@@ -53,8 +54,34 @@ class Batch:
     fates: Mapping[str, Fates]
     checks: tuple[CheckResult, ...]
     event_types: tuple[str, ...]
-    read_events: Callable[[str], pa.Table]
+    read_events: Callable[[str], Iterable[pa.Table]]
     read_quarantined: Callable[[], pa.Table]
+
+
+def committed_batch(log: EventLog, manifest: Manifest) -> Batch:
+    """Return a committed batch of the event log; its files are read when they are asked for."""
+    names = {fate: f"n_{fate}" for fate in FATES}
+    fates = {}
+    for event_type, counts in manifest.fates_by_type.items():
+        told = {names[fate]: number for fate, number in counts.items()}
+        fates[event_type] = Fates(n_read=sum(counts.values()), **told)
+    return Batch(
+        batch_id=manifest.batch_id,
+        site_id=manifest.site_id,
+        source=manifest.source,
+        kind=manifest.kind,
+        exported_at=manifest.exported_at,
+        mapping_hash=manifest.mapping_hash,
+        scope_hash=manifest.scope_hash,
+        checks_hash=manifest.checks_hash,
+        parser_version=manifest.parser_version,
+        n_files=len(manifest.files),
+        fates=fates,
+        checks=manifest.checks,
+        event_types=tuple(manifest.types),
+        read_events=partial(log.read_parts, manifest),
+        read_quarantined=partial(log.read_quarantine, manifest),
+    )
 
 
 @dataclass(frozen=True)
@@ -128,7 +155,7 @@ def keep_quarantined(
         )
         counts = con.execute(
             "SELECT coalesce(event_type, ?), count(*) FROM quarantined GROUP BY ALL",
-            [UNKNOWN_TYPE],
+            [UNKNOWN],
         ).fetchall()
     finally:
         con.unregister("quarantined")

@@ -7,7 +7,7 @@ of a total order, hence the same whatever came first.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import duckdb
@@ -26,7 +26,7 @@ from warehouse.batch import (
     naive,
 )
 from warehouse.guard import one_row
-from warehouse.layout import columns_of
+from warehouse.layout import STORE_COLUMNS, columns_of
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ WITH judged AS (
             AND i.content_hash IS DISTINCT FROM e.content_hash AS is_tied,
         ($exported_at::TIMESTAMP, i.batch_id, i.source_file_sha, i.source_row)
             < (e.delivered_at, e.batch_id, e.source_file_sha, e.source_row) AS is_earlier
-    FROM incoming AS i
+    FROM temp.incoming AS i
     LEFT JOIN event.{table} AS e ON e.record_key = i.record_key
 )
 SELECT *, fate = 'accepted' OR (fate = 'duplicate' AND is_earlier) AS replaces FROM judged
@@ -88,10 +88,13 @@ SELECT *, fate = 'accepted' OR (fate = 'duplicate' AND is_earlier) AS replaces F
 
 
 def _merge(
-    con: duckdb.DuckDBPyConnection, batch: Batch, event_type: str, events: pa.Table
+    con: duckdb.DuckDBPyConnection,
+    batch: Batch,
+    event_type: str,
+    parts: Iterable[pa.Table],
 ) -> _Verdict:
-    con.register("incoming", events)
     try:
+        _stage(con, event_type, parts)
         _check_keys(con, batch, event_type)
         table, columns = quote(event_type), columns_of(event_type)
         at = {"exported_at": naive(batch.exported_at)}
@@ -109,7 +112,7 @@ def _merge(
             f"""INSERT INTO event.{table} BY NAME
             SELECT {columns}, greatest(v.last_seen_at, $exported_at::TIMESTAMP) AS last_seen_at,
                    $exported_at::TIMESTAMP AS delivered_at
-            FROM incoming AS i
+            FROM temp.incoming AS i
             JOIN (SELECT record_key AS key, last_seen_at FROM verdict WHERE replaces) AS v
                 ON v.key = i.record_key""",
             at,
@@ -125,13 +128,26 @@ def _merge(
         )
         con.execute("DROP TABLE temp.verdict")
     finally:
-        con.unregister("incoming")
+        con.execute("DROP TABLE IF EXISTS temp.incoming")
     return _Verdict(*counts)
+
+
+def _stage(con: duckdb.DuckDBPyConnection, event_type: str, parts: Iterable[pa.Table]) -> None:
+    """Fill temp table `incoming`; unlike an Arrow table of the whole, it can spill to disk."""
+    con.execute(f"CREATE OR REPLACE TEMP TABLE incoming AS FROM event.{quote(event_type)} LIMIT 0")
+    for name in STORE_COLUMNS:
+        con.execute(f"ALTER TABLE temp.incoming DROP COLUMN {name}")
+    for part in parts:
+        con.register("part", part)
+        con.execute("INSERT INTO temp.incoming BY NAME FROM part")
+        con.unregister("part")
 
 
 def _check_keys(con: duckdb.DuckDBPyConnection, batch: Batch, event_type: str) -> None:
     counts = one_row(
-        con.execute("SELECT count(*), count(record_key), count(DISTINCT record_key) FROM incoming")
+        con.execute(
+            "SELECT count(*), count(record_key), count(DISTINCT record_key) FROM temp.incoming"
+        )
     )
     if len(set(counts)) > 1:
         raise LogError(

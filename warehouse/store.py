@@ -20,8 +20,9 @@ import duckdb
 from pipelines.base.duck import connect, literal
 from pipelines.base.files import make_private
 from pipelines.base.site import Site
+from pipelines.ingest.log import EventLog
 from warehouse import intake, results, shards
-from warehouse.batch import AppliedBatch, Batch, naive
+from warehouse.batch import AppliedBatch, Batch, committed_batch, naive
 from warehouse.digest import STATE_SCHEMAS, table_digest
 from warehouse.guard import guarded, is_damage, one_row
 from warehouse.layout import create_layout, layout_hash
@@ -191,14 +192,24 @@ class Store:
             known.add(batch.batch_id)
         return applied
 
+    def apply_missing(self, log: EventLog, run_id: str | None = None) -> list[AppliedBatch]:
+        """Apply the committed batches that the store lacks; this is all there is to recovery.
+
+        Errors:
+            LogError: a batch of the log is damaged; those before it (by export) stay applied.
+            ReconciliationError, StorageError: see `apply`.
+        """
+        return self.apply([committed_batch(log, manifest) for manifest in log.committed()], run_id)
+
     def data_through(self) -> dict[str, datetime]:
         """Return, per event type, the naive UTC instant up to which all its sources are complete.
 
         Per source the latest that any batch declared; over the sources of a type, the earliest.
+        A type is absent where one of its sources never said up to when it is complete.
         """
         rows = self.con.execute(
             """SELECT event_type, min(data_through_at) FROM ledger.data_through
-            WHERE data_through_at IS NOT NULL GROUP BY ALL ORDER BY ALL"""
+            GROUP BY ALL HAVING count(*) = count(data_through_at) ORDER BY ALL"""
         ).fetchall()
         return dict(rows)
 

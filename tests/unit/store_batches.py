@@ -144,7 +144,7 @@ def make_batch(
         fates=told,
         checks=(),
         event_types=tuple(tables),
-        read_events=tables.__getitem__,
+        read_events=lambda event_type: [tables[event_type]],
         read_quarantined=lambda: pa.Table.from_pylist(
             bad, schema=pa.schema(list(_QUARANTINED.items()))
         ),

@@ -8,7 +8,7 @@
 -- columns:
 --   site_id VARCHAR - Hospital.
 --   event_type VARCHAR - Event type.
---   data_through_at TIMESTAMP - Instant up to which all sources of the type are complete, UTC.
+--   data_through_at TIMESTAMP - Instant up to which all sources of the type are complete, UTC; null where one of them never said.
 --   n_sources BIGINT - Sources that deliver the type.
 --   slowest_source VARCHAR - The source that is furthest behind.
 --   n_rows BIGINT - Current records of the type, over all sources.
@@ -16,9 +16,9 @@
 select
     site_id,
     event_type,
-    min(data_through_at) as data_through_at,
+    case when count(*) = count(data_through_at) then min(data_through_at) end as data_through_at,
     count(*) as n_sources,
-    arg_min(source, (data_through_at, source)) as slowest_source,
+    first(source order by data_through_at nulls first, source) as slowest_source,
     sum(n_rows)::bigint as n_rows
 from quality.completeness
 group by site_id, event_type

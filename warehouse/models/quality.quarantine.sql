@@ -3,8 +3,8 @@
 -- Rows that were read and not accepted: where they lie and which checks they failed, never what
 -- they say.
 --
--- grain: One row per site, batch, file and quarantined row.
--- key: site_id, batch_id, source_file_sha, source_row
+-- grain: One row per site, batch, file, quarantined row and event type that it was read as.
+-- key: site_id, batch_id, source_file_sha, source_row, event_type
 -- columns:
 --   site_id VARCHAR - Hospital.
 --   source VARCHAR - Source system that delivered the batch.
