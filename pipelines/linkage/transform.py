@@ -23,15 +23,14 @@ from pipelines.linkage.kernel import OUTPUTS, LinkageInput, LinkedBucket, link_b
 from pipelines.signals.counts import COUNT_SCHEMA, KEY_LENGTH, merge_counts
 from pipelines.signals.risk import RISK_SCHEMA, risk_rows
 
-ATTRITION_SCHEMA = pa.schema(
-    {
-        "study_id": pa.string(),
-        "site_id": pa.string(),
-        "step_number": pa.int64(),
-        "step": pa.string(),
-        "n": pa.int64(),
-    }
-)
+_ATTRITION_FIELDS: dict[str, pa.DataType] = {
+    "study_id": pa.string(),
+    "site_id": pa.string(),
+    "step_number": pa.int64(),
+    "step": pa.string(),
+    "n": pa.int64(),
+}
+ATTRITION_SCHEMA = pa.schema(_ATTRITION_FIELDS)
 _ATTRITION_KEY = 4
 
 

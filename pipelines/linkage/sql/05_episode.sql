@@ -120,7 +120,7 @@ SELECT
     meets(w.axis, p.i_lo, p.i_hi, p.d_lo, p.d_hi, w.lo, w.cut_at)
         -- A day known to be the next unit's own day belongs to the next unit.
         AND NOT (
-            w.same_day = 'after' AND p.time_precision = 'day' AND p.d_lo = w.next_day
+            w.same_day = 'after' AND p.time_precision = 'day' AND p.d_lo IS NOT DISTINCT FROM w.next_day
             AND w.next_day IS DISTINCT FROM w.index_day
         ) AS is_met,
     (is_same_day(w.axis, p.time_precision, p.d_lo, w.index_day) AND w.same_day = 'before')

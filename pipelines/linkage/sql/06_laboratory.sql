@@ -166,7 +166,7 @@ WHERE CASE
       END
   -- A day known to be the next unit's own day is that unit's baseline or its effect.
   AND NOT (
-    l.time_precision = 'day' AND l.d_lo = w.next_day
+    l.time_precision = 'day' AND l.d_lo IS NOT DISTINCT FROM w.next_day
     AND w.next_day IS DISTINCT FROM w.index_day AND w.same_day = 'after'
   );
 

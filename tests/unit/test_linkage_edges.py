@@ -1,0 +1,422 @@
+"""The worked edges of the window rules: each is a patient, an infusion, and one answer.
+
+Every expectation was written from the rule, not from what the code gave.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from studies.load import load_study
+from tests.linkage_cases import ALL_TYPES, THROUGH, Linked, Patient, child, link, utc, with_settings
+
+START, END = "2024-03-01 09:00", "2024-03-01 09:30"
+
+
+def infused(key: str, **fields: Any) -> Patient:
+    """A child infused once, seen again two days later."""
+    return child(key, **fields).infusion(START, END).temperature("2024-03-03 09:00", 36.8)
+
+
+#: key, patient, outcome, expected fields of the outcome's row (first unit, risk window).
+CASES: list[tuple[Patient, str, dict[str, Any]]] = [
+    # section 3: half-open windows
+    (infused("at-start").temperature(START, 38.4), "fever", {"status": "event", "onset_hours": 0}),
+    (infused("at-end").temperature("2024-03-04 09:30", 38.4), "fever", {"status": "no_event"}),
+    (infused("just-in").temperature("2024-03-04 09:29:59", 38.4), "fever", {"status": "event"}),
+    (infused("just-before").temperature("2024-03-01 08:59", 37.0), "fever", {"status": "no_event"}),
+    (infused("during").temperature("2024-03-01 09:10", 38.4), "fever", {"status": "event"}),
+    # section 8: rounding, units, grades
+    (infused("rounds-up").temperature("2024-03-02 09:00", 37.95), "fever", {"status": "event"}),
+    (infused("just-low").temperature("2024-03-02 09:00", 37.94), "fever", {"status": "no_event"}),
+    (infused("fahrenheit").temperature("2024-03-02 09:00", 100.4, "[degF]"), "fever",
+     {"status": "event", "grade": 1}),
+    (infused("grade-2").temperature("2024-03-02 09:00", 39.1), "fever", {"grade": 2}),
+    (infused("grade-3").temperature("2024-03-02 09:00", 40.1), "fever", {"grade": 3}),
+    (infused("grade-4").temperature("2024-03-01 12:00", 40.1).temperature("2024-03-02 12:00", 40.2),
+     "fever", {"grade": 4}),
+    (infused("not-4").temperature("2024-03-01 12:00", 40.1).temperature("2024-03-02 01:00", 38.0)
+     .temperature("2024-03-02 12:00", 40.2), "fever", {"grade": 3}),
+    (infused("unknown-unit").temperature("2024-03-02 09:00", 39.0, "K"), "fever",
+     {"status": "no_event"}),
+    # section 1: day precision
+    (infused("day-code").report("2024-03-01", "R50.9"), "fever",
+     {"status": "event", "onset_precision": "day", "onset_hours": None}),
+    (infused("day-after").report("2024-03-04", "R50.9"), "fever", {"status": "event"}),
+    (infused("day-outside").report("2024-03-05", "R50.9"), "fever", {"status": "no_event"}),
+    (infused("day-before").report("2024-02-29", "R50.9").report("2024-03-02", "R50.9"), "fever",
+     {"status": "no_event", "is_pre_existing": True}),
+    (infused("month").add("AdverseEventReported", "2024-03-01", code="R50.9", code_system="icd10cm")
+     .add("AdverseEventReported", "2024-03-02 10:00", code="R51.9", code_system="icd10cm",
+          time_precision="month"), "headache", {"status": "no_event"}),
+    # section 5: episodes and treatment-emergent
+    (infused("before-same").temperature("2024-02-29 09:00", 38.1)
+     .temperature("2024-03-02 09:00", 38.3), "fever",
+     {"status": "no_event", "is_pre_existing": True}),
+    (infused("before-worse").temperature("2024-02-29 09:00", 38.1)
+     .temperature("2024-03-02 09:00", 40.2), "fever",
+     {"status": "event", "is_worsened": True, "grade": 3}),
+    (infused("long-before").temperature("2024-02-20 09:00", 38.5)
+     .temperature("2024-03-02 09:00", 38.3), "fever", {"status": "event", "is_worsened": False}),
+    (infused("graded-ongoing").report("2024-02-25 09:00", "R51.9", grade=2)
+     .report("2024-03-02 09:00", "R51.9", grade=2), "headache",
+     {"status": "no_event", "is_pre_existing": True}),
+    (infused("ungraded-again").report("2024-02-25 09:00", "R51.9")
+     .report("2024-03-02 09:00", "R51.9"), "headache", {"status": "event"}),
+    # section 8: observed
+    (child("home").infusion(START, END), "fever", {"status": "unobserved", "is_observed": False}),
+    (child("early-look").infusion(START, END).temperature("2024-03-01 15:29", 36.9), "fever",
+     {"status": "unobserved"}),
+    (child("six-hours").infusion(START, END).temperature("2024-03-01 15:30", 36.9), "fever",
+     {"status": "no_event", "is_observed": True}),
+    (child("stay").infusion(START, END).encounter("2024-03-01 08:00", "2024-03-02 08:00"), "fever",
+     {"status": "no_event"}),
+    (child("early-fever").infusion(START, END).temperature("2024-03-01 11:00", 38.6), "fever",
+     {"status": "event", "is_observed": True}),
+    # section 8: heart rate; the child is 7, the limit 140
+    (infused("fast").heart_rate("2024-03-01 08:00", 100).heart_rate("2024-03-01 12:00", 150)
+     .heart_rate("2024-03-01 12:30", 152), "tachycardia",
+     {"status": "event", "onset_hours": 3}),
+    (infused("once").heart_rate("2024-03-01 12:00", 150), "tachycardia", {"status": "no_event"}),
+    (infused("too-close").heart_rate("2024-03-01 12:00", 150)
+     .heart_rate("2024-03-01 12:29", 150), "tachycardia", {"status": "no_event"}),
+    (infused("cannula").heart_rate("2024-03-01 09:05", 150).heart_rate("2024-03-01 09:40", 150),
+     "tachycardia", {"status": "no_event"}),
+    (infused("own-fast").heart_rate("2024-03-01 08:00", 130).heart_rate("2024-03-01 12:00", 155)
+     .heart_rate("2024-03-01 13:00", 155), "tachycardia", {"status": "no_event"}),
+    (infused("at-limit").heart_rate("2024-03-01 12:00", 140).heart_rate("2024-03-01 13:00", 140),
+     "tachycardia", {"status": "no_event"}),
+    # section 7: calcium; own limits as the laboratory prints them
+    (infused("ca-1-1").calcium("2024-02-20 09:00", 8.3, low_limit=8.5)
+     .calcium("2024-03-03 09:00", 8.2, low_limit=8.5), "hypocalcaemia",
+     {"status": "no_event", "grade": 1, "baseline_grade": 1}),
+    (infused("ca-1-2").calcium("2024-02-20 09:00", 8.3, low_limit=8.5)
+     .calcium("2024-03-03 09:00", 7.9, low_limit=8.5), "hypocalcaemia",
+     {"status": "event", "grade": 2, "baseline_grade": 1, "change_from_baseline": -0.4}),
+    (infused("ca-cut").calcium("2024-03-03 09:00", 8.0, low_limit=8.5), "hypocalcaemia",
+     {"status": "no_event", "grade": 1, "has_baseline": False}),
+    (infused("ca-si").calcium("2024-03-03 09:00", 2.0, "mmol/L", low_limit=2.12), "hypocalcaemia",
+     {"status": "no_event", "grade": 1}),
+    (infused("ca-si-low").calcium("2024-03-03 09:00", 1.99, "mmol/L", low_limit=2.12),
+     "hypocalcaemia", {"status": "event", "grade": 2}),
+    (infused("ca-own-normal").calcium("2024-03-03 09:00", 7.8, low_limit=7.5), "hypocalcaemia",
+     {"status": "no_event", "grade": 0}),
+    (infused("ca-table").calcium("2024-03-03 09:00", 9.0), "hypocalcaemia",
+     {"status": "no_event", "grade": 1}),
+    (infused("ca-less-than").calcium("2024-03-03 09:00", 6.0, comparator="<", low_limit=8.5),
+     "hypocalcaemia", {"status": "event", "grade": 4}),
+    (infused("ca-grace").calcium("2024-03-01 09:30", 7.0, low_limit=8.5), "hypocalcaemia",
+     {"status": "untested", "baseline_grade": 2, "baseline_value": 7.0}),
+    (infused("ca-past-grace").calcium("2024-03-01 09:31", 7.5, low_limit=8.5), "hypocalcaemia",
+     {"status": "event", "baseline_grade": None}),
+    (infused("ca-old-baseline").calcium("2023-11-01 09:00", 7.5, low_limit=8.5)
+     .calcium("2024-03-03 09:00", 7.5, low_limit=8.5), "hypocalcaemia",
+     {"status": "event", "has_baseline": False}),
+    (infused("ca-no-number").calcium("2024-03-03 09:00", None), "hypocalcaemia",
+     {"status": "untested"}),
+    (infused("ca-unknown-unit").calcium("2024-03-03 09:00", 7.0, "UNK"), "hypocalcaemia",
+     {"status": "untested"}),
+    (infused("ca-cancelled").calcium("2024-03-03 09:00", 7.0, status="cancelled"), "hypocalcaemia",
+     {"status": "untested"}),
+    (infused("ca-spoilt").calcium("2024-03-03 09:00", 7.0, specimen_quality="haemolysed"),
+     "hypocalcaemia", {"status": "untested"}),
+    (infused("ca-day").calcium("2024-03-01", 7.0, low_limit=8.5), "hypocalcaemia",
+     {"status": "untested", "baseline_value": 7.0}),
+    (infused("po4-si").phosphate("2024-03-03 09:00", 0.62, "mmol/L"), "hypophosphataemia",
+     {"status": "event", "grade": 2}),
+    (infused("po4-mg").phosphate("2024-03-03 09:00", 1.92), "hypophosphataemia",
+     {"status": "event", "grade": 3}),
+    # section 8: composites
+    (infused("two-groups").report("2024-03-02 09:00", "R51.9").report("2024-03-02 10:00", "R68.83"),
+     "acute_phase_reaction", {"status": "event", "is_determined": True}),
+    (infused("one-group").report("2024-03-02 09:00", "R51.9").report("2024-03-02 10:00", "R51.9"),
+     "acute_phase_reaction", {"status": "no_event"}),
+    (infused("any-headache").report("2024-03-02 09:00", "R51.9"), "any_side_effect",
+     {"status": "event"}),
+    (infused("no-blood"), "any_side_effect", {"status": "undetermined", "is_determined": False}),
+    (infused("all-known").calcium("2024-03-03 09:00", 9.8).phosphate("2024-03-03 09:00", 4.5),
+     "any_side_effect", {"status": "no_event", "is_determined": True}),
+    # section 6: follow-up
+    (Patient("death").born("2016-05-10", died_at=utc("2024-03-01 10:00"))
+     .diagnosis("2018-01-01", "Q78.0").infusion(START, END).report("2024-03-01 09:20", "R50.9"),
+     "fever", {"status": "event", "cut_reason": "death"}),
+    (Patient("dead-calm").born("2016-05-10", died_at=utc("2024-03-02 20:00"))
+     .diagnosis("2018-01-01", "Q78.0").infusion(START, END).temperature("2024-03-02 10:00", 36.5),
+     "fever", {"status": "no_event", "cut_reason": "death"}),
+    (Patient("left").born("2016-05-10", observation_end_at=utc("2024-03-02 09:00"))
+     .diagnosis("2018-01-01", "Q78.0").infusion(START, END).temperature("2024-03-02 08:00", 36.5),
+     "fever", {"status": "censored", "cut_reason": "observation_end"}),
+    # section 2: who counts
+    (Patient("nobody").infusion(START, END), "fever", {"status": "unplaceable"}),
+    (infused("grown", born="2003-03-01"), "fever", {"status": "ineligible"}),
+    (infused("last-day", born="2003-03-02"), "fever", {"status": "no_event"}),
+    (Patient("no-indication").born("2016-05-10").infusion(START, END), "fever",
+     {"status": "ineligible"}),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def linked() -> Linked:
+    return link([patient for patient, _, _ in CASES])
+
+
+@pytest.mark.parametrize(
+    ("patient", "outcome", "expected"), CASES, ids=[patient.key for patient, _, _ in CASES]
+)
+def test_a_worked_edge_has_the_outcome_that_the_rule_gives(
+    linked: Linked, patient: Patient, outcome: str, expected: dict[str, Any]
+) -> None:
+    row = linked.of(patient.key, outcome)
+    assert {name: row[name] for name in expected} == expected
+
+
+def test_every_worked_patient_has_a_key_of_their_own() -> None:
+    keys = [patient.key for patient, _, _ in CASES]
+    assert len(set(keys)) == len(keys)
+
+
+def test_three_days_of_pamidronate_are_one_course_with_one_event() -> None:
+    patient = child("course")
+    for day in ("01", "02", "03"):
+        patient.infusion(f"2024-03-{day} 09:00", f"2024-03-{day} 12:00", code="11473")
+    patient.temperature("2024-03-02 20:00", 38.5).temperature("2024-03-05 09:00", 36.8)
+    linked = link([patient])
+    [unit] = linked.units_of("course")
+    assert (unit["n_infusions"], unit["drug"]) == (3, "pamidronate")
+    row = linked.of("course", "fever")
+    assert row["status"] == "event"
+    assert row["window_end_at"] == utc("2024-03-06 12:00")
+
+
+def test_the_latest_index_owns_an_event_and_cuts_the_window_before_it() -> None:
+    patient = (
+        child("two")
+        .infusion("2024-03-01 09:00", "2024-03-01 09:30")
+        .infusion("2024-03-03 09:00", "2024-03-03 09:30")
+        .temperature("2024-03-03 21:00", 38.5)
+    )
+    linked = link([patient])
+    first, second = linked.of("two", "fever", 1), linked.of("two", "fever", 2)
+    assert (first["status"], first["cut_reason"]) == ("censored", "next_unit")
+    assert first["cut_at"] == utc("2024-03-03 09:00")
+    assert (second["status"], second["n_candidate_units"]) == ("event", 2)
+
+
+def test_a_nadir_after_one_unit_is_no_baseline_of_the_next() -> None:
+    patient = (
+        child("nadir")
+        .infusion("2024-03-01 09:00", "2024-03-01 09:30")
+        .calcium("2024-03-04 08:00", 7.8, low_limit=8.5)
+        .infusion("2024-05-25 09:00", "2024-05-25 09:30")
+        .calcium("2024-05-27 09:00", 7.8, low_limit=8.5)
+    )
+    second = link([patient]).of("nadir", "hypocalcaemia", 2)
+    assert (second["status"], second["has_baseline"]) == ("event", False)
+
+
+def test_a_silent_laboratory_holds_its_windows_open_and_no_others() -> None:
+    patient = infused("silent").calcium("2024-03-03 09:00", 7.0, low_limit=8.5)
+    feeds = dict.fromkeys(ALL_TYPES, THROUGH) | {"LabResulted": utc("2024-03-06 09:29")}
+    linked = link([patient], through=feeds)
+    assert linked.of("silent", "fever")["status"] == "no_event"
+    assert linked.of("silent", "hypocalcaemia")["status"] == "open_event"
+    assert linked.of("silent", "any_side_effect")["status"] == "open_event"
+    # The window ends 72 h after the end, and results may settle for two days more.
+    feeds["LabResulted"] = utc("2024-03-06 09:30")
+    assert link([patient], through=feeds).of("silent", "hypocalcaemia")["status"] == "event"
+
+
+def test_a_feed_that_nobody_delivers_never_closes_what_it_alone_can_show() -> None:
+    patient = infused("no-lab-feed")
+    feeds = {name: THROUGH for name in ALL_TYPES if name != "LabResulted"}
+    linked = link([patient], through=feeds)
+    assert linked.of("no-lab-feed", "hypocalcaemia")["status"] == "open"
+    assert linked.of("no-lab-feed", "fever")["status"] == "no_event"
+
+
+def test_a_running_infusion_without_an_end_closes_no_window_for_a_day() -> None:
+    patient = child("running").infusion("2024-03-01 09:00", status="in-progress")
+    window_end = utc("2024-03-04 09:00")
+    feeds = dict.fromkeys(ALL_TYPES, window_end)
+    assert link([patient], through=feeds).of("running", "fever")["status"] == "open"
+    a_day_later = {name: utc("2024-03-05 09:00") for name in ALL_TYPES}
+    assert link([patient], through=a_day_later).of("running", "fever")["status"] == "unobserved"
+
+
+def test_records_of_one_dose_are_one_administration() -> None:
+    bags = (
+        child("bags")
+        .infusion("2024-03-01 09:00", "2024-03-01 10:00")
+        .infusion("2024-03-01 12:00", "2024-03-01 13:00")
+    )
+    apart = (
+        child("apart")
+        .infusion("2024-03-01 09:00", "2024-03-01 10:00")
+        .infusion("2024-03-01 12:01", "2024-03-01 13:00")
+    )
+    points = child("points").infusion("2024-03-01 09:00").infusion("2024-03-01 09:00")
+    ordered = (
+        child("ordered")
+        .infusion("2024-03-01 09:00", order_key="o")
+        .infusion("2024-03-01 09:00", order_key="o")
+    )
+    linked = link([bags, apart, points, ordered])
+    count = {
+        key: sum(row["patient_key"] == key for row in linked.infusions)
+        for key in ("bags", "apart", "points", "ordered")
+    }
+    assert count == {"bags": 1, "apart": 2, "points": 2, "ordered": 1}
+
+
+def test_what_was_not_given_is_no_administration_and_is_counted() -> None:
+    patient = (
+        child("none")
+        .infusion(START, END, status="not-done")
+        .infusion(START, END, status="entered-in-error")
+        .infusion(START, END, evidence="ordered")
+        .infusion(START, END, route="oral")
+        .infusion(START, END, route=None)
+        .add("InfusionRecorded", "2024-03-01", time_precision="month", code="77655",
+             code_system="rxnorm", status="completed", evidence="administered",
+             route="intravenous")
+    )  # fmt: skip
+    linked = link([patient])
+    assert linked.units == []
+    assert {row[3]: row[4] for row in linked.attrition} == {
+        "records of study drugs": 6,
+        "left out: not_administered": 2,
+        "left out: evidence_not_counted": 1,
+        "left out: route_not_studied": 1,
+        "left out: route_unknown": 1,
+        "left out: unplaceable": 1,
+    }
+
+
+def test_strata_are_fixed_at_the_index_from_facts_before_it() -> None:
+    patient = (
+        Patient("strata")
+        .born("2016-03-01", sex="female")
+        .encounter("2022-01-01 08:00", "2022-01-01 09:00")
+        .diagnosis("2023-01-01", "T38.0X5A")
+        .diagnosis("2024-03-01", "G71.01")
+        .diagnosis("2024-03-02", "Q78.0")
+        .encounter("2024-03-01 08:00", "2024-03-01 10:00", "inpatient")
+        .add("MedicationGiven", "2024-03-01 08:30", code="161", code_system="rxnorm")
+        .infusion(START, END)
+    )
+    [unit] = link([patient]).units
+    assert unit["age_months"] == 96
+    assert unit["age_band"] == "6-11 y"
+    assert unit["indication_type"] == "neuromuscular"
+    assert unit["setting"] == "inpatient"
+    assert unit["premedicated"] is True
+    assert unit["is_naive"] is True
+    assert unit["calendar_quarter"] == "2024-Q1"
+
+
+@pytest.mark.parametrize(
+    ("history", "expected"),
+    [
+        (lambda p: p.encounter("2022-01-01 08:00", "2022-01-01 09:00"), True),
+        (lambda p: p, None),
+        (lambda p: p.diagnosis("2023-06-01", "Z79.83"), False),
+        (
+            lambda p: p.add("MedicationGiven", "2020-01-01", code="46041", code_system="rxnorm"),
+            False,
+        ),
+    ],
+)
+def test_naive_is_true_false_or_unknown(history: Any, expected: bool | None) -> None:
+    patient = history(child("naive")).infusion(START, END)
+    [unit] = link([patient]).units
+    assert unit["is_naive"] is expected
+
+
+def test_in_day_resolution_windows_are_closed_and_days_are_counted_by_ceiling() -> None:
+    study = with_settings(load_study("iv_bisphosphonate"), study={"resolution": "day"})
+    cases = {
+        "day-0": ("2024-03-01 08:00", "event"),
+        "day-3": ("2024-03-04 23:59", "event"),
+        "day-4": ("2024-03-05 00:00", "no_event"),
+        "day-before": ("2024-02-29 23:59", "no_event"),
+    }
+    patients = [
+        child(key).infusion(START, END).report(at, "R51.9").temperature("2024-03-03 09:00", 36.6)
+        for key, (at, _) in cases.items()
+    ]
+    linked = link(patients, study)
+    found = {key: linked.of(key, "headache")["status"] for key in cases}
+    assert found == {key: status for key, (_, status) in cases.items()}
+
+
+def test_two_units_on_one_date_in_day_resolution_leave_the_later_one() -> None:
+    study = with_settings(load_study("iv_bisphosphonate"), study={"resolution": "day"})
+    patient = child("same-date").infusion("2024-03-01 09:00").infusion("2024-03-01 15:00")
+    linked = link([patient], study)
+    assert linked.of("same-date", "fever", 1)["status"] == "superseded_same_day"
+    assert linked.of("same-date", "fever", 2)["status"] == "unobserved"
+
+
+def test_an_infusion_known_by_its_day_is_linked_by_days_and_flagged() -> None:
+    patient = child("day-index").infusion("2024-03-01").temperature("2024-03-04 23:00", 38.5)
+    row = link([patient]).of("day-index", "fever")
+    assert (row["status"], row["onset_hours"]) == ("event", None)
+    assert "day_resolution" in row["flags"]
+
+
+def test_a_day_that_is_the_next_index_belongs_to_the_next_unit() -> None:
+    patient = (
+        child("shared-day")
+        .infusion("2024-03-01 09:00", "2024-03-01 09:30")
+        .infusion("2024-03-03 09:00", "2024-03-03 09:30")
+        .report("2024-03-03", "R51.9")
+    )
+    linked = link([patient])
+    assert linked.of("shared-day", "headache", 1)["status"] == "censored"
+    assert linked.of("shared-day", "headache", 2)["status"] == "event"
+
+
+def test_daylight_saving_shifts_no_hour_of_a_window() -> None:
+    # Clocks go back in Adelaide on 2024-04-07 at 03:00: 72 hours end an hour earlier by the wall.
+    patient = child("dst").infusion("2024-04-05 09:00").temperature("2024-04-08 08:30", 38.5)
+    row = link([patient]).of("dst", "fever")
+    assert (row["status"], row["window_end_at"]) == ("unobserved", utc("2024-04-08 08:00"))
+    assert (row["window_end_at"] - row["window_start_at"]).total_seconds() == 72 * 3600
+
+
+def test_equal_starts_leave_one_owner_and_say_tie() -> None:
+    patient = (
+        child("tie")
+        .infusion("2024-03-01 09:00", "2024-03-01 10:00", code="77655")
+        .infusion("2024-03-01 09:00", "2024-03-01 11:00", code="115264")
+        .temperature("2024-03-02 09:00", 38.5)
+    )
+    linked = link([patient])
+    first, second = linked.of("tie", "fever", 1), linked.of("tie", "fever", 2)
+    assert (first["status"], "tie" in first["flags"]) == ("not_at_risk", True)
+    assert (second["status"], linked.units_of("tie")[1]["drug"]) == ("event", "ibandronate")
+
+
+def test_a_patient_named_is_a_patient_where_nobody_delivers_patients() -> None:
+    study = with_settings(
+        load_study("iv_bisphosphonate"),
+        eligibility={"max_age_years": None, "requires_indication": False},
+    )
+    row = link([Patient("implied").infusion(START, END)], study, patients_implied=True)
+    assert row.of("implied", "fever")["status"] == "unobserved"
+
+
+def test_evidence_names_the_rows_behind_an_event_and_its_composites() -> None:
+    patient = infused("why").temperature("2024-03-02 09:00", 38.5)
+    linked = link([patient])
+    behind = {row["outcome"]: row["source_row"] for row in linked.evidence if row["is_counted"]}
+    assert behind == {"fever": 5, "acute_phase_reaction": 5, "any_side_effect": 5}
+
+
+def test_person_time_ends_with_the_event() -> None:
+    patient = infused("time").temperature("2024-03-02 09:00", 38.5)
+    row = link([patient]).of("time", "fever")
+    assert row["person_days"] == pytest.approx(1.0)
+    assert row["onset_at"] == utc("2024-03-02 09:00")
