@@ -47,7 +47,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder to make; an earlier demo there is replaced.")],
     patients: Annotated[int | None, typer.Option(min=1, help="Number of patients.")] = None,
     nights: Annotated[int, typer.Option(min=1, help="Number of nightly deliveries.")] = 3,
-    seed: Annotated[int | None, typer.Option(help="Seed of the invented hospital.")] = None,
+    seed: Annotated[str | None, typer.Option(help="Equal seeds, equal hospitals.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Invent a hospital and run its nights, start to end.
@@ -132,19 +132,16 @@ def sql(
     other files or the network.
     """
     with reply("sql", as_json=as_json) as answer:
-        from flows.query import ask, show
+        from flows.query import ask
 
-        found = ask(file, statement)
-        answer.result = found.to_json()
-        answer.message = f"{len(found.rows)} rows."
-        show(found, answer, as_csv=as_csv)
+        ask(file, statement, answer, as_csv=as_csv)
 
 
 @app.command()
 def simulate(
     out: Annotated[Path, typer.Option(help="Folder to make.")],
     patients: Annotated[int | None, typer.Option(min=1, help="Number of patients.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Equal seeds give equal hospitals.")] = None,
+    seed: Annotated[str | None, typer.Option(help="Equal seeds, equal hospitals.")] = None,
     nights: Annotated[int, typer.Option(min=1, help="Number of nightly deliveries.")] = 3,
     dirt: Annotated[float, typer.Option(min=0, max=1, help="Share of spoilt rows.")] = 0.01,
     as_json: AsJson = False,

@@ -6,18 +6,22 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.console import Console
+from flows.server import configured_url
 from pipelines.base.site import Site, SourceTable
 
 if TYPE_CHECKING:
     from pipelines.base.keys import SiteKey
     from pipelines.ingest.facts import DeliveryFacts, ValidationSummary
     from pipelines.ingest.log import EventLog
+    from pipelines.linkage.transform import LinkageResult
     from pipelines.sources.flat import Mapping
-    from studies.load import Study
+    from studies.load import ConceptRow, Study
+    from warehouse.store import RunRecord
 
 
 @dataclass
@@ -54,11 +58,15 @@ class RunContext:
         started_at: aware, UTC.
         incoming: deliveries to read in this run, oldest export first.
         known: deliveries in the inboxes that earlier runs have read.
+        current: every delivery that lies in an inbox now, by batch id.
         n_applied: batches that this run brought into the store.
+        n_new: batches that this run committed.
         held: ids of the batches that are held now.
         remarks: what the reader must be told at the end.
         is_changed: whether this run replaced the published warehouse.
         must_link: whether anything that linkage depends on has changed.
+        linked: what linkage gave; None where it did not run.
+        headline: the first numbers of a synthetic site.
     """
 
     site: Site
@@ -67,13 +75,15 @@ class RunContext:
     started_at: datetime
     incoming: list[Incoming] = field(default_factory=list)
     known: list[str] = field(default_factory=list)
-    current: dict[str, str] = field(default_factory=dict)
+    current: dict[str, DeliveryFacts] = field(default_factory=dict)
     n_applied: int = 0
     n_new: int = 0
     held: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     is_changed: bool = False
     must_link: bool = True
+    linked: LinkageResult | None = None
+    headline: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def key(self) -> SiteKey:
@@ -89,6 +99,16 @@ class RunContext:
 
         return [load_study(name, self.site.root) for name in self.site.site.studies]
 
+    @property
+    def concepts(self) -> list[ConceptRow]:
+        """Return the codes that the studies ask for, each once."""
+        return sorted({row for study in self.studies for row in study.concept_rows()})
+
+    @property
+    def scope(self) -> list[ConceptRow] | None:
+        """Return the codes that are ingested; None means all."""
+        return None if self.site.site.scope == "all" else self.concepts
+
     @cached_property
     def mappings(self) -> dict[str, Mapping]:
         """How to read each source, by the source's name."""
@@ -102,6 +122,18 @@ class RunContext:
         from pipelines.ingest.log import EventLog
 
         return EventLog(self.site.log_root)
+
+    def run_record(self) -> RunRecord:
+        """Return this run's row of `ops.run`, as it starts."""
+        from warehouse.store import RunRecord
+
+        return RunRecord(
+            run_id=self.run_id,
+            site_id=self.site.site.id,
+            started_at=self.started_at,
+            software_version=metadata.version("dripwatch"),
+            conductor="prefect_server" if configured_url(self.site) else "in_process",
+        )
 
     def remark(self, text: str) -> None:
         """Note a sentence for the end of the run, once."""

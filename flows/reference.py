@@ -101,6 +101,43 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def mapping_page() -> str:
+    """Return the page of every key of a mapping."""
+    from flows.init import mapping_example
+    from pipelines.sources.flat.model import MappingTable
+
+    parts = [
+        "# Mapping",
+        _NOTE,
+        "A mapping says how one source's files become events. It is checked whole before anything "
+        "is read; every mistake names its line, cause and remedy.",
+    ]
+    for head, model in _models_within(MappingTable):
+        parts += [f"## {head}", _first_line(model), _table_of(model)]
+    parts += ["## An example", f"```toml\n{mapping_example()}```"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _models_within(model: type[BaseModel]) -> list[tuple[str, type[BaseModel]]]:
+    """Return a model and all that its fields refer to, each once, under its first place."""
+    found: dict[type[BaseModel], str] = {model: ""}
+    queue = [model]
+    while queue:
+        outer = queue.pop(0)
+        for key, info in outer.model_fields.items():
+            for inner in _models_of(info.annotation):
+                if inner not in found:
+                    found[inner] = f"{found[outer]}.{info.alias or key}".removeprefix(".")
+                    queue.append(inner)
+    return [(head or "The file", inner) for inner, head in found.items()]
+
+
+def _models_of(kind: Any) -> list[type[BaseModel]]:  # noqa: ANN401 - any annotation
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [kind]
+    return [model for one in get_args(kind) for model in _models_of(one)]
+
+
 def exit_codes_page() -> str:
     """Return the page of exit codes."""
     from pipelines.base.errors import EXIT_MEANING
@@ -202,6 +239,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "exit-codes.md": exit_codes_page,
     "commands.md": commands_page,
     "events.md": events_page,
+    "mapping.md": mapping_page,
     "dictionary.md": dictionary_page,
 }
 

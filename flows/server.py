@@ -85,22 +85,47 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+class OwnServer:
+    """A Prefect server of our own that is starting or up.
+
+    Attributes:
+        api_url: the address of its API.
+    """
+
+    def __init__(self, child: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        self.api_url = f"http://127.0.0.1:{port}/api"
+        self._child = child
+        self._log = log
+
+    def wait(self, seconds: float = START_SECONDS) -> str:
+        """Wait until it answers and return the address of its API.
+
+        Errors:
+            ServerError: it did not start in time.
+        """
+        ends_at = time.monotonic() + seconds
+        while time.monotonic() < ends_at and self._child.poll() is None:
+            if answers(self.api_url, timeout=1.0):
+                return self.api_url
+            time.sleep(0.1)
+        raise ServerError(
+            "Our own Prefect server did not start.",
+            where=str(self._log),
+            remedy="Read that log; a second try starts faster.",
+        )
+
+
 @contextmanager
-def own_server(home: Path, start_seconds: float = START_SECONDS) -> Iterator[str]:
+def own_server(home: Path) -> Iterator[OwnServer]:
     """Run a Prefect server of our own on 127.0.0.1 while the `with` block lasts.
 
     Args:
         home: PREFECT_HOME of the server, made 0700.
-        start_seconds: how long to wait for it; a first start makes its database.
 
     Yields:
-        The address of its API.
-
-    Errors:
-        ServerError: it did not start in time.
+        The server, still starting: a first start makes its database. `wait` for it.
     """
     port = free_port()
-    api_url = f"http://127.0.0.1:{port}/api"
     log = make_private(home) / "server.log"
     with log.open("wb") as stream:
         child = subprocess.Popen(  # noqa: S603 - our own module
@@ -112,8 +137,7 @@ def own_server(home: Path, start_seconds: float = START_SECONDS) -> Iterator[str
             start_new_session=True,  # ctrl-C is for us; we stop the server in order
         )
         try:
-            _wait_for(child, api_url, start_seconds, log)
-            yield api_url
+            yield OwnServer(child, port, log)
         finally:
             _stop(child)
 
@@ -131,21 +155,6 @@ def server_environment(home: Path, environment: Mapping[str, str]) -> dict[str, 
         "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
         "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
     }
-
-
-def _wait_for(
-    child: subprocess.Popen[bytes], api_url: str, start_seconds: float, log: Path
-) -> None:
-    ends_at = time.monotonic() + start_seconds
-    while time.monotonic() < ends_at and child.poll() is None:
-        if answers(api_url, timeout=1.0):
-            return
-        time.sleep(0.1)
-    raise ServerError(
-        "The demo's own Prefect server did not start.",
-        where=str(log),
-        remedy="Read that log; a second try starts faster.",
-    )
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

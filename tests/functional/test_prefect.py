@@ -50,7 +50,8 @@ STAGES: list[Stage[Night]] = [Stage("first", first), Stage("second", second, ret
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home = tmp_path_factory.mktemp("prefect")
-    with own_server(home) as url:
+    with own_server(home) as own:
+        url = own.wait()
         for name, text in quiet_settings(home).items():
             os.environ[name] = text
         yield url
@@ -126,8 +127,8 @@ def test_a_server_ends_with_its_parent_even_if_that_is_killed(tmp_path: Path) ->
     code = (
         "import os, signal, sys; from pathlib import Path\n"
         "from flows.server import own_server\n"
-        "with own_server(Path(sys.argv[1])) as url:\n"
-        "    print(url, flush=True)\n"
+        "with own_server(Path(sys.argv[1])) as server:\n"
+        "    print(server.wait(), flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     done = subprocess.run(

@@ -1,0 +1,81 @@
+"""What a run would do: deliveries to read, and whether anything must be linked again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib import metadata
+
+from flows.console import Step
+from flows.context import Incoming, RunContext, code_hash
+
+#: Name under which the store keeps what it was last linked from.
+LINKED = "linked_inputs"
+
+
+def find_deliveries(context: RunContext, step: Step) -> None:
+    """Look into every inbox; sort what lies there into new and known, oldest export first.
+
+    Errors:
+        ConfigError: a mapping is wrong.
+        DeliveryError: a delivery's declared facts cannot be read.
+    """
+    from pipelines.sources.flat import describe, discover
+
+    site, scope = context.site, context.scope
+    seen = {one.batch_id for one in context.log.committed()} | set(context.held)
+    incoming: list[Incoming] = []
+    for source in site.source:
+        mapping = context.mappings[source.name]
+        for delivery in discover(site, source):
+            facts = describe(delivery, mapping, site, source, scope)
+            step.advance(source.name)
+            context.current[facts.batch_id] = facts
+            if facts.batch_id in seen:
+                context.known.append(facts.batch_id)
+            else:
+                staging = site.staging / f"{facts.batch_id}.duckdb"
+                incoming.append(Incoming(source, mapping, facts, staging))
+                seen.add(facts.batch_id)
+    context.incoming = sorted(incoming, key=lambda one: (one.facts.exported_at, one.facts.batch_id))
+
+
+def inputs_hash(context: RunContext, batch_ids: list[str]) -> str:
+    """Return a hash of everything that linkage and signals are a function of."""
+    site = context.site.site
+    content = {
+        "batches": sorted(batch_ids),
+        "studies": {study.id: study.study_hash for study in context.studies},
+        "version": metadata.version("dripwatch"),
+        "code": code_hash(),
+        "site": [site.id, site.zone, site.scope, site.patients],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def would_link(context: RunContext) -> str:
+    """Say whether linkage would run, without opening the store: it may not be there yet."""
+    if not context.site.store_path.exists():
+        return "Everything would be linked: there is no site store yet."
+    if context.incoming:
+        return "Everything would be linked: there are new deliveries."
+    committed = [one.batch_id for one in context.log.committed()]
+    known = _linked_inputs(context)
+    if known is None:
+        return "It cannot be told whether anything would be linked: the store is in use."
+    if known != inputs_hash(context, committed):
+        return "Everything would be linked: something else than the deliveries has changed."
+    return "Nothing would be linked: nothing has changed."
+
+
+def _linked_inputs(context: RunContext) -> str | None:
+    import duckdb
+
+    from pipelines.base import duck
+
+    try:
+        with duck.connect(context.site.store_path, read_only=True) as con:
+            row = con.execute("SELECT value FROM ops.state WHERE name = ?", [LINKED]).fetchone()
+    except duckdb.Error:
+        return None
+    return str(row[0]) if row else ""

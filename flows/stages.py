@@ -1,0 +1,269 @@
+"""The nightly road, stage by stage. Each stage only calls the part that does the work.
+
+A stage may be run again after a fault, and so may the whole list after a crash: what an earlier
+attempt left is either whole or thrown away.
+"""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from flows.closing import (
+    headline,
+    remark_on_feeds,
+    remark_on_held,
+    remark_on_open_windows,
+    remark_on_reading,
+    remark_on_rows,
+)
+from flows.console import Step
+from flows.context import Incoming, RunContext
+from flows.intake import batch_of
+from flows.plan import LINKED, find_deliveries, inputs_hash
+from flows.run import Stage, StageResult
+from pipelines.base import duck
+from pipelines.base.files import make_private
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from pipelines.linkage.kernel import LinkageInput
+    from warehouse.store import Store
+
+
+def _store(context: RunContext) -> Store:
+    from warehouse.store import Store
+
+    return Store(context.site)
+
+
+def recover(context: RunContext, step: Step) -> StageResult:
+    """Throw away what a killed run left half done; apply committed batches that the store lacks."""
+    site = context.site
+    make_private(site.restricted)
+    for scratch in (site.staging, site.shards, site.spill):
+        shutil.rmtree(scratch, ignore_errors=True)
+        make_private(scratch)
+    context.log.clean_tmp()
+    context.held = [one.batch_id for one in context.log.held()]
+    with _store(context) as store:
+        if store.rebuilt_because:
+            context.remark(f"The site store was rebuilt from the log: {store.rebuilt_because}.")
+        store.record_run(context.run_record())
+        n_applied = _apply_missing(context, store, step)
+    context.n_applied = n_applied
+    note = f"{n_applied} batches of earlier runs applied" if n_applied else ""
+    return StageResult("recover", note=note)
+
+
+def _apply_missing(context: RunContext, store: Store, step: Step) -> int:
+    manifests = context.log.committed()
+    step.expect(len(manifests))
+    batches = [batch_of(context.log, one) for one in manifests]
+    return len(store.apply(batches, context.run_id))
+
+
+def discover(context: RunContext, step: Step) -> StageResult:
+    """Find the deliveries that no earlier run has read."""
+    find_deliveries(context, step)
+    n_new, n_known = len(context.incoming), len(context.known)
+    return StageResult("discover", note=f"{n_new} new, {n_known} known deliveries")
+
+
+def extract(context: RunContext, step: Step) -> StageResult:
+    """Read new deliveries into staging databases, one per batch."""
+    from pipelines.sources.flat import extract as extract_flat
+
+    step.expect(len(context.incoming))
+    n_out = 0
+    for one in context.incoming:
+        one.staging.unlink(missing_ok=True)
+        with closing(_staging(context, one)) as con:
+            extract_flat(con, one.facts, one.mapping, context.site, context.scope, context.key)
+            one.n_rows = _number(con, "SELECT coalesce(sum(n_rows), 0) FROM fate.file")
+            gone = _number(con, "SELECT count(*) FROM fate.row")
+        n_out += one.n_rows - gone
+        step.advance(one.facts.batch_id[:8])
+    return StageResult("extract", sum(one.n_rows for one in context.incoming), n_out)
+
+
+def _staging(context: RunContext, one: Incoming) -> duckdb.DuckDBPyConnection:
+    con = duck.connect(
+        one.staging,
+        memory_limit=context.site.resources.memory_limit,
+        temp_dir=context.site.spill,
+    )
+    one.staging.chmod(0o600)
+    return con
+
+
+def _number(con: duckdb.DuckDBPyConnection, query: str) -> int:
+    row = con.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
+def validate(context: RunContext, step: Step) -> StageResult:
+    """Judge every row: accepted, flagged, or rejected with the check's name."""
+    n_in = n_rejected = 0
+    step.expect(len(context.incoming))
+    for one in context.incoming:
+        from expectations.validate import validate as judge
+
+        with closing(_staging(context, one)) as con:
+            one.validation = judge(
+                con,
+                event_types=tuple(one.facts.data_through),
+                data_through=one.facts.data_through,
+                concepts=context.concepts,
+                thresholds=context.site.thresholds,
+                docs_dir=context.site.report / "data_docs",
+            )
+            one.n_rejected = _number(
+                con,
+                "SELECT (SELECT count(*) FROM judge.rejected)"
+                " + (SELECT count(*) FROM fate.row WHERE fate = 'quarantined')",
+            )
+            n_in += one.n_rows - _number(con, "SELECT count(*) FROM fate.row")
+            n_rejected += _number(con, "SELECT count(*) FROM judge.rejected")
+        step.advance(one.facts.batch_id[:8])
+    quarantined = sum(one.n_rejected for one in context.incoming)
+    return StageResult("validate", n_in, n_in - n_rejected, quarantined)
+
+
+def commit(context: RunContext, step: Step) -> StageResult:
+    """Write each batch to the log and commit it by one rename, or hold it."""
+    n_in = n_out = n_held = 0
+    step.expect(len(context.incoming))
+    for one in context.incoming:
+        batch_id = one.facts.batch_id
+        assert one.validation is not None  # noqa: S101 - `validate` ran before
+        with closing(_staging(context, one)) as con:
+            manifest = context.log.write(
+                con,
+                one.facts,
+                one.validation,
+                study_hashes={study.id: study.study_hash for study in context.studies},
+                key_check=context.key.check_value(context.site.site.id),
+            )
+        n_in += one.n_rows
+        if one.validation.hold_reasons:
+            context.log.hold(batch_id)
+            context.held.append(batch_id)
+            n_held += 1
+        else:
+            context.log.commit(batch_id)
+            n_out += manifest.fates.get("accepted", 0)
+            context.n_new += 1
+        one.staging.unlink(missing_ok=True)
+        step.advance(batch_id[:8])
+    return StageResult("commit", n_in, n_out, held=n_held)
+
+
+def store(context: RunContext, step: Step) -> StageResult:
+    """Apply the committed batches that the site store lacks."""
+    with _store(context) as site_store:
+        n_applied = _apply_missing(context, site_store, step)
+        context.n_applied += n_applied
+        tables: dict[str, list[dict[str, object]]] = {}
+        for study in context.studies:
+            for name, rows in study.reference_tables().items():
+                tables.setdefault(name, []).extend(rows)
+        site_store.load_reference(tables)
+        wanted = inputs_hash(context, site_store.batch_ids())
+        context.must_link = site_store.get_state(LINKED) != wanted
+    return StageResult("store", note=f"{n_applied} batches applied")
+
+
+def link(context: RunContext, step: Step) -> StageResult:
+    """Link every infusion to what followed it, bucket by bucket of patients."""
+    if not context.must_link:
+        return StageResult("link", note="nothing new: not run")
+    from pipelines.linkage.transform import run_linkage
+
+    site = context.site
+    out = site.shards / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    with _store(context) as site_store:
+        shards = site_store.export_shards(site.shards / "in", site.resources.buckets)
+        given = _linkage_inputs(context, site_store)
+    step.expect(len(shards))
+    context.linked = run_linkage(shards, given, make_private(out))
+    return StageResult("link", rows_out=context.linked.n_units, note="units linked")
+
+
+def _linkage_inputs(context: RunContext, site_store: Store) -> list[LinkageInput]:
+    from pipelines.linkage.kernel import LinkageInput
+
+    site = context.site
+    through = tuple(
+        (site.site.id, event_type, instant)
+        for event_type, instant in site_store.data_through().items()
+    )
+    return [
+        LinkageInput(
+            study,
+            through,
+            patients_implied=site.site.patients == "implied",
+            memory_limit=site.resources.memory_limit,
+            temp_dir=site.spill,
+        )
+        for study in context.studies
+    ]
+
+
+def signals(context: RunContext, step: Step) -> StageResult:
+    """Load linked rows, counts and risks into the store, in one transaction."""
+    if context.linked is None:
+        return StageResult("signals", note="nothing new: not run")
+    with _store(context) as site_store:
+        loaded = site_store.load_linkage(context.linked.tables, context.run_id)
+        site_store.set_state(LINKED, inputs_hash(context, site_store.batch_ids()))
+    for table in loaded:
+        step.advance(table.name)
+    n_changed = sum(table.has_changed for table in loaded)
+    n_rows = sum(table.n_rows for table in loaded)
+    shutil.rmtree(context.site.shards, ignore_errors=True)
+    return StageResult("signals", rows_out=n_rows, note=f"{n_changed} tables changed")
+
+
+def publish(context: RunContext, _step: Step) -> StageResult:
+    """Build the warehouse beside the published one and swap it in."""
+    from warehouse.publish import publish_if_needed
+
+    with _store(context) as site_store:
+        publication = publish_if_needed(site_store, context.site, context.run_id)
+    if publication is None:
+        return StageResult("publish", note="nothing new: not run")
+    context.is_changed = True
+    n_rows = sum(publication.n_rows.values())
+    return StageResult("publish", rows_out=n_rows, note=context.site.warehouse.name)
+
+
+def report(context: RunContext, _step: Step) -> StageResult:
+    """Collect what the reader must be told: rejected, held, stale, provisional."""
+    remark_on_rows(context)
+    remark_on_held(context)
+    remark_on_reading(context)
+    with _store(context) as site_store:
+        remark_on_feeds(context, site_store)
+        remark_on_open_windows(context, site_store)
+        if context.site.site.synthetic:
+            context.headline = headline(site_store)
+    return StageResult("report", note=f"{len(context.remarks)} remarks")
+
+
+#: The nightly road, in order. Retries only where waiting can help: files and locks.
+STAGES: tuple[Stage[RunContext], ...] = (
+    Stage("recover", recover, retries=2),
+    Stage("discover", discover, retries=2),
+    Stage("extract", extract, retries=2),
+    Stage("validate", validate),
+    Stage("commit", commit),
+    Stage("store", store, retries=2),
+    Stage("link", link, retries=1),
+    Stage("signals", signals, retries=2),
+    Stage("publish", publish, retries=2),
+    Stage("report", report, retries=2),
+)
