@@ -142,14 +142,13 @@ def _read_private(path: Path, variable: str) -> str:
             where=str(path),
             remedy="Name the file itself, no link to it, owned by the account of the refresh.",
         ) from None
-    with os.fdopen(handle, "rb") as stream:
-        found = os.fstat(handle)
-        _check_private(found, path)
-        data = stream.read(4096)
     try:
-        return data.decode("ascii")
+        _check_private(os.fstat(handle), path)
+        return os.read(handle, 4096).decode("ascii")
     except UnicodeDecodeError:
         raise _malformed(str(path)) from None
+    finally:
+        os.close(handle)
 
 
 def _check_private(found: os.stat_result, path: Path) -> None:

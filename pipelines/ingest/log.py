@@ -90,11 +90,15 @@ class EventLog:
         """Move a written batch to `committed`; return False where it had been there before.
 
         A held batch of the same id is superseded by it.
+
+        Errors:
+            LogError: `write` has not written this batch, or not to its end.
         """
         with storage_errors(self.root):
             if self.is_committed(batch_id):
                 self._drop("tmp", batch_id)
                 return False
+            load_folder(self._folder("tmp", batch_id))  # never commit what a failed write left
             self._move(batch_id, "tmp", "committed")
             self._drop("held", batch_id)
             return True
