@@ -18,6 +18,7 @@ from pipelines.simulate.clock import DAY, HOUR
 from pipelines.simulate.cohort import END, Bools, Ints, Patients, Units
 
 RISK_FIRST, RISK_LATER = 33 / 123, 33 / 819
+RESTART_FEVER = 0.3
 GROUP_FACTOR = (0.8, 1.25, 1.1)
 WATCHED = (1.0, 0.8, 0.4)
 BLOOD_DRAWN = (0.92, 0.6, 0.25)
@@ -150,7 +151,10 @@ def make_plan(
     for row, (members, _) in enumerate(PATTERNS):
         table[row, list(members)] = True
     has = table[pattern] & reacts[:, None]
+    # The second of two units less than 72 h apart owns a fever of its own, and nothing else.
     has[units.is_restart] = False
+    has[units.is_restart, codes.FEVER] = rng.random(int(units.is_restart.sum())) < RESTART_FEVER
+    reacts = has.any(axis=1)
     is_cut = units.cut_at < units.window_end
     # A cut unit is watched and tested before the cut, so that nothing but the cut decides it.
     is_observed = reacts | is_cut | (rng.random(n) < np.asarray(WATCHED)[units.setting])
@@ -176,7 +180,7 @@ def make_plan(
         calcium_style=_calcium_styles(rng, can_amend),
         contact_at=_contacts(rng, units),
     )
-    plain = is_cut | (units.has_no_end)
+    plain = is_cut | units.has_no_end | units.is_restart
     plan = replace(
         plan,
         fever_style=np.where(plain, 0, plan.fever_style),
