@@ -37,6 +37,9 @@ class Digest:
     value: str
     tables: dict[str, str]
 
+    def __str__(self) -> str:
+        return self.value
+
 
 def digest(path: Path, level: Level = "state") -> Digest:
     """Return the digest of a site store or a published warehouse.

@@ -13,7 +13,7 @@ from pipelines.base.duck import literal, quote
 from warehouse.guard import one_row
 from warehouse.models import RUN_COLUMN, Model
 
-_ARROW: dict[str, pa.DataType] = {
+ARROW_TYPES: dict[str, pa.DataType] = {
     "VARCHAR": pa.string(),
     "BIGINT": pa.int64(),
     "INTEGER": pa.int32(),
@@ -67,7 +67,7 @@ def stage_rows(
     """
     for row in rows:
         _check_columns(model, set(row))
-    fields = [(c.name, _ARROW[c.type]) for c in model.columns if c.name != RUN_COLUMN]
+    fields = [(c.name, ARROW_TYPES[c.type]) for c in model.columns if c.name != RUN_COLUMN]
     table = pa.Table.from_pylist([dict(row) for row in rows], schema=pa.schema(fields))
     con.execute(f"CREATE OR REPLACE TEMP TABLE incoming ({_column_types(model)})")
     con.register("given", table)

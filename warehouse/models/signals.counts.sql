@@ -12,7 +12,7 @@
 --   window_name VARCHAR - The study's name of the window.
 --   stratum VARCHAR - What the units are divided by: all, drug, setting, age_band, sex, ...
 --   stratum_value VARCHAR - Value that the units of the row share; `all` where undivided.
---   denominator VARCHAR - Which units are counted: all units, or those observed, tested, tested with baseline or determined.
+--   denominator VARCHAR - Which closed, eligible units at risk are counted: all, complete (not censored), observed, tested, tested_with_baseline or determined.
 --   n_units BIGINT - Units in the denominator.
 --   n_events BIGINT - Of those, units with the event.
 --   n_patients BIGINT - Patients with at least one unit in the denominator (the clusters, G).

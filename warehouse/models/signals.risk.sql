@@ -12,7 +12,7 @@
 --   window_name VARCHAR - The study's name of the window.
 --   stratum VARCHAR - What the units are divided by: all, drug, setting, age_band, sex, ...
 --   stratum_value VARCHAR - Value that the units of the row share; `all` where undivided.
---   denominator VARCHAR - Which units are counted: all units, or those observed, tested, tested with baseline or determined.
+--   denominator VARCHAR - Which closed, eligible units at risk are counted: all, complete (not censored), observed, tested, tested_with_baseline or determined.
 --   is_headline BOOLEAN - Whether this denominator is the one that the study reports first.
 --   n_units BIGINT - Units in the denominator.
 --   n_events BIGINT - Of those, units with the event.
@@ -24,7 +24,7 @@
 --   wilson_high DOUBLE - Upper end of Wilson's 95 % interval, as if units were independent.
 --   effective_n DOUBLE - Number of independent units that would be as informative (Korn and Graubard 1998).
 --   design_effect DOUBLE - Variance of the risk with clustering over the variance without.
---   ci_method VARCHAR - How ci_low and ci_high were made: korn_graubard or clopper_pearson_patients.
+--   ci_method VARCHAR - How ci_low and ci_high were made: korn-graubard, clopper-pearson with n = patients (no event, or nothing but events), or none.
 --   note VARCHAR - Why a number is missing or to be read with care; null otherwise.
 --   n_closed_units BIGINT - Closed, eligible units at risk, censored ones included, whatever the denominator.
 --   n_open BIGINT - Units whose window is still open and without an event so far.
