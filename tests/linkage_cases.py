@@ -9,14 +9,14 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import duckdb
 import pyarrow as pa
 
+from pipelines.base.zones import to_utc
 from pipelines.linkage.kernel import RAW_TABLES, LinkageInput, link_tables
 from studies.load import Study, load_study
 
@@ -27,8 +27,7 @@ ALL_TYPES = tuple(RAW_TABLES.values())
 
 def utc(local: str) -> datetime:
     """Naive UTC of a local time such as `2024-03-01 09:00` or `2024-03-01`."""
-    aware = datetime.fromisoformat(local).replace(tzinfo=ZoneInfo(ZONE))
-    return aware.astimezone(UTC).replace(tzinfo=None)
+    return to_utc(datetime.fromisoformat(local), ZONE).replace(tzinfo=None)
 
 
 @dataclass
