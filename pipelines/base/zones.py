@@ -122,12 +122,16 @@ def local_time_flags(times: Instants, zone: str) -> npt.NDArray[np.object_]:
 def install(con: duckdb.DuckDBPyConnection) -> None:
     """Register `local_to_utc`, `utc_to_local` and `local_time_flag` as SQL functions.
 
-    They are vectorised over Arrow, free of side effects, and null where an argument is null:
+    A second call does nothing. They are vectorised over Arrow, free of side effects, and null
+    where an argument is null:
     `local_to_utc(ts TIMESTAMP, zone VARCHAR, fold INTEGER) -> TIMESTAMP`,
     `utc_to_local(ts TIMESTAMP, zone VARCHAR) -> TIMESTAMP` and
     `local_time_flag(ts TIMESTAMP, zone VARCHAR) -> VARCHAR`
     (null, `ambiguous_local_time` or `missing_local_time`).
     """
+    known = "SELECT 1 FROM duckdb_functions() WHERE function_name = 'local_to_utc'"
+    if con.execute(known).fetchone():
+        return
     times = [TIMESTAMP, VARCHAR]
     register = partial(
         con.create_function,

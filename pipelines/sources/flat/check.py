@@ -1,0 +1,214 @@
+"""What a mapping must be beside well-typed: every name known, every word understood."""
+
+from __future__ import annotations
+
+import codecs
+import posixpath
+from collections.abc import Callable, Iterator
+
+import schemas
+from pipelines.base import zones
+from pipelines.sources.flat import check_fields, probe
+from pipelines.sources.flat.errors import Mistake, closest
+from pipelines.sources.flat.model import (
+    OUT_OF_SCOPE,
+    Condition,
+    DeliveryRule,
+    FileRule,
+    MappingTable,
+    TimeSource,
+)
+from pipelines.sources.flat.targets import required, tellable
+
+At = tuple[str | int, ...]
+Mistakes = Iterator[Mistake]
+
+
+def check_mapping(table: MappingTable) -> list[Mistake]:
+    """Return every mistake of a mapping, in the order of the file."""
+    found = list(check_zone(table.zone, ("zone",)))
+    found += _delivery(table.delivery, table)
+    names = [file.name for file in table.file]
+    for number, file in enumerate(table.file):
+        at: At = ("file", number)
+        if file.name in names[:number]:
+            remedy = "Give each [[file]] its own name."
+            found.append(Mistake((*at, "name"), "two files have one name.", remedy))
+        for part in (_reading, _events, _conditions, _columns, _record, _fields):
+            found += part(file, at)
+    return found
+
+
+def check_zone(zone: str | None, at: At) -> Mistakes:
+    """Tell of a zone that the pinned zone data do not know."""
+    if zone is not None and zone not in zones.known_zones():
+        yield Mistake(at, "not an IANA time zone.", closest(zone, zones.known_zones()))
+
+
+def _reading(file: FileRule, at: At) -> Mistakes:
+    if posixpath.sep in file.pattern or "\\" in file.pattern:
+        remedy = "Write a pattern of the file name alone, such as labs*.csv.gz."
+        yield Mistake((*at, "pattern"), "a folder in the pattern.", remedy)
+    if len(file.delimiter) != 1 or file.delimiter in '\r\n"':
+        remedy = 'Write one character, such as ";" or "\\t".'
+        yield Mistake((*at, "delimiter"), "not one character.", remedy)
+    for name in ("quote", "escape"):
+        sign: str = getattr(file, name)
+        if len(sign) > 1 or sign in ("\r", "\n") or (sign and sign == file.delimiter):
+            remedy = "Write one character other than the delimiter, or '' for none."
+            yield Mistake((*at, name), "not one character of its own.", remedy)
+    if not _is_text_encoding(file.encoding):
+        remedy = "Write one that Python knows: utf-8, latin-1, cp1252, utf-16."
+        yield Mistake((*at, "encoding"), "not a known text encoding.", remedy)
+    if file.header and file.columns:
+        remedy = "Delete `columns`, or write header = false."
+        yield Mistake((*at, "columns"), "the header already names the columns.", remedy)
+    if not file.header and not file.columns and file.format != "parquet":
+        remedy = 'Write columns = ["...", ...] in the order of the file.'
+        yield Mistake((*at, "header"), "no header and no names of columns.", remedy)
+    for name in sorted({name for name in file.columns if file.columns.count(name) > 1}):
+        yield Mistake((*at, "columns"), f"{name!r} is named twice.", "Name each column once.")
+
+
+def _is_text_encoding(name: str) -> bool:
+    try:
+        "a".encode(codecs.lookup(name).name)
+    except (LookupError, ValueError, TypeError):
+        return False
+    return True
+
+
+def _events(file: FileRule, at: At) -> Mistakes:
+    known = (*schemas.CLINICAL_TYPES, OUT_OF_SCOPE)
+    for number, case in enumerate(file.event):
+        if case.event not in known:
+            yield Mistake(
+                (*at, "event"), f"{case.event!r} is no event type.", closest(case.event, known)
+            )
+        if not case.when and number < len(file.event) - 1:
+            remedy = "Put the case without conditions last."
+            yield Mistake((*at, "event"), "the cases after this one never count.", remedy)
+    for name in schemas.CLINICAL_TYPES:
+        if getattr(file, name) is not None and name not in file.event_types:
+            remedy = "Delete its table, or add it to `event`."
+            yield Mistake((*at, name), "no row of this file becomes this event.", remedy)
+
+
+def _conditions(file: FileRule, at: At) -> Mistakes:
+    for number, condition in enumerate(file.where):
+        yield from _condition(condition, (*at, "where", number))
+    for number, case in enumerate(file.event):
+        for place, condition in enumerate(case.when):
+            yield from _condition(condition, (*at, "event", number, "when", place))
+
+
+def _condition(condition: Condition, at: At) -> Mistakes:
+    operators = ("equals", "in_", "not_in", "is_null", "not_null", "matches")
+    given = [name for name in operators if getattr(condition, name) is not None]
+    if len(given) != 1:
+        remedy = "Give exactly one of equals, in, not_in, is_null, not_null, matches."
+        yield Mistake(at, f"{len(given)} operators.", remedy)
+    if condition.matches is not None and not probe.is_pattern(condition.matches):
+        remedy = "Mend it; RE2 knows no look-around and no back-references."
+        yield Mistake((*at, "matches"), "not a regular expression.", remedy)
+
+
+def _columns(file: FileRule, at: At) -> Mistakes:
+    if file.columns:
+        for name, place in used_columns(file, at):
+            if name not in file.columns:
+                yield Mistake(place, f"no column {name!r}.", closest(name, file.columns))
+
+
+def used_columns(file: FileRule, at: At) -> Iterator[tuple[str, At]]:
+    """Yield every column that the rule of a file reads, and the key that names it."""
+    for name in file.key:
+        yield name, (*at, "key")
+    yield file.patient.column, (*at, "patient", "column")
+    for part in ("version", "last_updated", "operation"):
+        if (rule := getattr(file, part)) is not None:
+            yield rule.column, (*at, part)
+    for number, condition in enumerate(file.where):
+        yield condition.column, (*at, "where", number)
+    for number, case in enumerate(file.event):
+        for condition in case.when:
+            yield condition.column, (*at, "event", number)
+    for place, rule in check_fields.placed_rules(file, at):
+        for name in ([rule.column] if rule.column else []) + (rule.columns or []):
+            yield name, place
+
+
+def _record(file: FileRule, at: At) -> Mistakes:
+    if len(set(file.key)) < len(file.key):
+        yield Mistake((*at, "key"), "a column is named twice.", "Name each column once.")
+    if file.last_updated:
+        place = (*at, "last_updated")
+        yield from check_zone(file.last_updated.zone, place)
+        yield from check_fields.check_format(file.last_updated.format, place)
+
+
+def _fields(file: FileRule, at: At) -> Mistakes:
+    yield from check_fields.check_rules(file, at)
+    for event_type in file.event_types:
+        if event_type not in schemas.CLINICAL_TYPES:
+            continue
+        told = file.rules(event_type)
+        for name in required(event_type):
+            if name not in told:
+                remedy = f"Tell it in [file.fields]: {name} = {{ column = '...' }} or a constant."
+                yield Mistake((*at, "fields"), f"{event_type} needs {name}.", remedy)
+        if "unit" in tellable(event_type) and "value" in told and "unit" not in told:
+            remedy = "Tell its column, or a constant where the file has one unit."
+            yield Mistake((*at, "fields"), f"{event_type} has a value but no unit.", remedy)
+
+
+def _delivery(rule: DeliveryRule, table: MappingTable) -> Mistakes:
+    at: At = ("delivery",)
+    yield from _source(rule.exported_at, (*at, "exported_at"), table)
+    produced = {t for file in table.file for t in file.event_types}
+    for name, source in rule.data_through.items():
+        place = (*at, "data_through", name)
+        yield from _source(source, place, table)
+        if name != "default" and name not in produced:
+            cause = f"no file has rows of {name!r}."
+            yield Mistake(place, cause, closest(name, {*produced, "default"}))
+    if "default" not in rule.data_through:
+        for name in sorted(produced - set(rule.data_through)):
+            yield Mistake(
+                (*at, "data_through"), f"nothing for {name}.", "Add it, or add a `default`."
+            )
+
+
+def _source(source: TimeSource, at: At, table: MappingTable) -> Mistakes:
+    given = [name for name in ("literal", "column", "sidecar") if getattr(source, name) is not None]
+    if len(given) != 1:
+        remedy = "Write a time, { column = ..., file = ... } or { sidecar = ... }."
+        yield Mistake(at, "it must be told in exactly one way.", remedy)
+        return
+    yield from check_zone(source.zone, at)
+    checks: dict[str, Callable[[], Mistakes]] = {
+        "literal": lambda: _literal(source, at),
+        "column": lambda: _column_source(source, at, table),
+        "sidecar": lambda: _sidecar(source, at),
+    }
+    yield from checks[given[0]]()
+
+
+def _literal(source: TimeSource, at: At) -> Mistakes:
+    if not probe.is_time(source.literal or "", "iso"):
+        remedy = "Write it like 2026-01-06T02:00:00Z."
+        yield Mistake(at, "not a time.", remedy)
+
+
+def _sidecar(source: TimeSource, at: At) -> Mistakes:
+    if posixpath.basename(source.sidecar or "") != source.sidecar:
+        yield Mistake(at, "not a file name.", "Name a file in the delivery: delivery.toml.")
+
+
+def _column_source(source: TimeSource, at: At, table: MappingTable) -> Mistakes:
+    yield from check_fields.check_format(source.format, at)
+    names = {file.name: file for file in table.file}
+    if source.file is None and len(names) > 1:
+        yield Mistake(at, "which file has the column?", 'Add file = "..." with its name.')
+    elif source.file is not None and source.file not in names:
+        yield Mistake(at, f"no [[file]] is named {source.file!r}.", closest(source.file, names))

@@ -1,0 +1,163 @@
+"""The bytes of a delivered file: decompressed by content, turned into UTF-8, hashed."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import hashlib
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, cast
+
+from pipelines.base.errors import DeliveryError
+from pipelines.sources.flat.model import FileRule
+
+_CHUNK = 1 << 20
+_BROKEN = "dripwatch-broken-bytes"
+#: What compressed or damaged files raise; their texts can quote content, so none is passed on.
+_DAMAGE = (OSError, EOFError, zlib.error, UnicodeError)
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    """Stand an unpaired surrogate in for bytes that the encoding does not know."""
+    end = error.end if isinstance(error, UnicodeDecodeError | UnicodeEncodeError) else 0
+    return "\udcff", end
+
+
+codecs.register_error(_BROKEN, _mark)
+
+
+@contextmanager
+def reading(where: str) -> Iterator[None]:
+    """Turn whatever a damaged file raises into one error that quotes nothing of it."""
+    try:
+        yield
+    except _DAMAGE:
+        raise damaged(where) from None
+
+
+def damaged(where: str, what: str = "A delivered file is damaged or cut off.") -> DeliveryError:
+    """Return the error for a file that cannot be read to its end."""
+    return DeliveryError(
+        what,
+        where=where,
+        remedy="Ask the sender for the file again, whole.",
+        next_run="Stops here again until the file is replaced; nothing of it was applied.",
+    )
+
+
+def open_content(path: Path) -> IO[bytes]:
+    """Open a file's content, decompressed where it starts as gzip does."""
+    stream = path.open("rb")
+    magic = stream.read(2)
+    stream.seek(0)
+    if magic == b"\x1f\x8b":
+        stream.close()
+        return cast("IO[bytes]", gzip.open(path, "rb"))
+    return stream
+
+
+def content_hash(path: Path, where: str) -> str:
+    """Return the SHA-256 of a file's decompressed content, 64 hex digits.
+
+    Errors:
+        DeliveryError: the file is damaged or unreadable.
+    """
+    digest = hashlib.sha256()
+    with reading(where), open_content(path) as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def is_parquet(path: Path, rule: FileRule) -> bool:
+    """Whether a file is Parquet: as its rule says, else by its first bytes."""
+    if rule.format != "auto":
+        return rule.format == "parquet"
+    with path.open("rb") as stream:
+        return stream.read(4) == b"PAR1"
+
+
+class Utf8Content(io.RawIOBase):
+    """A file's content as UTF-8 bytes, hashed as it was before.
+
+    Bytes that the declared encoding does not know become bytes that UTF-8 does not know, so that
+    the record they stand in is found unreadable, and no other.
+    """
+
+    def __init__(self, path: Path, encoding: str) -> None:
+        super().__init__()
+        self._stream = open_content(path)
+        self._digest = hashlib.sha256()
+        name = codecs.lookup(encoding).name
+        self._decoder = (
+            None if name in ("utf-8", "ascii") else codecs.getincrementaldecoder(name)(_BROKEN)
+        )
+        self._ready = b""
+        self._ended = False
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the content read so far, before it was turned into UTF-8."""
+        return self._digest.hexdigest()
+
+    def readable(self) -> bool:
+        """Return True: pyarrow asks."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # any buffer
+        """Fill a buffer with the next bytes; 0 at the end."""
+        while not self._ready and not self._ended:
+            self._fetch(max(len(buffer), _CHUNK))
+        taken = self._ready[: len(buffer)]
+        self._ready = self._ready[len(taken) :]
+        buffer[: len(taken)] = taken
+        return len(taken)
+
+    def _fetch(self, size: int) -> None:
+        chunk = self._stream.read(size)
+        self._ended = not chunk
+        self._digest.update(chunk)
+        if self._decoder is None:
+            self._ready = chunk
+        else:
+            text = self._decoder.decode(chunk, final=self._ended)
+            self._ready = text.encode("utf-8", "surrogateescape")
+
+    def close(self) -> None:
+        """Close the file too."""
+        self._stream.close()
+        super().close()
+
+
+def read_header(path: Path, rule: FileRule, where: str) -> tuple[list[str], int]:
+    """Return a CSV's column names, and how many records (blank lines too) come before its rows.
+
+    Errors:
+        DeliveryError: the file is damaged, empty, or its first record is no header.
+    """
+    if not rule.header:
+        return rule.columns, 0
+    with reading(where), Utf8Content(path, rule.encoding) as content:
+        text = io.TextIOWrapper(
+            io.BufferedReader(content), encoding="utf-8-sig", errors="replace", newline=""
+        )
+        records = csv.reader(
+            text,
+            delimiter=rule.delimiter,
+            quotechar=rule.quote or None,
+            escapechar=rule.escape or None,
+            doublequote=not rule.escape,
+            quoting=csv.QUOTE_MINIMAL if rule.quote else csv.QUOTE_NONE,
+        )
+        try:
+            for blanks, record in enumerate(records):
+                if record:
+                    return [name.strip() for name in record], blanks + 1
+        except csv.Error:
+            raise damaged(where, "The first record of a delivered file is no header.") from None
+    raise damaged(where, "A delivered file is empty: it has not even a header.")

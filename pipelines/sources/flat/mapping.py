@@ -1,0 +1,98 @@
+"""Reading a mapping file, whole and checked, before any delivery is touched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipelines.base.errors import ConfigError
+from pipelines.base.tomlcheck import Path_, line_index, parse_model, read_toml
+from pipelines.sources.flat.check import check_mapping, used_columns
+from pipelines.sources.flat.errors import MappingError, Mistake, closest, mapping_error
+from pipelines.sources.flat.model import FileRule, MappingTable
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A checked mapping.
+
+    Attributes:
+        path: its file.
+        table: what it says.
+        lines: line of each key, for messages.
+    """
+
+    path: Path
+    table: MappingTable
+    lines: dict[Path_, int] = field(repr=False)
+
+    def content_hash(self, site_zone: str) -> str:
+        """Return the SHA-256 of all that it decides; comments and order of keys don't count."""
+        told = self.table.model_dump(mode="json", exclude_defaults=True)
+        text = json.dumps({"mapping": told, "site_zone": site_zone}, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def file(self, role: str) -> FileRule:
+        """Return the [[file]] of that name.
+
+        Errors:
+            KeyError: there is none.
+        """
+        return next((f for f in self.table.file if f.name == role), None) or _no_role(role)
+
+    def check_header(self, role: str, header: list[str]) -> None:
+        """Check that a delivered file has each column that is mapped, and has it once.
+
+        Errors:
+            MappingError: naming the line of each column that is not there.
+        """
+        rule = self.file(role)
+        number = self.table.file.index(rule)
+        mistakes = []
+        for name, at in dict(used_columns(rule, ("file", number))).items():
+            if name not in header:
+                cause = f"the delivered file '{role}' has no column {name!r}."
+                mistakes.append(Mistake(at, cause, closest(name, header)))
+            elif header.count(name) > 1:
+                cause = f"the delivered file '{role}' has {header.count(name)} columns {name!r}."
+                mistakes.append(Mistake(at, cause, "Ask the sender for names that differ."))
+        if mistakes:
+            raise mapping_error(mistakes, self.lines, self.path)
+
+    def check_delivery_column(
+        self, role: str, column: str, key: tuple[str, ...], header: list[str]
+    ) -> None:
+        """Check that a delivered file has the column that tells a time of the delivery.
+
+        Errors:
+            MappingError: naming the line.
+        """
+        if header.count(column) != 1:
+            cause = f"the delivered file '{role}' has {header.count(column)} columns {column!r}."
+            mistake = Mistake(("delivery", *key), cause, closest(column, header))
+            raise mapping_error([mistake], self.lines, self.path)
+
+
+def _no_role(role: str) -> FileRule:
+    raise KeyError(role)
+
+
+def load_mapping(path: Path) -> Mapping:
+    """Read and check a mapping file.
+
+    Errors:
+        MappingError: naming line, cause and remedy of every mistake.
+    """
+    try:
+        data, text = read_toml(path)
+        table = parse_model(MappingTable, data, text, path)
+    except ConfigError as error:
+        raise MappingError(
+            error.what, where=error.where, remedy=error.remedy, next_run=error.next_run
+        ) from None
+    lines = line_index(text)
+    if mistakes := check_mapping(table):
+        raise mapping_error(mistakes, lines, path)
+    return Mapping(path, table, lines)
