@@ -29,6 +29,18 @@ class Account:
     out_of_scope: tuple[OutOfScope, ...]
 
 
+def known_type_sql(column: str) -> str:
+    """Return the expression for a row's event type, null where the text names none.
+
+    Such text came out of a file and could say anything; it must not reach a manifest.
+    """
+    names = ", ".join(literal(name) for name in CLINICAL_TYPES)
+    return f"CASE WHEN {column} IN ({names}) THEN {column} END"
+
+
+_TYPE_OR_UNKNOWN = f"coalesce({known_type_sql('event_type')}, {literal(UNKNOWN)})"
+
+
 def delivered_types(con: duckdb.DuckDBPyConnection) -> list[str]:
     """Return the event types that the staging database has a table for, in canonical order."""
     rows = con.execute(
@@ -81,8 +93,7 @@ def reconcile(con: duckdb.DuckDBPyConnection, batch_id: str) -> Account:
 
 def _fates_sql(types: list[str]) -> str:
     parts = [
-        f"SELECT source_file_sha, source_row, coalesce(event_type, {literal(UNKNOWN)}) "
-        "AS event_type, fate FROM fate.row"
+        f"SELECT source_file_sha, source_row, {_TYPE_OR_UNKNOWN} AS event_type, fate FROM fate.row"
     ]
     parts += [
         f"SELECT source_file_sha, source_row, {literal(name)}, 'accepted' "
@@ -192,7 +203,7 @@ def _files(con: duckdb.DuckDBPyConnection) -> tuple[InputFile, ...]:
 
 def _out_of_scope(con: duckdb.DuckDBPyConnection) -> tuple[OutOfScope, ...]:
     rows = con.execute(
-        f"SELECT coalesce(event_type, {literal(UNKNOWN)}), code_system, code, count(*) "
+        f"SELECT {_TYPE_OR_UNKNOWN}, code_system, code, count(*) "
         "FROM fate.row WHERE fate = 'out_of_scope' GROUP BY ALL ORDER BY ALL"
     ).fetchall()
     return tuple(OutOfScope(*row) for row in rows)

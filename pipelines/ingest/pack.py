@@ -13,7 +13,14 @@ import duckdb
 
 from pipelines.base.duck import literal, quote
 from pipelines.base.errors import ReconciliationError
-from pipelines.ingest.accounting import UNKNOWN, Account, accepted_sql, delivered_types, reconcile
+from pipelines.ingest.accounting import (
+    UNKNOWN,
+    Account,
+    accepted_sql,
+    delivered_types,
+    known_type_sql,
+    reconcile,
+)
 from pipelines.ingest.batch import naive_utc
 from pipelines.ingest.facts import DeliveryFacts, ValidationSummary
 from pipelines.ingest.folder import write_manifest
@@ -130,8 +137,8 @@ def _quarantine_sql(types: list[str]) -> str:
         WHERE r.event_type = {literal(name)}"""
         for name in types
     ]
-    unread = """
-        SELECT r.event_type, r.record_key, r.source_file_sha, r.source_row, [r.reason],
+    unread = f"""
+        SELECT {known_type_sql("r.event_type")}, r.record_key, r.source_file_sha, r.source_row, [r.reason],
                NULL, u.raw
         FROM fate.row r
         LEFT JOIN fate.unreadable u

@@ -199,6 +199,17 @@ def test_the_quarantine_names_checks_and_keeps_what_there_was(
     assert (unknown["event_type"], unknown["check_ids"]) == (None, ["unknown_event_type"])
 
 
+def test_what_stood_in_the_place_of_an_event_type_does_not_reach_the_manifest(
+    log: EventLog, con: duckdb.DuckDBPyConnection
+) -> None:
+    con.execute("UPDATE fate.row SET event_type = 'Jane Doe' WHERE event_type IS NULL")
+    manifest = log.write(con, FACTS, VERDICT)
+    assert manifest.fates_by_type["unknown"]["quarantined"] == 1
+    assert "Jane" not in manifest.to_json()
+    log.commit(FACTS.batch_id)
+    assert log.read_quarantine(manifest)["event_type"].to_pylist().count(None) == 1
+
+
 def test_folders_and_files_are_for_their_owner_alone(
     log: EventLog, con: duckdb.DuckDBPyConnection
 ) -> None:
