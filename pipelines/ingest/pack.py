@@ -138,8 +138,8 @@ def _quarantine_sql(types: list[str]) -> str:
         for name in types
     ]
     unread = f"""
-        SELECT {known_type_sql("r.event_type")}, r.record_key, r.source_file_sha, r.source_row, [r.reason],
-               NULL, u.raw
+        SELECT {known_type_sql("r.event_type")}, r.record_key, r.source_file_sha, r.source_row,
+               [r.reason], NULL, u.raw
         FROM fate.row r
         LEFT JOIN fate.unreadable u
           ON u.source_file_sha = r.source_file_sha AND u.source_row = r.source_row
