@@ -120,7 +120,9 @@ def _load_events(con: duckdb.DuckDBPyConnection, shard: Path) -> None:
         file = shard / f"{event_type}.parquet"
         con.execute(create_table_sql(event_type, name))
         if file.is_file():
-            con.execute(f"INSERT INTO {name} BY NAME SELECT * FROM read_parquet(?)", [str(file)])
+            # The folder's name is no column of the events.
+            source = "read_parquet(?, hive_partitioning = false)"
+            con.execute(f"INSERT INTO {name} BY NAME SELECT * FROM {source}", [str(file)])
 
 
 def _link(con: duckdb.DuckDBPyConnection, given: LinkageInput, out: Path) -> LinkedBucket:

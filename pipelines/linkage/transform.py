@@ -6,13 +6,13 @@ and only counts, which merge, go through a shuffle. Importing this module import
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -61,23 +61,19 @@ class LinkageResult:
 def _link(work: Work) -> LinkedBucket:
     out = Path(work.out)
     out.mkdir(parents=True, exist_ok=True)
-    try:
-        return link_bucket(Path(work.shard), work.given, out)
-    except duckdb.Error as error:
-        # DuckDB quotes values in its messages: only the kind of the error may leave.
-        raise LinkageError(
-            f"Linking a bucket of patients failed ({type(error).__name__}).",
-            where=f"study {work.given.study.id}, {Path(work.shard).name}",
-            remedy="Free memory or disk and run again; if it fails again, report it.",
-            next_run="The last published warehouse stays; the next run links again.",
-        ) from None
+    return link_bucket(Path(work.shard), work.given, out)
 
 
 class _LinkBucket(beam.DoFn):  # type: ignore[misc] # Beam is untyped
     """One work item in, its counts and attrition out; linked rows go to Parquet."""
 
     def process(self, work: Work) -> Iterator[Any]:
-        linked = _link(work)
+        try:
+            linked = _link(work)
+        except Exception as error:
+            kind = type(error).__name__
+            yield beam.pvalue.TaggedOutput("failed", (kind, work.given.study.id, work.shard))
+            return
         for row in linked.counts:
             yield beam.pvalue.TaggedOutput("counts", (row[:KEY_LENGTH], row[KEY_LENGTH:]))
         for row in linked.attrition:
@@ -89,16 +85,18 @@ class LinkInfusions(beam.PTransform):  # type: ignore[misc] # Beam is untyped
     """Link every work item and merge what merges.
 
     Input: a PCollection of `Work`. Output: `files` (one mapping of table to path an item),
-    `counts` ((key, sums) per stratum, merged) and `attrition` ((key, n), merged).
+    `counts` ((key, sums) per stratum, merged), `attrition` ((key, n), merged) and `failed`
+    ((kind of error, study, shard) an item that could not be linked).
     """
 
     def expand(self, works: Any) -> dict[str, Any]:  # noqa: ANN401 - a PCollection
         """Build the transform (called by Beam)."""
         linked = works | "Link" >> beam.ParDo(_LinkBucket()).with_outputs(
-            "counts", "attrition", main="files"
+            "counts", "attrition", "failed", main="files"
         )
         return {
             "files": linked.files,
+            "failed": linked.failed,
             "counts": linked.counts | "MergeCounts" >> beam.CombinePerKey(merge_counts),
             "attrition": linked.attrition | "MergeAttrition" >> beam.CombinePerKey(sum),
         }
@@ -116,6 +114,24 @@ def _write_table(rows: Iterable[tuple[Any, ...]], path: str, schema: pa.Schema) 
 def _write_counts(rows: list[tuple[Any, ...]], path: str) -> str:
     _write_table(rows, path, COUNT_SCHEMA)
     return path
+
+
+def _write_failed(failed: list[tuple[str, str, str]], path: str) -> str:
+    Path(path).write_text(json.dumps(sorted(failed)), encoding="utf-8")
+    return path
+
+
+def _raise_failed(path: Path) -> None:
+    failed = json.loads(path.read_text(encoding="utf-8"))
+    if not failed:
+        return
+    kind, study, shard = failed[0]
+    raise LinkageError(
+        f"Linking {len(failed)} buckets of patients failed ({kind}).",
+        where=f"study {study}, {Path(shard).name}",
+        remedy="Free memory or disk and run again; if it fails again, report it.",
+        next_run="The last published warehouse stays; the next run links again.",
+    )
 
 
 def _write_attrition(rows: list[tuple[Any, ...]], path: str) -> str:
@@ -141,12 +157,16 @@ def run_linkage(shards: list[Path], given: list[LinkageInput], out: Path) -> Lin
         for shard in shards
     ]
     counts_path, attrition_path = str(out / "counts.parquet"), str(out / "attrition.parquet")
+    failed_path = out / "failed.json"
     # By name: the switching DirectRunner would first try to download another runner.
     options = PipelineOptions(["--no_pipeline_type_check"])
     with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
         linked = pipeline | beam.Create(works, reshuffle=False) | "LinkInfusions" >> LinkInfusions()
         _collect(linked["counts"], "Counts", _write_counts, counts_path)
         _collect(linked["attrition"], "Attrition", _write_attrition, attrition_path)
+        failed = linked["failed"] | "FailedList" >> beam.combiners.ToList()
+        _ = failed | "FailedFile" >> beam.Map(_write_failed, str(failed_path))
+    _raise_failed(failed_path)
     tables: dict[str, list[Path]] = {
         table: sorted(Path(work.out) / f"{table}.parquet" for work in works) for table in OUTPUTS
     }
