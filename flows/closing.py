@@ -21,6 +21,25 @@ def remark_on_rows(context: RunContext) -> None:
         )
 
 
+def find_held(context: RunContext) -> list[str]:
+    """Return the batches that wait for somebody.
+
+    A held batch whose delivery was committed after all (read with a mended mapping, or delivered
+    again) waits for nobody any more.
+    """
+    told = {(one.source, one.exported_at) for one in context.log.committed()}
+    waiting = []
+    for one in context.log.held():
+        if (one.source, one.exported_at) in told:
+            context.remark(
+                f"Batch {one.batch_id[:12]} of {one.source} is held but no longer waited for: its "
+                "delivery has been committed since. Its folder in log/held may be deleted."
+            )
+        else:
+            waiting.append(one.batch_id)
+    return waiting
+
+
 def remark_on_held(context: RunContext) -> None:
     """Remark on every batch that is held, with its reasons."""
     for manifest in context.log.held():

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from flows.console import Console
+from flows.quiet import hush_libraries
 from flows.reply import as_ours
 from flows.run import Stage, StageResult
 from pipelines.base.errors import DripwatchError, StorageError
@@ -81,6 +82,7 @@ def run_stage(stage: Stage[ContextT], context: ContextT) -> StageResult:
         DripwatchError: whatever went wrong, as an error that holds no patient data.
     """
     began = time.monotonic()
+    hush_libraries()  # again for each stage: some set their levels on import
     try:
         with context.console.step(stage.name) as step:
             result = stage.work(context, step)

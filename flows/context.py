@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipelines.ingest.facts import DeliveryFacts, ValidationSummary
     from pipelines.ingest.log import EventLog
     from pipelines.linkage.transform import LinkageResult
-    from pipelines.sources.flat import Mapping
+    from pipelines.sources.flat import Mapping, Scope
     from studies.load import ConceptRow, Study
     from warehouse.store import RunRecord
 
@@ -105,9 +105,9 @@ class RunContext:
         return sorted({row for study in self.studies for row in study.concept_rows()})
 
     @property
-    def scope(self) -> list[ConceptRow] | None:
-        """Return the codes that are ingested; None means all."""
-        return None if self.site.site.scope == "all" else self.concepts
+    def scope(self) -> Scope:
+        """Return the codes that are ingested."""
+        return "all" if self.site.site.scope == "all" else self.concepts
 
     @cached_property
     def mappings(self) -> dict[str, Mapping]:

@@ -230,6 +230,70 @@ def _mappings(site: Site) -> Iterator[Finding]:
             yield Finding("ok", what, str(source.mapping))
 
 
+def _deliveries(site: Site) -> Iterator[Finding]:
+    from pipelines.sources.flat import discover
+
+    for source in site.source:
+        what, folder = f"deliveries of {source.name}", site.at(source.path)
+        if not folder.is_dir():
+            yield Finding(
+                "warn", what, f"{folder} is not there", "Make it, or mend `path` of the source."
+            )
+            continue
+        count = len(discover(site, source))
+        hint = "" if count else "Nothing to read: check `path`, `layout` and `marker`."
+        yield Finding("ok" if count else "warn", what, f"{count} in {folder}", hint)
+
+
+def _batches(site: Site) -> Iterator[Finding]:
+    from pipelines.base.keys import load_key
+    from pipelines.ingest.log import EventLog
+
+    log = EventLog(site.log_root)
+    committed, held = log.committed(), log.held()
+    yield Finding("ok", "event log", f"{len(committed)} batches committed")
+    log.check_key(load_key(site).check_value(site.site.id))
+    for one in held:
+        yield Finding(
+            "warn",
+            "held batch",
+            f"{one.batch_id[:12]} of {one.source}: {' '.join(one.hold_reasons)}",
+            "Mend the mapping, or `dripwatch quarantine release`.",
+        )
+
+
+def _feeds(site: Site) -> Iterator[Finding]:
+    """Find outcomes that nobody delivers the events for: they would be untested for ever."""
+    from pipelines.sources.flat import load_mapping
+    from studies.load import load_study
+
+    delivered = {
+        name
+        for source in site.source
+        for file in load_mapping(site.at(source.mapping)).table.file
+        for name in file.event_types
+    }
+    if site.site.patients == "implied":
+        delivered.add("PatientRegistered")
+    elif "PatientRegistered" not in delivered:
+        yield Finding(
+            "fail",
+            "patients",
+            "no mapping delivers PatientRegistered",
+            'Map the patients, or write patients = "implied" in site.toml.',
+        )
+    for study in (load_study(name, site.root) for name in site.site.studies):
+        for outcome in study.model.outcome:
+            lacking = [name for name in study.reads(outcome) if name not in delivered]
+            if lacking and outcome.publish:
+                yield Finding(
+                    "warn",
+                    f"outcome {outcome.name}",
+                    f"needs {', '.join(lacking)}, which no mapping delivers",
+                    "Map a source of them, or expect it to be unobserved or untested.",
+                )
+
+
 def _server(site: Site) -> Iterator[Finding]:
     url = configured_url(site)
     if not url:
@@ -252,5 +316,8 @@ EXAMINATIONS: dict[str, Callable[[Site], Iterator[Finding]]] = {
     "lock": _lock,
     "studies": _studies,
     "mappings": _mappings,
+    "deliveries": _deliveries,
+    "event log": _batches,
+    "feeds": _feeds,
     "Prefect server": _server,
 }

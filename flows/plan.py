@@ -23,12 +23,12 @@ def find_deliveries(context: RunContext, step: Step) -> None:
     from pipelines.sources.flat import describe, discover
 
     site, scope = context.site, context.scope
-    seen = {one.batch_id for one in context.log.committed()} | set(context.held)
+    seen = {one.batch_id for one in (*context.log.committed(), *context.log.held())}
     incoming: list[Incoming] = []
     for source in site.source:
         mapping = context.mappings[source.name]
         for delivery in discover(site, source):
-            facts = describe(delivery, mapping, site, source, scope)
+            facts = describe(delivery, mapping, site, scope)
             step.advance(source.name)
             context.current[facts.batch_id] = facts
             if facts.batch_id in seen:

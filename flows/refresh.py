@@ -165,13 +165,14 @@ def plan(site: Site, *, console: Console) -> dict[str, Any]:
     Errors:
         DripwatchError: what would fail tonight fails now.
     """
+    from flows.closing import find_held
     from flows.plan import find_deliveries, would_link
 
     context = RunContext(site, "dry run", console, datetime.now(UTC))
     api_url = configured_url(site)
     _say_configuration(context, api_url)
     _check_settings(context)
-    context.held = [one.batch_id for one in context.log.held()]
+    context.held = find_held(context)
     with console.step("discover") as step:
         find_deliveries(context, step)
     new = [

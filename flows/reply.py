@@ -131,10 +131,18 @@ def _short(path: Path) -> str:
     return "/".join(path.parts[-3:])
 
 
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception and those that led to it; Beam wraps ours into a RuntimeError."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def as_ours(error: Exception) -> DripwatchError:
-    """Return the error if it is one for users, else one that names type and place alone."""
-    if isinstance(error, DripwatchError):
-        return error
+    """Return the error for users that this is or wraps, else one that names type and place."""
+    for one in _chain(error):
+        if isinstance(one, DripwatchError):
+            return one
     if isinstance(error, OSError) and error.errno is not None:
         return StorageError(
             f"The system refused a file: {error.strerror}.",

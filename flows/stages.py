@@ -11,6 +11,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from flows.closing import (
+    find_held,
     headline,
     remark_on_feeds,
     remark_on_held,
@@ -47,7 +48,6 @@ def recover(context: RunContext, step: Step) -> StageResult:
         shutil.rmtree(scratch, ignore_errors=True)
         make_private(scratch)
     context.log.clean_tmp()
-    context.held = [one.batch_id for one in context.log.held()]
     with _store(context) as store:
         if store.rebuilt_because:
             context.remark(f"The site store was rebuilt from the log: {store.rebuilt_because}.")
@@ -150,7 +150,6 @@ def commit(context: RunContext, step: Step) -> StageResult:
         n_in += one.n_rows
         if one.validation.hold_reasons:
             context.log.hold(batch_id)
-            context.held.append(batch_id)
             n_held += 1
         else:
             context.log.commit(batch_id)
@@ -243,6 +242,7 @@ def publish(context: RunContext, _step: Step) -> StageResult:
 
 def report(context: RunContext, _step: Step) -> StageResult:
     """Collect what the reader must be told: rejected, held, stale, provisional."""
+    context.held = find_held(context)
     remark_on_rows(context)
     remark_on_held(context)
     remark_on_reading(context)
