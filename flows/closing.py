@@ -125,7 +125,7 @@ def headline(store: Store) -> tuple[tuple[str, str], ...]:
               FROM signals.risk GROUP BY ALL) AS w USING (study_id, outcome)
         WHERE r.is_headline AND o.is_published
             AND r.window_name = CASE WHEN w.has_risk THEN 'risk' ELSE w.window_name END
-            AND (r.stratum = 'all' OR (r.stratum = 'ordinal' AND r.stratum_value = '1'
+            AND (r.stratum = 'all' OR (r.stratum = 'ordinal' AND r.stratum_value = 'first'
                  AND r.outcome = 'any_side_effect'))
         ORDER BY r.outcome, r.stratum, r.stratum_value"""
     ).fetchall()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
     from rich.progress import Progress, TaskID
+    from rich.table import Table
 
 
 class Step(Protocol):
@@ -98,13 +99,12 @@ class TextConsole:
         self._to_stderr = to_stderr
         self._minute = minute
 
-    def _rich(self, *, stderr: bool) -> RichConsole:
+    def _rich(self, *, stderr: bool, width: int = 80) -> RichConsole:
         from rich.console import Console as RichConsole
 
         stream = sys.stderr if stderr else sys.stdout
-        # A log has no width: 80 columns, whatever COLUMNS says about somebody's terminal.
-        width = None if stream.isatty() else 80
-        return RichConsole(file=stream, highlight=False, width=width)
+        # A log has no width of its own, whatever COLUMNS says about somebody's terminal.
+        return RichConsole(file=stream, highlight=False, width=None if stream.isatty() else width)
 
     def say(self, text: str) -> None:
         """Print a line for the reader."""
@@ -112,6 +112,13 @@ class TextConsole:
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table; columns whose header starts with `>` are numbers, set to the right."""
+        self._rich(stderr=self._to_stderr).print(self._drawn(title, header, rows))
+
+    def wide_table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table as wide as it wants to be, one line a row, for results of queries."""
+        self._rich(stderr=self._to_stderr, width=10_000).print(self._drawn("", header, rows))
+
+    def _drawn(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
         from rich import box
         from rich.table import Table
 
@@ -125,7 +132,7 @@ class TextConsole:
             )
         for row in rows:
             table.add_row(*(str(cell) for cell in row))
-        self._rich(stderr=self._to_stderr).print(table)
+        return table
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:

@@ -29,7 +29,7 @@ def ask(file: Path, statement: str, answer: Reply, *, as_csv: bool) -> None:
         writer.writerows(found.rows)
         return
     rows = [["" if cell is None else str(cell) for cell in row] for row in found.rows]
-    answer.console.table("", _header(found), rows)
+    answer.console.wide_table(_header(found), rows)
 
 
 def _header(found: QueryResult) -> list[str]:

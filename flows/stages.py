@@ -6,6 +6,7 @@ attempt left is either whole or thrown away.
 
 from __future__ import annotations
 
+import math
 import shutil
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -21,7 +22,6 @@ from flows.closing import (
 )
 from flows.console import Step
 from flows.context import Incoming, RunContext
-from flows.intake import batch_of
 from flows.plan import LINKED, find_deliveries, inputs_hash
 from flows.run import Stage, StageResult
 from pipelines.base import duck
@@ -34,13 +34,17 @@ if TYPE_CHECKING:
     from warehouse.store import Store
 
 
+#: Enough to keep a bucket's fixed cost small, few enough for a small machine's memory.
+EVENTS_PER_BUCKET = 250_000
+
+
 def _store(context: RunContext) -> Store:
     from warehouse.store import Store
 
     return Store(context.site)
 
 
-def recover(context: RunContext, step: Step) -> StageResult:
+def recover(context: RunContext, _step: Step) -> StageResult:
     """Throw away what a killed run left half done; apply committed batches that the store lacks."""
     site = context.site
     make_private(site.restricted)
@@ -52,17 +56,10 @@ def recover(context: RunContext, step: Step) -> StageResult:
         if store.rebuilt_because:
             context.remark(f"The site store was rebuilt from the log: {store.rebuilt_because}.")
         store.record_run(context.run_record())
-        n_applied = _apply_missing(context, store, step)
+        n_applied = len(store.apply_missing(context.log, context.run_id))
     context.n_applied = n_applied
     note = f"{n_applied} batches of earlier runs applied" if n_applied else ""
     return StageResult("recover", note=note)
-
-
-def _apply_missing(context: RunContext, store: Store, step: Step) -> int:
-    manifests = context.log.committed()
-    step.expect(len(manifests))
-    batches = [batch_of(context.log, one) for one in manifests]
-    return len(store.apply(batches, context.run_id))
 
 
 def discover(context: RunContext, step: Step) -> StageResult:
@@ -101,7 +98,7 @@ def _staging(context: RunContext, one: Incoming) -> duckdb.DuckDBPyConnection:
 
 def _number(con: duckdb.DuckDBPyConnection, query: str) -> int:
     row = con.execute(query).fetchone()
-    return int(row[0]) if row else 0
+    return int(row[0] or 0) if row else 0
 
 
 def validate(context: RunContext, step: Step) -> StageResult:
@@ -160,10 +157,10 @@ def commit(context: RunContext, step: Step) -> StageResult:
     return StageResult("commit", n_in, n_out, held=n_held)
 
 
-def store(context: RunContext, step: Step) -> StageResult:
+def store(context: RunContext, _step: Step) -> StageResult:
     """Apply the committed batches that the site store lacks."""
     with _store(context) as site_store:
-        n_applied = _apply_missing(context, site_store, step)
+        n_applied = len(site_store.apply_missing(context.log, context.run_id))
         context.n_applied += n_applied
         tables: dict[str, list[dict[str, object]]] = {}
         for study in context.studies:
@@ -185,11 +182,18 @@ def link(context: RunContext, step: Step) -> StageResult:
     out = site.shards / "out"
     shutil.rmtree(out, ignore_errors=True)
     with _store(context) as site_store:
-        shards = site_store.export_shards(site.shards / "in", site.resources.buckets)
+        n_events = _number(site_store.con, "SELECT sum(n_accepted) FROM quality.reconciliation")
+        n_buckets = bucket_count(n_events, site.resources.buckets)
+        shards = site_store.export_shards(site.shards / "in", n_buckets)
         given = _linkage_inputs(context, site_store)
     step.expect(len(shards))
     context.linked = run_linkage(shards, given, make_private(out))
     return StageResult("link", rows_out=context.linked.n_units, note="units linked")
+
+
+def bucket_count(n_events: int, at_most: int) -> int:
+    """Return how many buckets to link in: each costs half a second, whatever it holds."""
+    return max(1, min(at_most, math.ceil(n_events / EVENTS_PER_BUCKET)))
 
 
 def _linkage_inputs(context: RunContext, site_store: Store) -> list[LinkageInput]:
