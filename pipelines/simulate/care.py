@@ -89,11 +89,7 @@ def _not_infused(
         at = pick(rng, ~units.is_restart & (units.ordinal > 1), share)
         begin = units.start[at] - 40 * DAY
         rows = _infusion(patients, units, at, begin, begin + 30)
-        parts.append(
-            rows.with_columns(
-                status=pl.lit(status), order_id=None, encounter_id=None
-            )
-        )
+        parts.append(rows.with_columns(status=pl.lit(status), order_id=None, encounter_id=None))
     if nights > 1:
         at = pick(rng, ~units.is_restart & (units.night < nights) & (units.ordinal > 1), 0.012)
         begin = units.start[at] - 55 * DAY

@@ -68,4 +68,5 @@ def years_after(days: Ints, years: int) -> Ints:
     months = dates.astype("datetime64[M]")
     within = (dates - months).astype(np.int64)
     target = months + np.timedelta64(12 * years, "M")
-    return target.astype("datetime64[D]").astype(np.int64) + within
+    first_of_month: Ints = target.astype("datetime64[D]").astype(np.int64)
+    return np.asarray(first_of_month + within)

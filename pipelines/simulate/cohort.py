@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.simulate import codes, clock
+from pipelines.simulate import clock, codes
 from pipelines.simulate.clock import DAY, HOUR
 
 Ints = npt.NDArray[np.int64]
@@ -168,7 +168,7 @@ def make_cohort(
         birth=(first_day - np.round(age * 365.25)).astype(np.int64),
         is_female=rng.random(n) < 0.52,
         group=rng.choice(3, n, p=(0.38, 0.36, 0.26)).astype(np.int64),
-        frailty=rng.gamma(2.0, 0.5, n),
+        frailty=rng.gamma(1.0, 1.0, n),
         is_si=rng.random(n) < 0.3,
         has_indication=~lacks_indication,
         prior=rng.choice(3, n, p=(0.86, 0.08, 0.06)).astype(np.int64),
@@ -186,8 +186,11 @@ def _exceptions(
     draw = rng.random(n)
     if is_named:
         draw += 1.0
-    return draw < 0.015, (draw >= 0.015) & (draw < 0.035), (draw >= 0.035) & (draw < 0.05), (
-        (draw >= 0.05) & (draw < 0.07)
+    return (
+        draw < 0.015,
+        (draw >= 0.015) & (draw < 0.035),
+        (draw >= 0.035) & (draw < 0.05),
+        ((draw >= 0.05) & (draw < 0.07)),
     )
 
 
@@ -233,7 +236,7 @@ def _add_restarts(rng: np.random.Generator, units: Units, patients: Patients) ->
 
     The window is also cut where the patient's record ends by transfer.
     """
-    last = np.append(units.patient[1:] != units.patient[:-1], True)  # noqa: FBT003 - numpy's value
+    last = np.append(units.patient[1:] != units.patient[:-1], True)
     able = (
         (units.drug == codes.ZOLEDRONIC)
         & (units.setting != codes.INPATIENT)
@@ -264,6 +267,6 @@ def _add_restarts(rng: np.random.Generator, units: Units, patients: Patients) ->
         cut_at=np.concatenate([cut_at, again.cut_at]),
     )
     both = both.take(np.lexsort((both.start, both.patient)))
-    first = np.flatnonzero(np.append(True, both.patient[1:] != both.patient[:-1]))  # noqa: FBT003
+    first = np.flatnonzero(np.append(True, both.patient[1:] != both.patient[:-1]))
     ordinal = np.arange(both.n) - np.repeat(first, np.diff(np.append(first, both.n))) + 1
     return replace(both, ordinal=ordinal.astype(np.int64))

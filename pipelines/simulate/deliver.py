@@ -89,7 +89,11 @@ def _on_wall_clock(rows: pl.DataFrame, units: Units) -> pl.DataFrame:
     """Let the wall clock jump for the units that cross a clock change."""
     wanted = {"t_end": pl.Int64, "unit_index": pl.Int64, "night": pl.Int64}
     rows = rows.with_columns(
-        *(pl.lit(None, kind).alias(name) for name, kind in wanted.items() if name not in rows.columns)
+        *(
+            pl.lit(None, kind).alias(name)
+            for name, kind in wanted.items()
+            if name not in rows.columns
+        )
     )
     at = pl.col("unit_index")
     shift = pl.Series(units.shift).gather(rows["unit_index"])
@@ -97,9 +101,7 @@ def _on_wall_clock(rows: pl.DataFrame, units: Units) -> pl.DataFrame:
 
     def jump(column: str) -> pl.Expr:
         moved = pl.when(pl.col(column) >= shift_at).then(pl.col(column) + shift)
-        return pl.when(at.is_null()).then(pl.col(column)).otherwise(
-            moved.otherwise(pl.col(column))
-        )
+        return pl.when(at.is_null()).then(pl.col(column)).otherwise(moved.otherwise(pl.col(column)))
 
     return rows.with_columns(t=jump("t"), t_end=jump("t_end"))
 
@@ -153,12 +155,11 @@ def _as_text(file: str, rows: pl.DataFrame, patients: Patients) -> pl.DataFrame:
     if file == "labs":
         resulted = (pl.col("t") + 75) * 60_000_000
         made.append(resulted.cast(pl.Datetime("us")).dt.strftime(pattern).alias("resulted"))
-        made.append(
-            pl.coalesce(pl.col("value").cast(pl.String), pl.col("text")).alias("value")
-        )
+        made.append(pl.coalesce(pl.col("value").cast(pl.String), pl.col("text")).alias("value"))
     if file == "patients":
         born = pl.Series(patients.birth).gather(rows["patient"])
-        made.append((born * DAY * 60_000_000).cast(pl.Datetime("us")).dt.strftime(DAY_FORMAT).alias("birth_date"))
+        rows = rows.with_columns(born=born * DAY)
+        made.append(_clock_text("born", DAY_FORMAT).alias("birth_date"))
         made.append(_clock_text("left", MINUTE_FORMAT).alias("observation_end"))
     rows = rows.with_columns(made)
     columns = FILES[file]

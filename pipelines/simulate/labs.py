@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,9 @@ import polars as pl
 from pipelines.simulate import codes
 from pipelines.simulate.clock import DAY, HOUR
 from pipelines.simulate.cohort import Bools, Floats, Ints, Patients, Units
+from pipelines.simulate.edges import Style, Trap
 from pipelines.simulate.rows import block, pick, stack, visit_labels
-from pipelines.simulate.scenario import Plan, Style, Trap
+from pipelines.simulate.scenario import Plan
 
 Index = npt.NDArray[np.intp]
 
@@ -39,7 +41,7 @@ class Chemist:
     rng: np.random.Generator
     is_si: Bools
 
-    def value(self, table: dict[str, tuple[float, ...]], kind: str, at: Index) -> Floats:
+    def value(self, table: Mapping[str, tuple[float, ...]], kind: str, at: Index) -> Floats:
         """Draw values of a kind in each unit's own unit system, rounded as reported."""
         low, high, si_low, si_high = table[kind]
         draw = self.rng.random(len(at))
@@ -88,7 +90,7 @@ def _before(
         *_others(chemist, units, at, moment[at]),
     ]
     # Older than the baseline window: read by nobody as a baseline.
-    stale = pick(rng, ~plan.has_baseline & ~np.append(units.is_restart[1:], False), 0.5)  # noqa: FBT003
+    stale = pick(rng, ~plan.has_baseline & ~np.append(units.is_restart[1:], False), 0.5)
     old = chemist.value(CALCIUM_VALUES, "normal", stale)
     when = units.start[stale] - 97 * DAY
     first = units.ordinal[stale] == 1
@@ -220,9 +222,7 @@ def _analyte(
     return _rows(units, at, moment, value, name=pair[0].display, **fields)
 
 
-def _others(
-    chemist: Chemist, units: Units, at: Index, moment: Ints
-) -> list[pl.DataFrame]:
+def _others(chemist: Chemist, units: Units, at: Index, moment: Ints) -> list[pl.DataFrame]:
     """Albumin (never below 4.0 g/dL, so corrected and total calcium agree) and creatinine."""
     parts = []
     for analyte, low, high in ((codes.ALBUMIN, 4.0, 4.9), (codes.CREATININE, 0.25, 0.6)):

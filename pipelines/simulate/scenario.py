@@ -8,7 +8,6 @@ none. Nothing here knows how a record looks.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +15,11 @@ import numpy.typing as npt
 from pipelines.simulate import clock, codes
 from pipelines.simulate.clock import DAY, HOUR
 from pipelines.simulate.cohort import END, Bools, Ints, Patients, Units
+from pipelines.simulate.edges import Style, Trap
 
 RISK_FIRST, RISK_LATER = 33 / 123, 33 / 819
 RESTART_FEVER = 0.3
+TRAP_SHARE = 0.3
 GROUP_FACTOR = (0.8, 1.25, 1.1)
 WATCHED = (1.0, 0.8, 0.4)
 BLOOD_DRAWN = (0.92, 0.6, 0.25)
@@ -44,45 +45,9 @@ PATTERNS: tuple[tuple[tuple[int, ...], float], ...] = (
 )
 
 
-class Trap(IntEnum):
-    """What looks like an event in the records of an event-free unit, and is none."""
-
-    NONE = 0
-    FEVER_AT_WINDOW_END = 1
-    FEVER_ONGOING = 2
-    FEVER_ROUNDS_DOWN = 3
-    FEVER_AFTER_CLOCK_CHANGE = 4
-    HEART_TEN_MINUTES_APART = 5
-    HEART_AFTER_CANNULATION = 6
-    HEART_FIFTEEN_PERCENT = 7
-    HEADACHE_ONGOING = 8
-    CODE_DAY_AFTER_WINDOW = 9
-    CALCIUM_GRADE_1_TWICE = 10
-    CALCIUM_AT_CUT = 11
-    CALCIUM_GRADE_2_TWICE = 12
-    CALCIUM_AT_WINDOW_END = 13
-    CALCIUM_CORRECTED_UP = 14
-    CALCIUM_AT_OWN_LIMIT = 15
-    CALCIUM_WITHIN_GRACE = 16
-    PHOSPHATE_AT_CUT = 17
-    UNTESTED_TEXT_ONLY = 18
-    UNTESTED_HAEMOLYSED = 19
-    UNTESTED_CANCELLED = 20
-
-
-class Style(IntEnum):
-    """How an event shows in the records: ordinary, or at an edge of the rules."""
-
-    PLAIN = 0
-    AT_START = 1
-    LAST_MINUTE = 2
-    ROUNDS_UP = 3
-    FAHRENHEIT = 4
-    WORSENED = 5
-    BEFORE_CLOCK_CHANGE_ENDS = 6
-    CODE_ON_INFUSION_DAY = 7
-    CODE_ON_LAST_DAY = 8
-    CORRECTED_DOWN = 9
+FEVER_STYLES = (0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 4, 5)
+SYMPTOM_STYLES = (0, 0, 0, 0, 7, 8)
+CALCIUM_STYLES = (0, 0, 0, 5, 9)
 
 
 @dataclass(frozen=True)
@@ -127,11 +92,12 @@ def pick_reacting(
     """
     weight = patients.frailty * np.asarray(GROUP_FACTOR)[patients.group]
     weight = weight / weight.mean()
-    chance = np.clip(weight[units.patient], 0.15, 3.0)
+    chance = np.clip(weight[units.patient], 0.1, 4.0)
     is_first = units.ordinal == 1
     if not is_named:
         risk = np.where(is_first, RISK_FIRST, RISK_LATER)
-        return rng.random(units.n) < np.clip(risk * chance / chance.mean(), 0, 0.9)
+        drawn: Bools = rng.random(units.n) < np.clip(risk * chance / chance.mean(), 0, 0.9)
+        return drawn
     reacts = np.zeros(units.n, dtype=np.bool_)
     for group in (is_first, ~is_first):
         at = np.flatnonzero(group)
@@ -154,7 +120,7 @@ def make_plan(
     # The second of two units less than 72 h apart owns a fever of its own, and nothing else.
     has[units.is_restart] = False
     has[units.is_restart, codes.FEVER] = rng.random(int(units.is_restart.sum())) < RESTART_FEVER
-    reacts = has.any(axis=1)
+    reacts = np.asarray(has.any(axis=1))
     is_cut = units.cut_at < units.window_end
     # A cut unit is watched and tested before the cut, so that nothing but the cut decides it.
     is_observed = reacts | is_cut | (rng.random(n) < np.asarray(WATCHED)[units.setting])
@@ -175,9 +141,9 @@ def make_plan(
         has_baseline=(rng.random(n) < 0.93) & ~units.is_restart,
         is_premedicated=(rng.random(n) < 0.42) & ~units.is_restart,
         trap=np.zeros(n, dtype=np.int64),
-        fever_style=rng.choice(6, n, p=(0.5, 0.08, 0.1, 0.1, 0.14, 0.08)).astype(np.int64),
-        symptom_style=rng.choice((0, 7, 8), n, p=(0.7, 0.15, 0.15)).astype(np.int64),
-        calcium_style=_calcium_styles(rng, can_amend),
+        fever_style=_deal(rng, has[:, codes.FEVER], FEVER_STYLES),
+        symptom_style=_deal(rng, reacts, SYMPTOM_STYLES),
+        calcium_style=_calcium_styles(rng, has[:, codes.LOW_CA], can_amend),
         contact_at=_contacts(rng, units),
     )
     plain = is_cut | units.has_no_end | units.is_restart
@@ -192,13 +158,21 @@ def make_plan(
 
 
 def _shares() -> npt.NDArray[np.float64]:
-    shares = np.array([share for _, share in PATTERNS])
-    return shares / shares.sum()
+    shares: npt.NDArray[np.float64] = np.array([share for _, share in PATTERNS])
+    return np.asarray(shares / shares.sum())
 
 
-def _calcium_styles(rng: np.random.Generator, can_amend: Bools) -> Ints:
-    drawn = rng.choice((0, 5, 9), len(can_amend), p=(0.7, 0.15, 0.15)).astype(np.int64)
-    return np.where((drawn == Style.CORRECTED_DOWN) & ~can_amend, 0, drawn)
+def _deal(rng: np.random.Generator, mask: Bools, cards: tuple[int, ...]) -> Ints:
+    """Deal the cards over the chosen units in random order, so that a small hospital has each."""
+    dealt = np.zeros(len(mask), dtype=np.int64)
+    chosen = np.flatnonzero(mask)
+    dealt[rng.permutation(chosen)] = np.resize(np.array(cards, dtype=np.int64), len(chosen))
+    return dealt
+
+
+def _calcium_styles(rng: np.random.Generator, is_low: Bools, can_amend: Bools) -> Ints:
+    dealt = _deal(rng, is_low, CALCIUM_STYLES)
+    return np.where((dealt == Style.CORRECTED_DOWN) & ~can_amend, 0, dealt)
 
 
 def _contacts(rng: np.random.Generator, units: Units) -> Ints:
@@ -223,8 +197,9 @@ def _lay_traps(
     able[Trap.CALCIUM_CORRECTED_UP] &= can_amend
     able[Trap.PHOSPHATE_AT_CUT] = watched & plan.is_phosphate_tested
     able[Trap.UNTESTED_TEXT_ONLY : Trap.UNTESTED_CANCELLED + 1] = undrawn
-    wanted = rng.integers(1, len(Trap), units.n)
-    is_laid = able[wanted, np.arange(units.n)] & (rng.random(units.n) < 0.4)
+    # Among the traps that fit, each is as likely as the others.
+    wanted = np.argmax(rng.random(able.shape) * able, axis=0)
+    is_laid = able[wanted, np.arange(units.n)] & (rng.random(units.n) < TRAP_SHARE)
     trap = np.where(is_laid, wanted, Trap.NONE).astype(np.int64)
     needs_baseline = np.isin(
         trap, (Trap.CALCIUM_GRADE_1_TWICE, Trap.CALCIUM_GRADE_2_TWICE, Trap.CALCIUM_CORRECTED_UP)

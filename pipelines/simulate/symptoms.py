@@ -9,8 +9,9 @@ import polars as pl
 from pipelines.simulate import codes
 from pipelines.simulate.clock import DAY, HOUR
 from pipelines.simulate.cohort import Ints, Patients, Units
+from pipelines.simulate.edges import Style, Trap
 from pipelines.simulate.rows import block, pick, stack, texts, visit_labels
-from pipelines.simulate.scenario import Plan, Style, Trap
+from pipelines.simulate.scenario import Plan
 
 Index = npt.NDArray[np.intp]
 BY_CODE_DAY = (Style.CODE_ON_INFUSION_DAY, Style.CODE_ON_LAST_DAY)
@@ -84,7 +85,9 @@ def _coded_symptoms(rng: np.random.Generator, units: Units, plan: Plan) -> list[
                 )
             )
     # A fever that was measured is sometimes coded too: one event with two pieces of evidence.
-    fever = pick(rng, plan.has[:, codes.FEVER] & (plan.fever_style == Style.PLAIN), 0.3)
+    # A code of a cut unit's day, or of the day that cuts it, would touch two windows.
+    is_plain = (plan.fever_style == Style.PLAIN) & ~units.is_restart
+    fever = pick(rng, plan.has[:, codes.FEVER] & is_plain, 0.3)
     parts.append(_diagnosis(units, fever, units.start[fever], "R50.9", "Fever, unspecified"))
     late = np.flatnonzero(plan.trap == Trap.CODE_DAY_AFTER_WINDOW)
     parts.append(
@@ -126,7 +129,7 @@ def _background(rng: np.random.Generator, patients: Patients, units: Units) -> l
     parts.append(_problem(patients, units, first[at], moment[at], codes.LONG_TERM_STEROIDS))
     at = np.flatnonzero(ill & (rng.random(len(first)) < 0.5))
     parts.append(_problem(patients, units, first[at], moment[at], "M81.8"))
-    at = np.flatnonzero(patients.prior[owner] == 2)  # noqa: PLR2004 - 2 is "a code"
+    at = np.flatnonzero(patients.prior[owner] == 2)
     parts.append(_problem(patients, units, first[at], moment[at], codes.PRIOR_BISPHOSPHONATE))
     return parts
 

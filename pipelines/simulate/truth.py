@@ -14,8 +14,9 @@ import polars as pl
 
 from pipelines.simulate import clock, codes
 from pipelines.simulate.clock import DAY, HOUR
-from pipelines.simulate.cohort import END, Bools, Patients, Units
-from pipelines.simulate.scenario import Plan, Trap
+from pipelines.simulate.cohort import END, Bools, Ints, Patients, Units
+from pipelines.simulate.edges import Trap
+from pipelines.simulate.scenario import Plan
 
 #: End of each window, hours after the end of the course.
 WINDOWS = {"risk": 72, "extended": 336}
@@ -103,17 +104,19 @@ def unit_table(patients: Patients, units: Units, plan: Plan) -> pl.DataFrame:
     )
 
 
-def _instant(units: Units, minute: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _instant(units: Units, minute: Ints) -> Ints:
     """Turn minutes of a unit's even-running clock into UTC: the start's offset holds throughout."""
     return minute + (clock.to_utc(units.start) - units.start)
 
 
-def _utc_text(minutes: np.ndarray) -> pl.Series:  # type: ignore[type-arg]
+def _utc_text(minutes: Ints) -> pl.Series:
     times = pl.Series(minutes.astype("datetime64[m]").astype("datetime64[us]"))
     return times.dt.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def outcome_table(patients: Patients, units: Units, plan: Plan, table: pl.DataFrame) -> pl.DataFrame:
+def outcome_table(
+    patients: Patients, units: Units, plan: Plan, table: pl.DataFrame
+) -> pl.DataFrame:
     """One row per unit, outcome and window with its status; units in order, then outcomes."""
     happened, known = events(plan), _known(plan)
     late = {"hypocalcaemia": plan.trap == Trap.CALCIUM_AT_WINDOW_END}

@@ -9,8 +9,9 @@ import polars as pl
 from pipelines.simulate import codes
 from pipelines.simulate.clock import DAY, HOUR
 from pipelines.simulate.cohort import Bools, Floats, Ints, Patients, Units
+from pipelines.simulate.edges import Style, Trap
 from pipelines.simulate.rows import block, pick, stack, visit_labels
-from pipelines.simulate.scenario import Plan, Style, Trap
+from pipelines.simulate.scenario import Plan
 
 Index = npt.NDArray[np.intp]
 #: Minutes after the end at which a ward measures.
@@ -30,7 +31,9 @@ class Body:
         self.breath_limit = _limit(codes.RESPIRATORY_RATE_LIMITS, months - 16)
         lowest = np.minimum(_limit(codes.HEART_RATE_LIMITS, months), self.heart_limit)
         self.heart = np.round(lowest * rng.uniform(0.72, 0.86, units.n))
-        self.tight_heart = np.ceil(lowest / 1.1)  # 15 % more is above the limit, 20 % is not reached
+        self.tight_heart = np.ceil(
+            lowest / 1.1
+        )  # 15 % more is above the limit, 20 % is not reached
         lowest = np.minimum(_limit(codes.RESPIRATORY_RATE_LIMITS, months), self.breath_limit)
         self.breath = np.round(lowest * rng.uniform(0.78, 0.92, units.n))
 
@@ -56,9 +59,7 @@ def render_vitals(
     return stack(parts).with_columns(file=pl.lit("vitals"))
 
 
-def _moments(
-    rng: np.random.Generator, units: Units, plan: Plan
-) -> list[tuple[Index, Ints]]:
+def _moments(rng: np.random.Generator, units: Units, plan: Plan) -> list[tuple[Index, Ints]]:
     """List (units, minute) of ordinary readings: before, during, after, and at the contact."""
     everyone = np.arange(units.n)
     is_pam = units.drug == codes.PAMIDRONATE

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import itertools
 import zoneinfo
 from collections import defaultdict
 from collections.abc import Callable
@@ -100,7 +101,7 @@ def units_of(rows: list[Row]) -> list[Unit]:
                 last.end = max(last.end, one.end)
                 continue
         made.append(one)
-    for earlier, later in zip(made, made[1:], strict=False):
+    for earlier, later in itertools.pairwise(made):
         earlier.cut = later.start
     return made
 
