@@ -157,6 +157,8 @@ def _by_zone(
     """Apply `convert` once per distinct zone and put the parts back in their places."""
     instants = _flat(times).cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)
     coded = _flat(zones).dictionary_encode()
+    if coded.null_count == 0 and len(coded.dictionary) == 1:  # nearly always: a site has one zone
+        return convert(instants, coded.dictionary[0].as_py())
     index = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     for code, zone in enumerate(coded.dictionary.to_pylist()):
         if zone is not None:
@@ -173,7 +175,8 @@ def _sql_local_to_utc(times: Any, zones: Any, folds: Any) -> Any:  # noqa: ANN40
     fold = _flat(folds).fill_null(-1).to_numpy(zero_copy_only=False)
     result = _nothing(len(fold))
     for side in (0, 1):
-        if (chosen := fold == side).any():
+        chosen = fold == side
+        if chosen.any():
             whole = _by_zone(times, zones, partial(local_to_utc, fold=side), _nothing(len(fold)))
             result[chosen] = whole[chosen]
     return pa.array(result, pa.timestamp("us"))
@@ -185,5 +188,5 @@ def _sql_utc_to_local(times: Any, zones: Any) -> Any:  # noqa: ANN401 - Arrow
 
 
 def _sql_local_time_flag(times: Any, zones: Any) -> Any:  # noqa: ANN401 - Arrow
-    empty = np.full(len(times), None, dtype=np.object_)
-    return pa.array(_by_zone(times, zones, local_time_flags, empty), pa.string())
+    flags = _by_zone(times, zones, local_time_flags, np.full(len(times), None, dtype=np.object_))
+    return pa.array(flags, pa.string()) if flags.any() else pa.nulls(len(flags), pa.string())

@@ -218,8 +218,9 @@ class _Clock:
                 file = open_flat(told.path, rule, where)
                 self.mapping.check_delivery_column(role, column, key, file.header)
                 name = file.sql_names()[column]
-                cell = sql.cell(f"CAST({name} AS VARCHAR)", rule.null)
-                query = _utc_query("max", cell, source.format, source.zone or self.zone)
+                query = _utc_query(
+                    "max", sql.cell(name, rule.null), source.format, source.zone or self.zone
+                )
                 load(con, file, [column], f"CREATE OR REPLACE TEMP TABLE latest AS {query}")
                 row = con.execute("SELECT * FROM latest").fetchone()
                 latest += [row[0]] if row and row[0] else []
@@ -231,7 +232,7 @@ class _Clock:
 
 
 def _utc_query(aggregate: str, text: str, pattern: str, zone: str) -> str:
-    local = sql.in_calendar(sql.local_time("t", pattern))
+    local = sql.local_time("t", pattern)
     minutes = sql.offset_minutes(sql.offset_text("t", pattern))
     instant = sql.in_calendar(sql.utc("l", "m", duck.literal(zone)))
     return (

@@ -10,6 +10,7 @@ import duckdb
 import schemas
 from pipelines.base import zones
 from pipelines.base.duck import literal, quote
+from pipelines.base.errors import DripwatchError, StorageError
 from pipelines.base.keys import SiteKey
 from pipelines.base.site import Site
 from pipelines.ingest.facts import DeliveryFacts
@@ -19,7 +20,7 @@ from pipelines.sources.flat.mapping import Mapping
 from pipelines.sources.flat.model import OUT_OF_SCOPE, Condition, FileRule
 from pipelines.sources.flat.reader import FlatFile, Reading, load, open_flat
 from pipelines.sources.flat.resolve import settle
-from pipelines.sources.flat.statement import Context, candidates, microseconds, told_code
+from pipelines.sources.flat.statement import Context, candidates, microseconds, patients, told_code
 from pipelines.sources.flat.targets import UNCODED
 from studies.load import ConceptRow
 
@@ -33,7 +34,7 @@ CREATE TABLE fate.row (source_file_sha VARCHAR, source_row BIGINT, event_type VA
     fate VARCHAR, reason VARCHAR, code VARCHAR, code_system VARCHAR, record_key VARCHAR);
 CREATE TABLE fate.unreadable (source_file_sha VARCHAR, source_row BIGINT, raw VARCHAR);
 """
-_SCRATCH = ("flat_raw", "flat_out", "flat_candidate", "flat_verdict", "flat_scope")
+_SCRATCH = ("flat_raw", "flat_patient", "flat_out", "flat_candidate", "flat_verdict", "flat_scope")
 
 
 def extract(
@@ -54,28 +55,53 @@ def extract(
         MappingError: a file lacks a mapped column.
     """
     opened = _open_all(facts, mapping)
-    con.execute(_STAGING)
-    zones.install(con)
-    key.install(con)
-    _load_scope(con, scope)
-    for sha256, file in opened.items():
-        ctx = Context(
-            facts.site_id,
-            facts.source,
-            facts.batch_id,
-            sha256,
-            mapping.table.zone or site.site.zone,
-            mapping.table.namespace,
-            microseconds(facts.exported_at),
+    try:
+        con.execute(_STAGING)
+        zones.install(con)
+        key.install(con)
+        _load_scope(con, scope)
+        for sha256, file in opened.items():
+            ctx = Context(
+                facts.site_id,
+                facts.source,
+                facts.batch_id,
+                sha256,
+                mapping.table.zone or site.site.zone,
+                mapping.table.namespace,
+                microseconds(facts.exported_at),
+            )
+            _read_file(con, file, ctx, whole_scope=scope == "all")
+        for event_type in _types(opened):
+            _settle_type(con, facts, event_type)
+        for name in _SCRATCH:
+            con.execute(f"DROP TABLE IF EXISTS {name}")
+    except duckdb.Error as error:
+        raise _failed(error, facts) from None
+
+
+def _failed(error: duckdb.Error, facts: DeliveryFacts) -> DripwatchError:
+    """Return an error without the database's text, which can quote cells."""
+    where = f"batch {facts.batch_id[:12]} of source {facts.source}"
+    if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException):
+        return StorageError(
+            "The staging database could not be written.",
+            where=where,
+            remedy="Free disk, or raise memory_limit in site.toml.",
+            next_run="Reads the delivery again.",
         )
-        _read_file(con, file, ctx, whole_scope=scope == "all")
-    for event_type in _types(opened):
-        con.execute(f"ALTER TABLE {_candidate(event_type)} RENAME TO flat_candidate")
-        con.execute(schemas.create_table_sql(event_type, f"event.{quote(event_type)}"))
-        settle(con, facts.site_id, facts.source, event_type)
-        con.execute("DROP TABLE flat_candidate")
-    for name in _SCRATCH:
-        con.execute(f"DROP TABLE IF EXISTS {name}")
+    return DripwatchError(
+        f"The rows could not be turned into events ({type(error).__name__}).",
+        where=where,
+        remedy="Report it with the mapping: this is a fault in Dripwatch.",
+        next_run="Stops here again; nothing of the delivery was applied.",
+    )
+
+
+def _settle_type(con: duckdb.DuckDBPyConnection, facts: DeliveryFacts, event_type: str) -> None:
+    con.execute(f"ALTER TABLE {_candidate(event_type)} RENAME TO flat_candidate")
+    con.execute(schemas.create_table_sql(event_type, f"event.{quote(event_type)}"))
+    settle(con, facts.site_id, facts.source, event_type)
+    con.execute("DROP TABLE flat_candidate")
 
 
 def _open_all(facts: DeliveryFacts, mapping: Mapping) -> dict[str, FlatFile]:
@@ -117,6 +143,8 @@ def _read_file(
     read = load(con, file, used, _raw_sql(file.rule, used, column), ctx.sha256)
     con.execute("INSERT INTO fate.file VALUES (?, ?, ?)", [ctx.sha256, file.path.name, read.n_rows])
     _set_aside(con, read, ctx)
+    patient = patients(file.rule, column, ctx)
+    con.execute(f"CREATE OR REPLACE TEMP TABLE flat_patient AS {patient}")
     for event_type in file.rule.event_types:
         code = told_code(file.rule, event_type, column)
         _leave_out(con, event_type, code, ctx, whole_scope=whole_scope)
@@ -129,10 +157,7 @@ def _read_file(
 
 def _raw_sql(rule: FileRule, used: list[str], column: dict[str, str]) -> str:
     """Return the statement that stores a file's rows, each routed to its event type."""
-    cells = ", ".join(
-        f"{sql.cell(f'CAST({column[name]} AS VARCHAR)', rule.null)} AS {column[name]}"
-        for name in used
-    )
+    cells = ", ".join(f"{sql.cell(column[name], rule.null)} AS {column[name]}" for name in used)
     cases = " ".join(f"WHEN {_all(c.when, column)} THEN {literal(c.event)}" for c in rule.event)
     tests = " ".join(
         f"WHEN NOT {sql.holds(condition, column)} THEN {literal(_reason(condition))}"

@@ -45,7 +45,7 @@ def is_time(text: str, pattern: str) -> bool:
 @cache
 def is_number(text: str, decimal: str, thousands: str | None) -> bool:
     """Whether a text is a number as its rule writes numbers."""
-    number = sql.number("t", decimal, thousands)
+    number = sql.finite(sql.any_number("t", decimal, thousands))
     return _ask(f"SELECT {number} IS NOT NULL FROM (SELECT $1::VARCHAR AS t)", text) is True
 
 

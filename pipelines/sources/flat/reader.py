@@ -15,6 +15,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -151,16 +152,34 @@ def _guarded(source: Iterator[Any], file: FlatFile, found: Reading, sha256: str 
 def _parquet(file: FlatFile, numbers: list[int], found: Reading) -> Iterator[Any]:
     with pyarrow.parquet.ParquetFile(file.path) as source:
         names = [f"c{number}" for number in numbers]
-        schema = source.schema_arrow
-        fields = [pa.field(f"c{n}", schema.field(n).type) for n in numbers]
+        types = [_plain(source.schema_arrow.field(number).type) for number in numbers]
+        fields = [pa.field(name, kind) for name, kind in zip(names, types, strict=True)]
         yield pa.schema([pa.field("source_row", pa.int64()), *fields])
         columns = [file.header[number] for number in numbers]
         for batch in source.iter_batches(batch_size=_PARQUET_ROWS, columns=columns):
             first = found.n_rows + 1
             found.n_rows += batch.num_rows
             rows = pa.array(np.arange(first, found.n_rows + 1, dtype=np.int64))
-            arrays = [batch.column(name) for name in columns]
+            arrays = [
+                _trimmed(batch.column(name).cast(kind))
+                for name, kind in zip(columns, types, strict=True)
+            ]
             yield pa.RecordBatch.from_arrays([rows, *arrays], names=["source_row", *names])
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """Return the type that a column is read as: texts have many, DuckDB one."""
+    if isinstance(kind, pa.DictionaryType):
+        kind = kind.value_type
+    texts = (pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+    return pa.string() if any(test(kind) for test in texts) else kind
+
+
+def _trimmed(column: pa.Array[Any]) -> pa.Array[Any]:
+    """Return texts without the blanks that hospital systems pad cells with."""
+    if not pa.types.is_string(column.type):
+        return column
+    return pc.utf8_trim_whitespace(column)
 
 
 def _csv(file: FlatFile, numbers: list[int], found: Reading) -> Iterator[Any]:
@@ -260,7 +279,7 @@ def _as_text(
         rows = rows[whole]
         kept = batch.filter(pa.array(whole))
         texts = [column.cast(pa.string()) for column in kept.columns]
-    return pa.RecordBatch.from_arrays([pa.array(rows), *texts], names=names)
+    return pa.RecordBatch.from_arrays([pa.array(rows), *map(_trimmed, texts)], names=names)
 
 
 def _broken_rows(batch: pa.RecordBatch) -> list[int]:

@@ -11,13 +11,11 @@ _INSTANT = (
 )
 _DAY = r"\d{4}-\d{2}-\d{2}"
 _COMPARATORS = "('<', '>', '≤', '≥')"
-#: Blanks that hospital systems pad cells with: space, tab, line ends, no-break space.
-_BLANKS = "' ' || chr(9) || chr(10) || chr(13) || chr(160)"
 
 
 def cell(column: str, nulls: list[str]) -> str:
-    """Return a cell without the blanks around it; null where nothing or a null text is left."""
-    text = f"nullif(trim({column}, {_BLANKS}), '')"
+    """Return a trimmed cell as text; null where nothing or a null text is left."""
+    text = f"nullif(CAST({column} AS VARCHAR), '')"
     if not nulls:
         return text
     listed = ", ".join(literal(null) for null in nulls)
@@ -124,20 +122,32 @@ def offset_minutes(offset: str) -> str:
     )
 
 
-def local_time(text: str, pattern: str) -> str:
-    """Return the clock time that a text shows, whatever its offset, as TIMESTAMP."""
+def clock(text: str, pattern: str, kind: str, offset: str) -> str:
+    """Return the clock time that a text shows, whatever its offset, as TIMESTAMP.
+
+    Args:
+        text: SQL of the text.
+        pattern: how it is written.
+        kind: SQL of how exact it is (`time_kind` with precision auto).
+        offset: SQL of its offset (`offset_text`).
+    """
     if pattern != "iso":
         # %z gives a TIMESTAMPTZ; sessions are in UTC, so the cast only drops the label
         return f"CAST(try_strptime({text}, {literal(pattern)}) AS TIMESTAMP)"
-    offset = offset_text(text, "iso")
-    clock = f"rtrim(left({text}, length({text}) - length({offset})))"
+    shown = f"rtrim(left({text}, length({text}) - length({offset})))"
     return (
-        f"CASE {time_kind(text, 'iso', 'auto')} "
-        f"WHEN 'instant' THEN TRY_CAST(replace({clock}, ',', '.') AS TIMESTAMP) "
+        f"CASE {kind} "
+        f"WHEN 'instant' THEN TRY_CAST(replace({shown}, ',', '.') AS TIMESTAMP) "
         f"WHEN 'day' THEN TRY_CAST({text} AS TIMESTAMP) "
         f"WHEN 'month' THEN TRY_CAST({text} || '-01' AS TIMESTAMP) "
         f"WHEN 'year' THEN TRY_CAST({text} || '-01-01' AS TIMESTAMP) END"
     )
+
+
+def local_time(text: str, pattern: str) -> str:
+    """Return `clock` in one expression, for the odd single value."""
+    kind = time_kind(text, pattern, "auto")
+    return in_calendar(clock(text, pattern, kind, offset_text(text, pattern)))
 
 
 def in_calendar(time: str) -> str:
@@ -145,8 +155,8 @@ def in_calendar(time: str) -> str:
     return f"CASE WHEN isfinite({time}) AND year({time}) BETWEEN 1 AND 9999 THEN {time} END"
 
 
-def number(text: str, decimal: str = ".", thousands: str | None = None) -> str:
-    """Return a finite DOUBLE, null where the text is no plain decimal number."""
+def any_number(text: str, decimal: str = ".", thousands: str | None = None) -> str:
+    """Return a DOUBLE (infinite where too large), null where the text is no plain number."""
     point = "," if decimal == "," else r"\."
     pattern = rf"[+-]?(\d+({point}\d*)?|{point}\d+)([eE][+-]?\d+)?"
     digits = text
@@ -156,16 +166,20 @@ def number(text: str, decimal: str = ".", thousands: str | None = None) -> str:
         digits = f"replace({digits}, {literal(thousands)}, '')"
     if decimal == ",":
         digits = f"replace({digits}, ',', '.')"
-    value = (
+    return (
         f"CASE WHEN regexp_full_match({text}, {literal(pattern)}) "
         f"THEN TRY_CAST({digits} AS DOUBLE) END"
     )
-    return f"CASE WHEN isfinite({value}) THEN {value} END"
 
 
-def whole(number_sql: str, kind: str) -> str:
+def finite(number: str) -> str:
+    """Return a number, null where it is none or has no end."""
+    return f"CASE WHEN isfinite({number}) THEN {number} END"
+
+
+def whole(number: str, kind: str) -> str:
     """Return a number as INTEGER or BIGINT, null where it has a fraction or is too large."""
-    return f"CASE WHEN {number_sql} = floor({number_sql}) THEN TRY_CAST({number_sql} AS {kind}) END"
+    return f"CASE WHEN {number} = floor({number}) THEN TRY_CAST({number} AS {kind}) END"
 
 
 def comparator(text: str) -> str:

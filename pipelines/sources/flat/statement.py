@@ -16,6 +16,7 @@ from pipelines.sources.flat.model import FieldRule, FileRule
 from pipelines.sources.flat.targets import UNCODED, has_field, tellable
 
 _COARSE = ("day", "month", "year")
+_NUMBERS = ("DOUBLE", "INTEGER", "BIGINT")
 _KEYS = {"order_key": "order", "encounter_key": "encounter"}
 _CHANGED = "last_updated"
 
@@ -57,10 +58,28 @@ def told_code(rule: FileRule, event_type: str, column: dict[str, str]) -> tuple[
     return code, system
 
 
+def patients(rule: FileRule, column: dict[str, str], ctx: Context) -> str:
+    """Return the query for `patient_text, patient_key` of each patient that `flat_raw` names.
+
+    A keyed hash is the dearest of all expressions, and patients are far fewer than rows.
+    """
+    told = column[rule.patient.column]
+    bare = "patient_text"
+    if prefix := rule.patient.strip_prefix:
+        rest = f"nullif(substr(patient_text, {len(prefix) + 1}), '')"
+        starts = f"starts_with(patient_text, {literal(prefix)})"
+        bare = f"CASE WHEN {starts} THEN {rest} ELSE patient_text END"
+    owner = f"{literal(ctx.site_id)}, {literal(rule.patient.namespace or ctx.namespace)}"
+    return (
+        f"SELECT patient_text, patient_key({owner}, {bare}) AS patient_key "
+        f"FROM (SELECT DISTINCT {told} AS patient_text FROM flat_raw)"
+    )
+
+
 def candidates(rule: FileRule, event_type: str, column: dict[str, str], ctx: Context) -> str:
     """Return the query for candidate events: all columns of the type, `key_text`, `can_repeat`.
 
-    It reads `flat_raw`, and leaves out what is excluded or listed in `flat_out`.
+    It reads `flat_raw` and `flat_patient`, and leaves out what is excluded or in `flat_out`.
     """
     return _Statement(rule, event_type, column, ctx).query()
 
@@ -80,10 +99,11 @@ class _Statement:
             )
 
     def query(self) -> str:
-        layers = [self._told(), self._clocks(), self._placed(), self._typed(), self._enveloped()]
-        query = layers[0]
-        for layer in layers[1:]:
-            query = f"SELECT {layer} FROM ({query})"
+        # a layer for each step: DuckDB computes a repeated expression anew wherever it stands
+        steps = (self._shapes, self._read, self._placed, self._ended, self._typed, self._derived)
+        query = self._told()
+        for step in (*steps, self._enveloped):
+            query = f"SELECT {', '.join(['*', *step()])} FROM ({query})"
         names = ", ".join(
             quote(f.name) for f in schemas.fields(self.type) if f.name != "record_key"
         )
@@ -97,16 +117,11 @@ class _Statement:
         """What the cells say: text, with the mapping's words for them."""
         rules = {**self.rules, **{n: r for n, r in self.times.items() if n == _CHANGED}}
         told = [f"{sql.told(r, self.column)} AS {_t(n)}" for n, r in rules.items()]
-        patient = self.column[self.rule.patient.column]
-        if prefix := self.rule.patient.strip_prefix:
-            bare = f"nullif(substr({patient}, {len(prefix) + 1}), '')"
-            starts = f"starts_with({patient}, {literal(prefix)})"
-            patient = f"CASE WHEN {starts} THEN {bare} ELSE {patient} END"
         version = self.column[self.rule.version.column] if self.rule.version else "NULL::VARCHAR"
         parts = " || ".join(f"key_part({self.column[name]})" for name in self.rule.key)
         fixed = [
             f"{parts} AS key_text",
-            f"{patient} AS patient_text",
+            "p.patient_key",
             f"{version} AS version_text",
             f"{self._operation()} AS operation",
         ]
@@ -118,7 +133,8 @@ class _Statement:
             f"AND o.code_system = {system})"
         )
         return (
-            f"SELECT source_row, {', '.join(fixed + told)} FROM flat_raw "
+            f"SELECT source_row, {', '.join(fixed + told)} FROM flat_raw LEFT JOIN flat_patient p "
+            f"ON p.patient_text = {self.column[self.rule.patient.column]} "
             f"WHERE route = {literal(self.type)} AND excluded IS NULL{inside}"
         )
 
@@ -128,148 +144,155 @@ class _Statement:
         meant = sql.mapped(self.column[rule.column], dict(rule.values), rule.default)
         return f"coalesce({meant}, {literal(rule.default)})"
 
-    def _clocks(self) -> str:
-        """Clock times as shown, how exact, and the offset where one is told."""
-        found = ["*"]
+    def _shapes(self) -> list[str]:
+        """How times are written, and numbers without their comparator."""
+        found = []
         for name, rule in self.times.items():
             text, pattern = _t(name), rule.format or "iso"
-            kind = sql.time_kind(text, pattern, rule.precision or "auto")
-            local = sql.in_calendar(sql.local_time(text, pattern))
-            if rule.precision in _COARSE:
-                local = f"date_trunc({literal(rule.precision)}, {local})"
-            offset = sql.offset_minutes(sql.offset_text(text, pattern))
-            minutes = "NULL::INTEGER" if rule.precision in _COARSE else offset
             found += [
-                f"{kind} AS {_q('kind', name)}",
-                f"{local} AS {_q('local', name)}",
-                f"{minutes} AS {_q('minutes', name)}",
+                f"{sql.time_kind(text, pattern, 'auto')} AS {_q('shape', name)}",
+                f"{sql.offset_text(text, pattern)} AS {_q('offset', name)}",
             ]
-        return ", ".join(found)
+        if self._has_comparator():
+            found.append(f"{sql.without_comparator(_t('value'))} AS {_q('body', 'value')}")
+        return found
+
+    def _has_comparator(self) -> bool:
+        return "value" in self.rules and "comparator" in self.kinds
+
+    def _read(self) -> list[str]:
+        """Clock times as shown, how exact they are, the offset where one is told; numbers."""
+        found = []
+        for name, rule in self.times.items():
+            text, pattern, shape = _t(name), rule.format or "iso", _q("shape", name)
+            clock = sql.clock(text, pattern, shape, _q("offset", name))
+            if rule.precision in _COARSE:
+                clock = f"date_trunc({literal(rule.precision)}, {clock})"
+            fixed = rule.precision not in (None, "auto")
+            kind = f"CASE WHEN {shape} IS NOT NULL THEN {literal(rule.precision or '')} END"
+            offset = sql.offset_minutes(_q("offset", name))
+            has_offset = rule.precision not in _COARSE and "%z" not in pattern
+            minutes = "0" if "%z" in pattern else offset if has_offset else "NULL::INTEGER"
+            found += [
+                f"{clock} AS {_q('local', name)}",
+                f"{kind if fixed else shape} AS {_q('kind', name)}",
+                f"CASE WHEN {shape} = 'instant' THEN {minutes} END AS {_q('minutes', name)}",
+            ]
+        for name, rule in self.rules.items():
+            if self.kinds[name] in _NUMBERS:
+                text = _q("body", name) if name == "value" and self._has_comparator() else _t(name)
+                number = sql.any_number(text, rule.decimal or ".", rule.thousands)
+                found.append(f"{number} AS {_q('number', name)}")
+        return found
 
     def _zone(self, name: str) -> str:
         rule = self.times.get(name)
         return literal((rule.zone if rule else None) or self.ctx.zone)
 
-    def _placed(self) -> str:
-        """Clock times as UTC instants, with what was odd about them."""
-        found = ["*"]
+    def _placed(self) -> list[str]:
+        """Clock times as UTC instants, with what was odd about them; finite numbers."""
+        found = []
+        for name in self.times:
+            local, minutes, zone = _q("local", name), _q("minutes", name), self._zone(name)
+            exact = f"{minutes} IS NULL AND {_q('kind', name)} = 'instant'"
+            if self.kinds.get(name) != "DATE":
+                found += [
+                    f"{sql.utc(local, minutes, zone)} AS {_q('placed', name)}",
+                    f"CASE WHEN {exact} THEN local_time_flag({local}, {zone}) END "
+                    f"AS {_q('odd', name)}",
+                ]
+        for name in self.rules:
+            if self.kinds[name] in _NUMBERS:
+                found.append(f"{sql.finite(_q('number', name))} AS {_q('finite', name)}")
+        return found
+
+    def _ended(self) -> list[str]:
+        """Instants within the calendar; an ambiguous end before its start is the second hour."""
+        found = []
         for name in self.times:
             if self.kinds.get(name) == "DATE":
                 continue
-            local, minutes, zone = _q("local", name), _q("minutes", name), self._zone(name)
-            utc = sql.in_calendar(sql.utc(local, minutes, zone))
+            placed = _q("placed", name)
             if name == "ended_at" and "occurred_at" in self.times:
-                utc = self._end(utc)
-            exact = f"{minutes} IS NULL AND {_q('kind', name)} = 'instant'"
-            found += [
-                f"{utc} AS {_q('utc', name)}",
-                f"CASE WHEN {exact} THEN local_time_flag({local}, {zone}) END AS {_q('odd', name)}",
-            ]
-        return ", ".join(found)
+                begin = _q("placed", "occurred_at")
+                second = f"local_to_utc({_q('local', name)}, {self._zone(name)}, 1)"
+                early = f"{_q('minutes', name)} IS NULL AND {placed} < {begin}"
+                placed = (
+                    f"CASE WHEN {early} THEN CASE WHEN {second} >= {begin} THEN {second} "
+                    f"ELSE {placed} END ELSE {placed} END"
+                )
+            found.append(f"{placed} AS {_q('utc', name)}")
+        return found
 
-    def _end(self, utc: str) -> str:
-        """An ambiguous end before its start was the second of the two hours."""
-        local, minutes, zone = _q("local", "ended_at"), _q("minutes", "ended_at"), "ended_at"
-        begin = sql.utc(
-            _q("local", "occurred_at"), _q("minutes", "occurred_at"), self._zone("occurred_at")
-        )
-        second = f"local_to_utc({local}, {self._zone(zone)}, 1)"
-        return (
-            f"CASE WHEN {minutes} IS NULL AND {utc} < {begin} AND {second} >= {begin} "
-            f"THEN {second} ELSE {utc} END"
-        )
-
-    def _typed(self) -> str:
-        """The type's own fields."""
-        found = ["*"]
-        for name, kind in self.kinds.items():
-            found.append(f"{self._field(name, kind)} AS {quote(name)}")
-        if has_field(self.type, "end_precision"):
-            ended = (
-                f"CASE WHEN {_q('utc', 'ended_at')} IS NOT NULL THEN {_q('kind', 'ended_at')} END"
-            )
-            found.append(
-                f"{ended if 'ended_at' in self.times else 'NULL::VARCHAR'} AS end_precision"
-            )
-        patient = (
-            f"patient_key({literal(self.ctx.site_id)}, "
-            f"{literal(self.rule.patient.namespace or self.ctx.namespace)}, patient_text)"
-        )
-        found.append(f"{patient} AS patient_key")
-        return ", ".join(found)
+    def _typed(self) -> list[str]:
+        """The type's own fields, as far as each follows from its own cell."""
+        return [
+            f"{self._field(name, kind)} AS {quote(name)}"
+            for name, kind in self.kinds.items()
+            if name not in ("value_text", "comparator")
+        ]
 
     def _field(self, name: str, kind: str) -> str:
-        if name == "value_text":
-            return self._value_text()
-        if name == "comparator":
-            return self._comparator()
         if name not in self.rules:
             return f"NULL::{kind}"
-        rule, text = self.rules[name], _t(name)
+        text = _t(name)
         if name in _KEYS:
             owner = f"{literal(self.ctx.site_id)}, {literal(self.ctx.source)}"
             return f"other_key({owner}, {literal(_KEYS[name])}, {text})"
         if kind == "TIMESTAMP":
-            return _q("utc", name)
+            return sql.in_calendar(_q("utc", name))
         if kind == "DATE":
             exact = f"{_q('kind', name)} IN ('instant', 'day')"
-            return f"CASE WHEN {exact} THEN CAST({_q('local', name)} AS DATE) END"
+            local = sql.in_calendar(_q("local", name))
+            return f"CASE WHEN {exact} THEN CAST({local} AS DATE) END"
         if kind == "BOOLEAN":
             return sql.boolean(text)
-        if kind in ("DOUBLE", "INTEGER", "BIGINT"):
-            return self._number(name, kind, rule)
+        if kind in _NUMBERS:
+            number = _q("finite", name)
+            return number if kind == "DOUBLE" else sql.whole(number, kind)
         return text
 
-    def _number(self, name: str, kind: str, rule: FieldRule) -> str:
-        text = _t(name)
-        if name == "value" and "comparator" in self.kinds:
-            text = sql.without_comparator(text)
-        number = sql.number(text, rule.decimal or ".", rule.thousands)
-        return number if kind == "DOUBLE" else sql.whole(number, kind)
+    def _derived(self) -> list[str]:
+        """Fields that follow from another one."""
+        found = []
+        for name in ("value_text", "comparator"):
+            if name in self.kinds:
+                told = _t(name) if name in self.rules else "NULL::VARCHAR"
+                found.append(f"coalesce({told}, {self._from_value(name)}) AS {quote(name)}")
+        if has_field(self.type, "end_precision"):
+            known = "ended_at" in self.times
+            kind = f"CASE WHEN ended_at IS NOT NULL THEN {_q('kind', 'ended_at')} END"
+            found.append(f"{kind if known else 'NULL::VARCHAR'} AS end_precision")
+        return found
 
-    def _value_text(self) -> str:
-        told = _t("value_text") if "value_text" in self.rules else "NULL::VARCHAR"
+    def _from_value(self, name: str) -> str:
         if "value" not in self.rules:
-            return told
-        kept = f"CASE WHEN {self._field('value', 'DOUBLE')} IS NULL THEN {_t('value')} END"
-        return f"coalesce({told}, {kept})"
+            return "NULL::VARCHAR"
+        if name == "value_text":
+            return f"CASE WHEN value IS NULL THEN {_t('value')} END"
+        return f"CASE WHEN value IS NOT NULL THEN {sql.comparator(_t('value'))} END"
 
-    def _comparator(self) -> str:
-        told = _t("comparator") if "comparator" in self.rules else "NULL::VARCHAR"
-        if "value" not in self.rules:
-            return told
-        number = self._field("value", "DOUBLE")
-        found = f"CASE WHEN {number} IS NOT NULL THEN {sql.comparator(_t('value'))} END"
-        return f"coalesce({told}, {found})"
-
-    def _enveloped(self) -> str:
+    def _enveloped(self) -> list[str]:
         """Everything else that an event of any type says."""
         ctx = self.ctx
         exported = f"make_timestamp({ctx.exported_us}::BIGINT)"
-        changed = _q("utc", _CHANGED) if _CHANGED in self.times else "NULL::TIMESTAMP"
+        known = _CHANGED in self.times
+        changed = sql.in_calendar(_q("utc", _CHANGED)) if known else "NULL::TIMESTAMP"
         number = sql.whole_text("version_text")
-        when = _q("utc", "occurred_at")
-        precision = (
-            f"CASE WHEN {when} IS NOT NULL THEN {_q('kind', 'occurred_at')} END"
-            if "occurred_at" in self.times
-            else "NULL::VARCHAR"
-        )
-        return ", ".join(
-            [
-                "*",
-                f"{literal(ctx.site_id)} AS site_id",
-                f"{literal(ctx.source)} AS source",
-                f"{literal(self.type)} AS event_type",
-                f"coalesce({number}, epoch_us({changed}), {ctx.exported_us}::BIGINT) AS version",
-                f"coalesce({changed}, {exported}) AS recorded_at",
-                f"{precision} AS time_precision",
-                f"{self._zone('occurred_at')} AS zone",
-                f"{self._flags()} AS flags",
-                f"{literal(ctx.batch_id)} AS batch_id",
-                f"{literal(ctx.sha256)} AS source_file_sha",
-                f"{str(self.rule.occurrence).lower()} AS can_repeat",
-            ]
-        )
+        kind = _q("kind", "occurred_at") if "occurred_at" in self.times else "NULL::VARCHAR"
+        return [
+            f"{literal(ctx.site_id)} AS site_id",
+            f"{literal(ctx.source)} AS source",
+            f"{literal(self.type)} AS event_type",
+            f"coalesce({number}, epoch_us({changed}), {ctx.exported_us}::BIGINT) AS version",
+            f"coalesce({changed}, {exported}) AS recorded_at",
+            f"CASE WHEN occurred_at IS NOT NULL THEN {kind} END AS time_precision",
+            f"{self._zone('occurred_at')} AS zone",
+            f"{self._flags()} AS flags",
+            f"{literal(ctx.batch_id)} AS batch_id",
+            f"{literal(ctx.sha256)} AS source_file_sha",
+            f"{str(self.rule.occurrence).lower()} AS can_repeat",
+        ]
 
     def _flags(self) -> str:
         raised = [_q("odd", n) for n in self.times if self.kinds.get(n) != "DATE"]
@@ -300,7 +323,7 @@ def _lost_flag(name: str, kind: str) -> str:
         return "bad_time"
     if name == "ended_at":
         return "bad_end_time"
-    return "bad_number" if kind in ("DOUBLE", "INTEGER", "BIGINT") else "bad_value"
+    return "bad_number" if kind in _NUMBERS else "bad_value"
 
 
 def _t(name: str) -> str:
