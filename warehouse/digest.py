@@ -92,19 +92,15 @@ def table_digest(con: duckdb.DuckDBPyConnection, catalog: str, schema: str, tabl
 
 
 def _row_sql(columns: Iterable[tuple[str, str]]) -> str:
-    return "concat(" + ", ".join(_cell_sql(name, kind) for name, kind in columns) + ", '')"
+    """Return SQL for a row as text; JSON's quotes keep any two different rows apart."""
+    return "to_json([" + ", ".join(_cell_sql(name, kind) for name, kind in columns) + "])::VARCHAR"
 
 
 def _cell_sql(name: str, kind: str) -> str:
     column = quote(name)
     if kind in ("DOUBLE", "FLOAT"):
-        text = f"({column} + 0.0)::VARCHAR"
-    elif kind.endswith("[]"):
-        text = f"to_json({column})::VARCHAR"
-    else:
-        text = f"{column}::VARCHAR"
-    # Length first, so that no two different rows read the same.
-    return f"coalesce(length({text}) || ':' || {text}, '-')"
+        return f"({column} + 0.0)::VARCHAR"
+    return f"to_json({column})::VARCHAR" if kind.endswith("[]") else f"{column}::VARCHAR"
 
 
 def _tables(con: duckdb.DuckDBPyConnection, catalog: str) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
@@ -120,3 +121,8 @@ def test_the_page_has_every_column_of_every_table() -> None:
         section = page.split(f"### {found.full_name}")[1].split("\n### ")[0]
         for column in found.columns:
             assert f"| `{column.name}` | {column.type} | " in section
+
+
+def test_the_checked_in_page_is_the_generated_one() -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "dictionary.md"
+    assert page.read_text(encoding="utf-8") == dictionary.dictionary_page(), "run `make docs`"
