@@ -119,7 +119,10 @@ def make_plan(
     has = table[pattern] & reacts[:, None]
     # The second of two units less than 72 h apart owns a fever of its own, and nothing else.
     has[units.is_restart] = False
-    has[units.is_restart, codes.FEVER] = rng.random(int(units.is_restart.sum())) < RESTART_FEVER
+    again = np.flatnonzero(units.is_restart)
+    drawn = rng.random(len(again)) < RESTART_FEVER
+    # Two fevers within 72 h are one, and the first unit's: then the second has none of its own.
+    has[again, codes.FEVER] = drawn & ~has[again - 1, codes.FEVER]
     reacts = np.asarray(has.any(axis=1))
     is_cut = units.cut_at < units.window_end
     # A cut unit is watched and tested before the cut, so that nothing but the cut decides it.
