@@ -91,7 +91,7 @@ def _events(file: FileRule, at: At) -> Mistakes:
     for name in schemas.CLINICAL_TYPES:
         if getattr(file, name) is not None and name not in file.event_types:
             remedy = "Delete its table, or add it to `event`."
-            yield Mistake((*at, name), "no row of this file becomes this event.", remedy)
+            yield Mistake((*at, name, "fields"), "no row of this file becomes this event.", remedy)
 
 
 def _conditions(file: FileRule, at: At) -> Mistakes:
