@@ -232,7 +232,7 @@ def _summary(
         return (int(row["n_units"].sum()), int(row["n_events"].sum()))
 
     n_units, n_any = counted("all", "all")
-    n_first, n_first_any = counted("ordinal", "1")
+    n_first, n_first_any = counted("ordinal", "first")
     whole = risks.filter(pl.col("stratum") == "all")
     return SimulationSummary(
         seed=seed,

@@ -84,7 +84,7 @@ def unit_table(patients: Patients, units: Units, plan: Plan) -> pl.DataFrame:
     ids = patient_ids(patients.n)
     start, end = clock.to_utc(units.start), _instant(units, units.end)
     group = np.asarray(codes.GROUP_NAMES)[patients.group]
-    group = np.where(patients.has_indication, group, "none")
+    group = np.where(patients.has_indication, group, "unknown")
     return pl.DataFrame(
         {
             "patient_id": ids.gather(units.patient),
@@ -95,10 +95,10 @@ def unit_table(patients: Patients, units: Units, plan: Plan) -> pl.DataFrame:
             "cut_at_utc": _utc_text(np.minimum(_instant(units, units.cut_at), end + 72 * HOUR)),
             "drug": np.asarray(codes.DRUG_NAMES)[units.drug],
             "indication_type": group[units.patient],
-            "ordinal": np.where(units.ordinal == 1, "1", "later"),
+            "ordinal": np.where(units.ordinal == 1, "first", "later"),
             "setting": np.asarray(codes.SETTING_NAMES)[units.setting],
             "sex": np.where(patients.is_female[units.patient], "female", "male"),
-            "premedicated": np.where(plan.is_premedicated, "true", "false"),
+            "premedicated": np.where(plan.is_premedicated, "yes", "no"),
             "is_eligible": is_eligible(patients, units),
         }
     )
@@ -161,7 +161,8 @@ def _if(flags: Bools, *, is_kept: bool) -> pl.Series:
 def risk_table(table: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
     """One row per outcome, window, stratum and value: the counts that every risk is made of.
 
-    `n_units` holds censored units; `n_observed`, `n_tested` and `n_determined` do not.
+    `n_units` holds censored units; `n_observed` (vital signs), `n_tested` (laboratory) and
+    `n_determined` (composites) do not, and are null for outcomes of another kind.
     """
     joined = outcomes.join(
         table.drop("index_start_utc"), on=("patient_id", "unit_ordinal"), maintain_order="left"
@@ -193,7 +194,9 @@ def _counts(joined: pl.DataFrame, stratum: str) -> pl.DataFrame:
             n_tested=pl.when(pl.col("is_tested").is_null().all())
             .then(None)
             .otherwise(n(free & pl.col("is_tested"))),
-            n_determined=n(status.is_in(["event", "no_event"])),
+            n_determined=pl.when(pl.col("outcome").is_in(COMPOSITE).all())
+            .then(n(status.is_in(["event", "no_event"])))
+            .otherwise(None),
         )
         .with_columns(pl.lit(stratum).alias("stratum"))
         .select("outcome", "window", "stratum", pl.exclude("outcome", "window", "stratum"))
