@@ -172,7 +172,7 @@ def digest(
 
 @quarantine_app.command("list")
 def quarantine_list(config: Config = HERE, as_json: AsJson = False) -> None:
-    """List batches that are held, each with the reasons."""
+    """List held batches with reasons, and rejected rows by check."""
     with reply("quarantine list", as_json=as_json) as answer:
         from flows.quarantine import list_held
 
@@ -183,6 +183,7 @@ def quarantine_list(config: Config = HERE, as_json: AsJson = False) -> None:
 def quarantine_release(
     batch: Annotated[str, typer.Argument(help="The batch's id, or its first 8 or more digits.")],
     config: Config = HERE,
+    note: Annotated[str, typer.Option(help="Why, for the record; no patient data.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Commit a held batch as it stands.
@@ -192,7 +193,7 @@ def quarantine_release(
     with reply("quarantine release", as_json=as_json) as answer:
         from flows.quarantine import release_held
 
-        release_held(config, batch, answer)
+        release_held(config, batch, note, answer)
 
 
 @study_app.command("check")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -145,6 +145,7 @@ class RunContext:
 _CODE = ("pipelines/base", "pipelines/linkage", "pipelines/signals", "studies", "warehouse")
 
 
+@cache
 def code_hash() -> str:
     """Return a hash of the code that results depend on.
 

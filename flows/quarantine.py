@@ -1,7 +1,8 @@
-"""`dripwatch quarantine`: batches that are held, and letting one go."""
+"""`dripwatch quarantine`: what is held and what was rejected, and letting a batch go."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,46 +12,49 @@ from pipelines.base.site import load_site
 
 
 def list_held(config: Path, answer: Reply) -> None:
-    """Say which batches are held, each with its reasons; no row is shown."""
+    """Say which batches are held and why, and which checks quarantined how many rows.
+
+    Rows are counted, never shown.
+    """
+    from expectations.quarantine import held_batches, quarantine_counts
     from pipelines.ingest.log import EventLog
 
-    held = EventLog(load_site(config).log_root).held()
+    log = EventLog(load_site(config).log_root)
+    held, counts = held_batches(log), quarantine_counts(log)
     answer.result = {
-        "held": [
-            {
-                "batch_id": one.batch_id,
-                "source": one.source,
-                "exported_at": one.exported_at.isoformat(),
-                "n_rows": one.n_rows,
-                "n_quarantined": one.fates.get("quarantined", 0),
-                "reasons": list(one.hold_reasons),
-            }
-            for one in held
-        ]
+        "held": [asdict(one) for one in held],
+        "quarantined": [asdict(one) for one in counts],
     }
     answer.message = f"{len(held)} batches are held." if held else "No batch is held."
+    rows = [
+        [one.batch_id[:12], one.state, one.event_type or "?", one.check_id, f"{one.n_rows:,}"]
+        for one in counts
+    ]
+    if rows:
+        answer.console.table("", ["batch", "state", "event type", "check", ">rows"], rows)
     for one in held:
         answer.console.say(
             f"{one.batch_id}\n  {one.source}, exported {one.exported_at:%Y-%m-%d %H:%M} UTC, "
-            f"{one.fates.get('quarantined', 0):,} of {one.n_rows:,} rows quarantined"
+            f"{one.n_quarantined:,} of {one.n_rows:,} rows quarantined"
         )
-        for reason in one.hold_reasons:
+        for reason in one.reasons:
             answer.console.say(f"  - {reason}")
     answer.console.say(answer.message)
 
 
-def release_held(config: Path, start: str, answer: Reply) -> None:
+def release_held(config: Path, start: str, note: str, answer: Reply) -> None:
     """Commit a held batch; the next refresh applies it.
 
     Errors:
         UnknownBatchError: no held batch, or several, begin like this.
         LockedError: a run is at work.
     """
+    from expectations.quarantine import release
     from pipelines.ingest.log import EventLog
 
     site = load_site(config)
     with site_lock(site):
-        manifest = EventLog(site.log_root).release(start, released_at=datetime.now(UTC))
+        manifest = release(EventLog(site.log_root), start, released_at=datetime.now(UTC), note=note)
     answer.result = {"batch_id": manifest.batch_id}
     answer.message = f"Released {manifest.batch_id}. The next refresh applies it."
     answer.console.say(answer.message)

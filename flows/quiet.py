@@ -9,7 +9,10 @@ LIBRARIES = ("alembic", "apache_beam", "great_expectations", "prefect", "sqlalch
 
 
 def hush_libraries() -> None:
-    """Silence the libraries' logs, also where a library has set levels of its own."""
-    for name in (*LIBRARIES, *logging.root.manager.loggerDict):
-        if name.split(".")[0] in LIBRARIES:
-            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    """Silence the libraries' logs for good, whatever levels they set on import."""
+    for name in LIBRARIES:
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.CRITICAL + 1)
+        # Their modules may give their own loggers a level; here their records end.
+        logger.propagate = False
+        logger.handlers = [logging.NullHandler()]

@@ -105,9 +105,11 @@ def validate(context: RunContext, step: Step) -> StageResult:
     """Judge every row: accepted, flagged, or rejected with the check's name."""
     n_in = n_rejected = 0
     step.expect(len(context.incoming))
-    for one in context.incoming:
+    proven: set[str] = set()  # each run plants its bad rows once: the suites are the same
+    for number, one in enumerate(context.incoming, start=1):
         from expectations.validate import validate as judge
 
+        is_last = number == len(context.incoming)
         with closing(_staging(context, one)) as con:
             one.validation = judge(
                 con,
@@ -115,7 +117,8 @@ def validate(context: RunContext, step: Step) -> StageResult:
                 data_through=one.facts.data_through,
                 concepts=context.concepts,
                 thresholds=context.site.thresholds,
-                docs_dir=context.site.report / "data_docs",
+                docs_dir=context.site.report / "data_docs" if is_last else None,
+                proven=proven,
             )
             one.n_rejected = _number(
                 con,

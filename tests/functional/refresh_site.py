@@ -19,14 +19,14 @@ from pipelines.base.site import Site, load_site
 from pipelines.simulate import simulate
 from warehouse.digest import digest
 
-NIGHTS = 3
+NIGHTS = 2
 KEY = "5f" * 8 + "0123456789abcdef" * 3
 CLI = "from flows.cli import main; main()"
 
 
 @pytest.fixture(scope="session")
 def hospital(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Deliveries of three nights, their mapping and the truth; read only."""
+    """Deliveries of two nights, their mapping and the truth; read only."""
     folder = tmp_path_factory.mktemp("hospital") / "made"
     simulate(8, "refresh-tests", NIGHTS, 0.02, folder)
     return folder
