@@ -6,7 +6,25 @@
 
 CREATE TABLE unit_window_span AS
 SELECT
-    u.*,
+    u.unit_id,
+    u.patient_key,
+    u.site_id,
+    u.zone,
+    u.drug_class,
+    u.ordinal_in_record,
+    u.age_months,
+    u.axis,
+    u.started_at,
+    u.ended_at,
+    u.index_day,
+    u.end_day,
+    u.next_day,
+    u.next_cut,
+    u.death_cut,
+    u.observation_cut,
+    u.is_tie,
+    u.unplaceable_reason,
+    u.ineligible_reason,
     o.outcome,
     o.kind,
     o.is_published,
@@ -63,7 +81,7 @@ GROUP BY w.unit_id, w.outcome, w.window_name;
 
 CREATE TABLE unit_window AS
 SELECT
-    s.* EXCLUDE (closing_hi),
+    s.* EXCLUDE (closing_hi, zone, next_cut, death_cut, observation_cut),
     least(s.hi, s.next_cut, s.death_cut, s.observation_cut) AS cut_at,
     CASE least(s.hi, s.next_cut, s.death_cut, s.observation_cut)
         WHEN s.hi THEN NULL

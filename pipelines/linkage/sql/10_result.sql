@@ -105,7 +105,7 @@ SELECT
     w.cut_at,
     w.cut_reason,
     t.is_closed,
-    w.not_counted_reason IS NULL AND w.cut_at > w.lo AS is_at_risk,
+    w.unplaceable_reason IS NULL AND w.ineligible_reason IS NULL AND w.cut_at > w.lo AS is_at_risk,
     t.is_tested,
     t.is_observed,
     CASE WHEN w.kind = 'composite' THEN t.is_low OR NOT t.is_high END AS is_determined,
