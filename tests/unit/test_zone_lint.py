@@ -9,10 +9,11 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SKIP = {".venv", "build", "dist", ".git", ".mypy_cache", ".ruff_cache", "node_modules"}
-#: The function itself, and the lines planted below.
+#: The function itself, an independent count that must use none of our code, the lines below.
 ALLOWED = {
     "pipelines/base/zones.py",
     "pipelines/base/transitions.py",
+    "tests/functional/test_mimic.py",
     "tests/unit/test_zone_lint.py",
 }
 #: Tests may ask Python's own zoneinfo: it is the judge, and a reference must not use our code.
