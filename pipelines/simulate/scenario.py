@@ -123,6 +123,9 @@ def make_plan(
     drawn = rng.random(len(again)) < RESTART_FEVER
     # Two fevers within 72 h are one, and the first unit's: then the second has none of its own.
     has[again, codes.FEVER] = drawn & ~has[again - 1, codes.FEVER]
+    # Whether an event of an open window has happened yet is for the hand-worked page to say.
+    is_closed = units.end + 5 * DAY <= END
+    has &= is_closed[:, None]
     reacts = np.asarray(has.any(axis=1))
     is_cut = units.cut_at < units.window_end
     # A cut unit is watched and tested before the cut, so that nothing but the cut decides it.
@@ -156,7 +159,8 @@ def make_plan(
         symptom_style=np.where(plain, 0, plan.symptom_style),
         calcium_style=np.where(plain, 0, plan.calcium_style),
     )
-    plan = _lay_traps(rng, units, plan, ~reacts & ~is_cut & ~units.is_restart, can_amend)
+    is_free = ~reacts & ~is_cut & ~units.is_restart & is_closed
+    plan = _lay_traps(rng, units, plan, is_free, can_amend)
     return _move_onto_clock_changes(units, plan)
 
 

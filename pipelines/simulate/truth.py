@@ -1,8 +1,8 @@
 """The truth of a synthetic hospital, written from its scenario and never from its records.
 
 It holds after the last night. A unit's status under an outcome is the first that applies of
-`ineligible`, `open`, `event`, `censored`, then `unobserved`, `untested` or `undetermined`, then
-`no_event`.
+`ineligible`, `open_event`, `open`, `event`, `censored`, then `unobserved`, `untested` or
+`undetermined`, then `no_event`.
 """
 
 from __future__ import annotations
@@ -130,15 +130,17 @@ def outcome_table(
         if window == "extended" and outcome in late:
             is_event = is_event | late[outcome]
         is_known, unknown = known[outcome]
+        is_open = until + SETTLE_HOURS.get(outcome, 0) * HOUR > END
         status = np.select(
             [
                 ~eligible,
-                until + SETTLE_HOURS.get(outcome, 0) * HOUR > END,
+                is_open & is_event,
+                is_open,
                 is_event,
                 until < full,
                 ~is_known,
             ],
-            ["ineligible", "open", "event", "censored", unknown],
+            ["ineligible", "open_event", "open", "event", "censored", unknown],
             "no_event",
         )
         parts.append(
@@ -173,7 +175,7 @@ def risk_table(table: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
 
 def _counts(joined: pl.DataFrame, stratum: str) -> pl.DataFrame:
     status = pl.col("status")
-    counted = ~status.is_in(["ineligible", "open"])
+    counted = ~status.is_in(["ineligible", "open", "open_event"])
     free = counted & (status != "censored")
 
     def n(condition: pl.Expr) -> pl.Expr:
@@ -186,7 +188,7 @@ def _counts(joined: pl.DataFrame, stratum: str) -> pl.DataFrame:
             n_units=n(counted),
             n_events=n(status == "event"),
             n_censored=n(status == "censored"),
-            n_open=n(status == "open"),
+            n_open=n(status.is_in(["open", "open_event"])),
             n_ineligible=n(status == "ineligible"),
             n_observed=pl.when(pl.col("is_observed").is_null().all())
             .then(None)
