@@ -40,6 +40,7 @@ def connect(
     con = duckdb.connect(str(path), read_only=read_only, config=config)
     # CAST(timestamptz AS DATE) and strftime follow the session zone: one zone, everywhere.
     con.execute("SET TimeZone = 'UTC'")
+    con.execute("SET enable_progress_bar = false")
     return con
 
 

@@ -38,7 +38,10 @@ END AS grade
 FROM lengths
 WHERE celsius >= 38.0;
 
+-- One piece a record and outcome, though its code may lie in two concepts of the outcome.
 CREATE TABLE piece AS
+SELECT DISTINCT ON (outcome, record_key) *
+FROM (
 SELECT
     e.patient_key, r.outcome, r.is_chronic, e.time_precision, e.i_lo, e.i_hi, e.d_lo, e.d_hi,
     e.ended_at, e.grade, e.record_key, e.event_type, e.source_file_sha, e.source_row,
@@ -57,7 +60,9 @@ SELECT
     e.patient_key, e.outcome, false AS is_chronic, e.time_precision, e.i_lo, e.i_hi, e.d_lo,
     e.d_hi, NULL::TIMESTAMP AS ended_at, e.grade, e.record_key, e.event_type, e.source_file_sha,
     e.source_row, 'temperature of 38.0 C or more' AS rule, e.celsius AS value, 'Cel' AS unit
-FROM fever_reading AS e;
+FROM fever_reading AS e
+)
+ORDER BY outcome, record_key, is_chronic DESC;
 
 CREATE TABLE episode_piece AS
 WITH edges AS (
