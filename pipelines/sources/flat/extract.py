@@ -20,7 +20,8 @@ from pipelines.sources.flat.mapping import Mapping
 from pipelines.sources.flat.model import OUT_OF_SCOPE, Condition, FileRule
 from pipelines.sources.flat.reader import FlatFile, Reading, load, open_flat
 from pipelines.sources.flat.resolve import settle
-from pipelines.sources.flat.statement import Context, candidates, microseconds, patients, told_code
+from pipelines.sources.flat.shared import Context, microseconds, patients, told_code
+from pipelines.sources.flat.statement import candidates
 from pipelines.sources.flat.targets import UNCODED
 from studies.load import ConceptRow
 
