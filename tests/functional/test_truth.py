@@ -7,7 +7,7 @@ import hashlib
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
 import pytest
@@ -27,7 +27,7 @@ class Made(NamedTuple):
     site: Site
     is_named: bool
 
-    def ask(self, query: str) -> list[tuple[object, ...]]:
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
         con = duckdb.connect()
         con.execute(f"ATTACH '{self.site.warehouse}' AS w (READ_ONLY)")
         con.execute("USE w")
