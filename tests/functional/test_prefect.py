@@ -21,8 +21,10 @@ from flows.reply import InternalError
 from flows.run import Conductor, Stage, StageResult
 from flows.server import answers, own_server, quiet_settings
 from pipelines.base.errors import ReconciliationError
+from tests.functional.refresh_site import deliver, hospital, make_site, run
+from warehouse.digest import digest
 
-pytestmark = pytest.mark.xdist_group("prefect")
+__all__ = ["hospital"]
 
 
 @dataclass
@@ -50,11 +52,14 @@ STAGES: list[Stage[Night]] = [Stage("first", first), Stage("second", second, ret
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home = tmp_path_factory.mktemp("prefect")
+    before = {name: text for name, text in os.environ.items() if name.startswith("PREFECT_")}
     with own_server(home) as own:
         url = own.wait()
-        for name, text in quiet_settings(home).items():
-            os.environ[name] = text
+        os.environ.update(quiet_settings(home))
         yield url
+    for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+        del os.environ[name]
+    os.environ.update(before)
     assert not answers(url)
 
 
@@ -95,6 +100,29 @@ def test_a_flow_run_does_what_a_run_without_a_server_does(server: str) -> None:
     assert task_names(server, conductor.flow_run_id) == {"first", "second"}
     artifacts = [one["data"] for one in ask(server, "artifacts")]
     assert "2 stages by prefect_server" in artifacts
+
+
+def test_a_server_and_no_server_end_in_equal_digests(
+    server: str, tmp_path: Path, hospital: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_server = make_site(make(tmp_path / "with"), hospital)
+    without = make_site(make(tmp_path / "without"), hospital)
+    deliver(with_server, hospital, 1)
+    deliver(without, hospital, 1)
+    assert run(without).conductor == Conductor("in_process")
+    monkeypatch.setenv("PREFECT_API_URL", server)
+    result = run(with_server)
+    assert result.conductor.kind == "prefect_server"
+    assert result.conductor.flow_run_id in {one["id"] for one in ask(server, "flow_runs")}
+    assert result.sentence.count(server) == 1
+    assert digest(with_server.warehouse) == digest(without.warehouse)
+    pages = [one["data"] for one in ask(server, "artifacts") if one["key"] == "refresh-summary"]
+    assert any(result.run_id in str(page) for page in pages)
+
+
+def make(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def test_a_task_is_tried_again_only_where_that_can_help(

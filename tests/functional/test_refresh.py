@@ -136,9 +136,9 @@ refresh(load_site(Path(sys.argv[1])), console=SilentConsole())
     ("owner", "name", "when", "n_committed"),
     [
         ("EventLog", "commit", "before", 0),
-        ("EventLog", "commit", "after", 1),
         ("Store", "load_linkage", "before", NIGHTS),
-        ("publish", "publish_if_needed", "before", NIGHTS),
+        pytest.param("EventLog", "commit", "after", 1, marks=pytest.mark.slow),
+        pytest.param("publish", "publish_if_needed", "before", NIGHTS, marks=pytest.mark.slow),
     ],
 )
 def test_killed_anywhere_the_next_run_finishes_it(

@@ -14,7 +14,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("expectations", "flows", "pipelines", "schemas", "studies", "warehouse")
-pytestmark = pytest.mark.xdist_group("demo")
 
 
 def call(*command: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
