@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from importlib import metadata
+from pathlib import Path
 
 from flows.console import Step
 from flows.context import Incoming, RunContext, code_hash
+from pipelines.base.errors import ConfigError
 
 #: Name under which the store keeps what it was last linked from.
 LINKED = "linked_inputs"
@@ -23,7 +25,9 @@ def find_deliveries(context: RunContext, step: Step) -> None:
     from pipelines.sources.flat import describe, discover
 
     site, scope = context.site, context.scope
-    seen = {one.batch_id for one in (*context.log.committed(), *context.log.held())}
+    in_force = {one.batch_id for one in context.log.in_force()}
+    replaced = {one.batch_id for one in context.log.committed()} - in_force
+    seen = in_force | {one.batch_id for one in context.log.held()}
     incoming: list[Incoming] = []
     for source in site.source:
         mapping = context.mappings[source.name]
@@ -31,6 +35,8 @@ def find_deliveries(context: RunContext, step: Step) -> None:
             facts = describe(delivery, mapping, site, scope)
             step.advance(source.name)
             context.current[facts.batch_id] = facts
+            if facts.batch_id in replaced:
+                raise _read_back(source.name, site.at(source.mapping))
             if facts.batch_id in seen:
                 context.known.append(facts.batch_id)
             else:
@@ -38,6 +44,16 @@ def find_deliveries(context: RunContext, step: Step) -> None:
                 incoming.append(Incoming(source, mapping, facts, staging))
                 seen.add(facts.batch_id)
     context.incoming = sorted(incoming, key=lambda one: (one.facts.exported_at, one.facts.batch_id))
+
+
+def _read_back(source: str, mapping: Path) -> ConfigError:
+    return ConfigError(
+        f"A delivery of {source} was read like this before, and then again in another way, which "
+        "took its place.",
+        where=str(mapping),
+        remedy="Raise `revision` at the top of the mapping: readings only go forward, so that "
+        "the log can tell which one counts.",
+    )
 
 
 def inputs_hash(context: RunContext, batch_ids: list[str]) -> str:
@@ -59,7 +75,7 @@ def would_link(context: RunContext) -> str:
         return "Everything would be linked: there is no site store yet."
     if context.incoming:
         return "Everything would be linked: there are new deliveries."
-    committed = [one.batch_id for one in context.log.committed()]
+    committed = [one.batch_id for one in context.log.in_force()]
     known = _linked_inputs(context)
     if known is None:
         return "It cannot be told whether anything would be linked: the store is in use."

@@ -197,11 +197,25 @@ class Store:
     def apply_missing(self, log: EventLog, run_id: str | None = None) -> list[AppliedBatch]:
         """Apply the committed batches that the store lacks; this is all there is to recovery.
 
+        Where a mended mapping, a wider scope or a new parser has read files again, the earlier
+        reading no longer counts, and the store is filled anew from the log.
+
         Errors:
             LogError: a batch of the log is damaged; those before it (by export) stay applied.
             ReconciliationError, StorageError: see `apply`.
         """
-        return self.apply([committed_batch(log, manifest) for manifest in log.committed()], run_id)
+        manifests = log.in_force()
+        if set(self.batch_ids()) - {manifest.batch_id for manifest in manifests}:
+            self._begin_again()
+        return self.apply([committed_batch(log, manifest) for manifest in manifests], run_id)
+
+    def _begin_again(self) -> None:
+        """Empty the store, because it holds readings that a later one replaced; keep its runs."""
+        runs = self.con.execute("SELECT * FROM ops.run").to_arrow_table()
+        self.rebuild()
+        self.con.register("earlier_runs", runs)
+        self.con.execute("INSERT INTO ops.run BY NAME SELECT * FROM earlier_runs")
+        self.con.unregister("earlier_runs")
 
     def data_through(self) -> dict[str, datetime]:
         """Return, per event type, the naive UTC instant up to which all its sources are complete.

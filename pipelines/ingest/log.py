@@ -84,7 +84,20 @@ class EventLog:
                 validation,
                 study_hashes=study_hashes or {},
                 key_check=key_check,
+                replaces=self._earlier_readings(facts),
             )
+
+    def _earlier_readings(self, facts: DeliveryFacts) -> tuple[str, ...]:
+        """Committed readings of the same files by another mapping, scope or parser."""
+        content = sorted({file.sha256 for file in facts.files})
+        how = (facts.mapping_hash, facts.scope_hash, facts.parser_version)
+        return tuple(
+            one.batch_id
+            for one in self.in_force()
+            if one.source == facts.source
+            and sorted({file.sha256 for file in one.files}) == content
+            and (one.mapping_hash, one.scope_hash, one.parser_version) != how
+        )
 
     def commit(self, batch_id: str) -> bool:
         """Move a written batch to `committed`; return False where it had been there before.
@@ -135,10 +148,12 @@ class EventLog:
             note: why, in the releaser's words.
 
         Errors:
-            UnknownBatchError: no held batch, or several, begin like this.
+            UnknownBatchError: no held batch, or several, begin like this; or its files have been
+                read again and committed since.
             LogError: the held batch is damaged.
         """
         manifest = self.find_held(batch_id)
+        self._refuse_read_again(manifest)
         told = {
             "batch_id": manifest.batch_id,
             "released_at": None if released_at is None else released_at.isoformat(),
@@ -151,6 +166,16 @@ class EventLog:
             self._move(manifest.batch_id, "held", "committed")
         return manifest
 
+    def _refuse_read_again(self, manifest: Manifest) -> None:
+        content = sorted({file.sha256 for file in manifest.files})
+        for one in self.in_force():
+            if one.source == manifest.source and content == sorted({f.sha256 for f in one.files}):
+                raise UnknownBatchError(
+                    "The files of this batch have been read again and committed since.",
+                    where=f"batch {manifest.batch_id}, committed as {one.batch_id}",
+                    remedy="Nothing needs to be released; its folder in log/held may be deleted.",
+                )
+
     def committed(self) -> list[Manifest]:
         """Return the committed batches, oldest export first, whatever order they came in.
 
@@ -158,6 +183,16 @@ class EventLog:
             LogError: a batch lacks its manifest or a file, or a file has another length.
         """
         return self._all("committed")
+
+    def in_force(self) -> list[Manifest]:
+        """Return the committed batches that no later reading of the same files replaces.
+
+        Errors:
+            LogError: as `committed`.
+        """
+        manifests = self.committed()
+        replaced = {batch_id for one in manifests for batch_id in one.replaces}
+        return [one for one in manifests if one.batch_id not in replaced]
 
     def held(self) -> list[Manifest]:
         """Return the held batches, oldest export first.

@@ -84,6 +84,9 @@ class Manifest:
         out_of_scope: what was left out, per code.
         checks: how each check went.
         hold_reasons: why the batch was held; empty where it never was.
+        replaces: earlier readings of the same files, by another mapping, scope or parser, that no
+            longer count once this batch is committed. A recorded fact: no order of arrival tells
+            which of two mappings was the mended one.
     """
 
     batch_id: str
@@ -107,6 +110,7 @@ class Manifest:
     out_of_scope: tuple[OutOfScope, ...]
     checks: tuple[CheckResult, ...]
     hold_reasons: tuple[str, ...]
+    replaces: tuple[str, ...] = ()
 
     @property
     def event_files(self) -> tuple[EventFile, ...]:
@@ -166,5 +170,6 @@ def _parse(content: dict[str, Any]) -> Manifest:
         "out_of_scope": tuple(OutOfScope(**code) for code in content["out_of_scope"]),
         "checks": tuple(CheckResult(**check) for check in content["checks"]),
         "hold_reasons": tuple(content["hold_reasons"]),
+        "replaces": tuple(content["replaces"]),
     }
     return Manifest(**{**content, **parsed})

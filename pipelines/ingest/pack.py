@@ -40,6 +40,7 @@ def write_batch(
     *,
     study_hashes: Mapping[str, str],
     key_check: str,
+    replaces: tuple[str, ...] = (),
 ) -> Manifest:
     """Write everything of a batch into an empty folder, durably, and return its manifest.
 
@@ -74,6 +75,7 @@ def write_batch(
         out_of_scope=account.out_of_scope,
         checks=validation.checks,
         hold_reasons=validation.hold_reasons,
+        replaces=replaces,
     )
     write_manifest(folder, manifest)
     return manifest

@@ -256,5 +256,10 @@ class MappingTable(Checked):
         description="Kind of patient identifier; sources that share it share their patients.",
     )
     zone: str | None = Field(None, description="IANA zone of its clocks; default the site's.")
+    revision: int = Field(
+        1,
+        ge=1,
+        description="Raise it to have deliveries read again: when going back to an older mapping.",
+    )
     delivery: DeliveryRule
     file: list[FileRule] = Field(min_length=1, description="One table per file or kind of file.")
