@@ -112,13 +112,13 @@ def mapping_page() -> str:
         "A mapping says how one source's files become events. It is checked whole before anything "
         "is read; every mistake names its line, cause and remedy.",
     ]
-    for head, model in _models_within(MappingTable):
+    for head, model in models_within(MappingTable):
         parts += [f"## {head}", _first_line(model), _table_of(model)]
     parts += ["## An example", f"```toml\n{mapping_example()}```"]
     return "\n\n".join(parts) + "\n"
 
 
-def _models_within(model: type[BaseModel]) -> list[tuple[str, type[BaseModel]]]:
+def models_within(model: type[BaseModel]) -> list[tuple[str, type[BaseModel]]]:
     """Return a model and all that its fields refer to, each once, under its first place."""
     found: dict[type[BaseModel], str] = {model: ""}
     queue = [model]
@@ -240,6 +240,8 @@ PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands_page,
     "events.md": events_page,
     "mapping.md": mapping_page,
+    "study.md": study_page,
+    "checks.md": checks_page,
     "dictionary.md": dictionary_page,
 }
 

@@ -11,16 +11,19 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from flows import doctor
 from flows.init import make_site
 from flows.lock import holder, lock_path, site_lock
-from flows.reference import FOLDER, PAGES
+from flows.reference import FOLDER, PAGES, models_within
 from flows.reply import UsageError
 from flows.server import answers, require
 from pipelines.base import duck
 from pipelines.base.errors import ExitCode, LockedError, ServerError
 from pipelines.base.site import Site, load_site
+from pipelines.sources.flat import load_mapping
+from pipelines.sources.flat.model import MappingTable
 
 CLI = "from flows.cli import main; main()"
 
@@ -113,6 +116,39 @@ def test_a_killed_run_gives_its_lock_back(site: Site) -> None:
 
 def found(findings: list[doctor.Finding], what: str) -> list[doctor.Finding]:
     return [finding for finding in findings if what in finding.what]
+
+
+def test_the_example_of_a_mapping_is_right(site: Site) -> None:
+    assert load_mapping(site.root / "mapping.toml").table.namespace == "mrn"
+
+
+def test_nothing_would_fail_at_a_new_site(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    findings = doctor.examine(site.root)
+    assert [finding for finding in findings if finding.level == "fail"] == []
+    assert found(findings, "deliveries of ehr")[0].level == "warn"
+
+
+def test_doctor_names_outcomes_that_nobody_delivers_events_for(site: Site) -> None:
+    findings = found(doctor.examine(site.root), "outcome ")
+    assert findings
+    assert all("which no mapping delivers" in finding.found for finding in findings)
+
+
+def models() -> list[tuple[str, type[BaseModel]]]:
+    return models_within(Site) + models_within(MappingTable)
+
+
+@pytest.mark.parametrize(("place", "model"), models(), ids=lambda part: str(part)[-40:])
+def test_every_setting_is_described(place: str, model: type[BaseModel]) -> None:
+    tables = {name for _, inner in models_within(model)[1:] for name in [inner.__name__]}
+    bare = [
+        name
+        for name, info in model.model_fields.items()
+        if not info.description and getattr(info.annotation, "__name__", "") not in tables
+    ]
+    assert bare == [], place
+    assert model.__doc__
 
 
 def test_doctor_is_content_with_the_key_of_a_new_site(site: Site) -> None:
