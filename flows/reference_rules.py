@@ -1,0 +1,69 @@
+"""Generated pages about rules: every key of a study, and every check."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from pydantic import BaseModel
+
+
+def study_page() -> str:
+    """Return the page of every key of study.toml and of the files beside it."""
+    from flows.reference import NOTE, cell, first_line, models_within, table_of
+    from studies.load import CODELIST_COLUMNS, CUT_COLUMNS, NORMAL_COLUMNS, VITAL_COLUMNS
+    from studies.model import StudyModel
+
+    parts = [
+        "# Study",
+        NOTE,
+        "A study is a folder: study.toml, `codelists/*.csv` and `limits/*.csv`. What each setting "
+        "does to a window is in [the window rules](../windows.md). `dripwatch study check PATH` "
+        "names every mistake. `studies/iv_bisphosphonate` is a whole example.",
+    ]
+    for head, model in models_within(StudyModel):
+        name = f"outcome, kind `{kind}`" if (kind := _kind_of(model)) else head
+        parts += [f"## {name}", first_line(model), table_of(model)]
+    files = (
+        ("`codelists/*.csv`", CODELIST_COLUMNS),
+        ("`limits/`, named by `cuts`", CUT_COLUMNS),
+        ("`limits/`, named by `normal_limits`", NORMAL_COLUMNS),
+        ("`limits/`, named by `limits`", VITAL_COLUMNS),
+    )
+    rows = [f"| {file} | {cell(', '.join(f'`{one}`' for one in names))} |" for file, names in files]
+    parts += [
+        "## The CSV files",
+        "Lines that start with `#` are comments.",
+        "\n".join(["| file | columns |", "|---|---|", *rows]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _kind_of(model: type[BaseModel]) -> str | None:
+    """Return which kind of outcome a model is, if it is one."""
+    info = model.model_fields.get("kind")
+    told = get_args(info.annotation) if info else ()
+    return str(told[0]) if len(told) == 1 else None
+
+
+def checks_page() -> str:
+    """Return the page of checks that every row meets."""
+    from expectations.table import checks
+    from flows.reference import NOTE, cell
+
+    lines = [
+        "# Checks",
+        "",
+        NOTE,
+        "",
+        "Every row meets the checks of its event type. `reject`: the row is quarantined; `warn`: "
+        "it is accepted, flagged with the check's name and counted; `info`: it is counted. "
+        "`quality.check_result` holds the counts of each batch.",
+        "",
+        "| check | severity | column | category | event types | why |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in checks():
+        types = "any row" if "*" in one.types else ", ".join(one.types)
+        cells = [f"`{one.id}`", one.severity, f"`{one.column}`", one.category, types, one.note]
+        lines.append(f"| {' | '.join(cell(text) for text in cells)} |")
+    return "\n".join(lines) + "\n"
