@@ -46,10 +46,12 @@ def site_page() -> str:
 
 
 def first_line(model: type[BaseModel]) -> str:
+    """Return what a table of settings is, in one line."""
     return (model.__doc__ or "").strip().splitlines()[0]
 
 
 def table_of(model: type[BaseModel]) -> str:
+    """Return a table of a model's keys, types, defaults and meanings as Markdown."""
     lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for key, info in model.model_fields.items():
         cells = [f"`{info.alias or key}`", type_name(info.annotation), _default(info)]
@@ -67,7 +69,14 @@ def _default(info: FieldInfo) -> str:
         return "not set"
     if isinstance(default, BaseModel):
         return "see its table"
-    return f"`{toml_value(list(default) if isinstance(default, tuple) else default)}`"
+    value = list(default) if isinstance(default, tuple) else default
+    if isinstance(value, BaseModel) or (isinstance(value, list) and _holds_models(value)):
+        return "its defaults"
+    return f"`{toml_value(value)}`"
+
+
+def _holds_models(values: list[Any]) -> bool:
+    return any(isinstance(one, BaseModel) for one in values)
 
 
 def type_name(kind: Any) -> str:  # noqa: ANN401 - any annotation
@@ -100,6 +109,7 @@ _PLAIN = {
 
 
 def cell(text: str) -> str:
+    """Return text that fits into one cell of a Markdown table."""
     return " ".join(text.split()).replace("|", "\\|")
 
 
