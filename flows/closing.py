@@ -57,22 +57,16 @@ def remark_on_reading(context: RunContext) -> None:
     now = {facts.source: facts for facts in context.current.values()}
     old = [
         manifest
-        for manifest in context.log.committed()
+        for manifest in context.log.in_force()
         if manifest.batch_id not in context.current
         and (facts := now.get(manifest.source)) is not None
         and manifest.scope_hash != facts.scope_hash
-        and not _is_read_again(manifest.files, context)
     ]
     if old:
         context.remark(
             f"{len(old)} batches need to be delivered again: they were read under another scope, "
             "and codes that are asked for now may be missing from them."
         )
-
-
-def _is_read_again(files: tuple[object, ...], context: RunContext) -> bool:
-    shas = {getattr(file, "sha256", None) for file in files}
-    return any(shas <= {file.sha256 for file in facts.files} for facts in context.current.values())
 
 
 def remark_on_feeds(context: RunContext, store: Store) -> None:

@@ -70,13 +70,9 @@ def _default(info: FieldInfo) -> str:
     if isinstance(default, BaseModel):
         return "see its table"
     value = list(default) if isinstance(default, tuple) else default
-    if isinstance(value, BaseModel) or (isinstance(value, list) and _holds_models(value)):
-        return "its defaults"
+    if isinstance(value, list) and any(isinstance(one, BaseModel) for one in value):
+        return "one, see its table"
     return f"`{toml_value(value)}`"
-
-
-def _holds_models(values: list[Any]) -> bool:
-    return any(isinstance(one, BaseModel) for one in values)
 
 
 def type_name(kind: Any) -> str:  # noqa: ANN401 - any annotation
