@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import hashlib
 import json
+import re
 import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,9 @@ from pipelines.sources.flat.reader import load, open_flat
 #: Raised when the same file would be read differently: every batch then gets a new id.
 PARSER_VERSION = "flat-1"
 
+_RFC3339 = re.compile(
+    r"[12]\d{3}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{3}(\d{3})?)?)?(Z|[+-]\d\d:\d\d)"
+)
 _AGAIN = "Stops here again until the delivery is mended; nothing of it was applied."
 
 
@@ -242,7 +248,13 @@ def _utc_query(aggregate: str, text: str, pattern: str, zone: str) -> str:
     )
 
 
+@cache
 def _moment(text: str, zone: str) -> datetime | None:
+    """Return an instant told as text; each inbox tells the same few, every night again."""
+    if _RFC3339.fullmatch(text):
+        # With an offset no zone is needed; a connection costs more than all else here.
+        with contextlib.suppress(ValueError):
+            return datetime.fromisoformat(text).astimezone(UTC)
     con = duck.connect()
     try:
         zones.install(con)
