@@ -1,0 +1,75 @@
+"""Linkage gives what a slow, obvious reading of the window rules gives, on patients at the edges.
+
+One call of linkage takes hundreds of patients: they are made in bulk from a seed that Hypothesis
+draws, and a patient on which the two differ is made smaller event by event.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from studies.load import Study, load_study
+from tests.linkage_cases import link, utc, with_settings
+from tests.reference.compare import FEEDS, differences, explain
+from tests.reference.patients import make_patients
+from tests.reference.studies import every_kind
+
+SHIPPED = load_study("iv_bisphosphonate")
+STUDIES = {
+    "shipped": SHIPPED,
+    "shipped by days": with_settings(SHIPPED, study={"resolution": "day"}),
+    "every kind": every_kind(),
+    "every kind by days": every_kind("day"),
+    "every kind by administration": every_kind(unit="administration"),
+}
+#: Feeds that end while windows are open; nobody delivers diagnoses.
+OPEN_FEEDS = {
+    "InfusionRecorded": utc("2024-06-15 08:45"),
+    "AdverseEventReported": utc("2024-06-15 08:45"),
+    "VitalSignMeasured": utc("2024-06-15 08:15"),
+    "LabResulted": utc("2024-06-17 08:45"),
+    "EncounterOccurred": utc("2024-03-01 00:00"),
+}
+
+
+def check(seed: int, number: int, study: Study, feeds: dict[str, datetime]) -> None:
+    patients = make_patients(seed, number)
+    found = differences(patients, study, feeds)
+    if found:
+        pytest.fail(explain(found, patients, study, feeds))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_linkage_agrees_with_the_reference(name: str) -> None:
+    check(list(STUDIES).index(name), 120, STUDIES[name], FEEDS)
+
+
+@given(seed=st.integers(min_value=0, max_value=2**32))
+@settings(
+    max_examples=2, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+def test_linkage_agrees_with_the_reference_while_feeds_are_behind(seed: int) -> None:
+    check(seed, 100, SHIPPED, OPEN_FEEDS)
+
+
+def test_patients_at_the_edges_reach_every_status() -> None:
+    # A property that no patient can break would prove nothing.
+    patients = make_patients(7, 150)
+    seen = {row["status"] for row in link(patients).outcomes}
+    seen |= {row["status"] for row in link(patients, through=OPEN_FEEDS).outcomes}
+    seen |= {row["status"] for row in link(patients, STUDIES["shipped by days"]).outcomes}
+    assert seen == {
+        "event", "no_event", "censored", "unobserved", "untested", "undetermined", "open",
+        "open_event", "ineligible", "unplaceable", "not_at_risk", "superseded_same_day",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("part", range(10))
+def test_linkage_agrees_with_the_reference_on_many_patients(name: str, part: int) -> None:
+    check(1000 + 10 * list(STUDIES).index(name) + part, 400, STUDIES[name], FEEDS)

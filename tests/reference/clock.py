@@ -1,0 +1,86 @@
+"""When something happened, on the two axes: UTC microseconds, and local dates counted in days.
+
+Everything is a half-open stretch of whole numbers. An instant is `(t, t)`, a day known only as
+such is `(00:00, 24:00)`; on the day axis everything fills its days.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from math import ceil
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+Axis = Literal["instant", "day"]
+Stretch = tuple[int, int]
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - naive means UTC in every table
+HOUR = 3_600_000_000
+
+
+def micros(instant: datetime) -> int:
+    return (instant - EPOCH) // timedelta(microseconds=1)
+
+
+def instant_of(number: int) -> datetime:
+    return EPOCH + timedelta(microseconds=number)
+
+
+def local_date(instant: datetime, zone: str) -> date:
+    return instant.replace(tzinfo=UTC).astimezone(ZoneInfo(zone)).date()
+
+
+def midnight(day: date, zone: str) -> datetime:
+    """Naive UTC of the start of a local day."""
+    return datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC).replace(tzinfo=None)
+
+
+@dataclass(frozen=True)
+class When:
+    """A time as it is known: from `at` to `until`, `is_day` if only the day is known."""
+
+    at: datetime
+    until: datetime
+    first: date
+    last: date
+    is_day: bool
+
+    def on(self, axis: Axis) -> Stretch:
+        if axis == "instant":
+            return micros(self.at), micros(self.until)
+        return self.first.toordinal(), self.last.toordinal() + 1
+
+
+def when(row: dict[str, Any], ended_at: datetime | None = None) -> When | None:
+    """Place an event; with `ended_at` it lasts until then. None: no time that links."""
+    at, zone = row["occurred_at"], row["zone"]
+    if at is None and row["event_type"] == "LabResulted":
+        at = row.get("resulted_at")
+    if at is None or row["time_precision"] not in {"instant", "day"}:
+        return None
+    first = local_date(at, zone)
+    is_day = row["time_precision"] == "day" and row["occurred_at"] is not None
+    until = midnight(first + timedelta(days=1), zone) if is_day else at
+    last = first
+    if ended_at is not None and ended_at > at:
+        until, last = max(until, ended_at), local_date(ended_at, zone)
+    return When(at, until, first, last, is_day)
+
+
+def length(hours: float, axis: Axis) -> int:
+    """Hours on an axis: microseconds, or days by rounding up."""
+    return round(hours * HOUR) if axis == "instant" else ceil(hours / 24)
+
+
+def meets(one: Stretch, lo: int, hi: int) -> bool:
+    """Whether an event is in `[lo, hi)`: a point lies in it, a stretch shares time with it."""
+    at, until = one
+    if at == until:
+        return lo <= at < hi
+    return at < hi and until > lo
+
+
+def age_in_months(born: date, day: date) -> int:
+    """Completed months; one born on the 31st completes a shorter month on the 1st of the next."""
+    months = (day.year - born.year) * 12 + day.month - born.month
+    return months if day.day >= born.day else months - 1

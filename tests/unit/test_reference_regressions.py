@@ -1,0 +1,162 @@
+"""Where the product leaves the window rules: the smallest patient of each, and what they ask for.
+
+The reference gives what the rule asks for; the product is expected to fail, strictly. Whoever
+mends one strikes its name from `tests.reference.patients.KNOWN`, and the case becomes a plain test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from studies.load import Study, load_study
+from studies.model import RatioOutcome
+from tests.linkage_cases import Patient, child, link, with_settings
+from tests.reference.compare import FEEDS
+from tests.reference.linkage import link_patient
+from tests.reference.patients import KNOWN
+from tests.reference.studies import changed_outcomes, only
+
+START, END = "2024-03-01 09:00", "2024-03-01 09:30"
+SHIPPED = load_study("iv_bisphosphonate")
+BY_DAYS = with_settings(SHIPPED, study={"resolution": "day"})
+KDIGO = only(
+    SHIPPED,
+    RatioOutcome(
+        kind="ratio",
+        name="kidney",
+        label="Creatinine 1.5 times baseline",
+        concept="creatinine",
+        ratio=1.5,
+        reporting_resolution=0.1,
+    ),
+)
+EXCLUDED = changed_outcomes(SHIPPED, headache={"same_day": "exclude"})
+
+
+@dataclass(frozen=True)
+class Case:
+    """One patient and one field: of an outcome's row, or of the unit where there is no outcome."""
+
+    patient: Patient
+    field: str
+    expected: Any
+    outcome: str | None = None
+    unit: int = 1
+    study: Study = SHIPPED
+
+
+def infused(key: str) -> Patient:
+    return child(key).infusion(START, END)
+
+
+CASES = {
+    # Section 4: the latest index owns it; nothing belongs to two units.
+    "day events on the date of two units": Case(
+        infused("crowded").infusion("2024-03-01 15:00", "2024-03-01 15:30")
+        .report("2024-03-01", "R51.9"),
+        "status", "censored", "headache",
+    ),
+    # Section 1: the next day lies after the index, however late that is.
+    "day results after a late infusion": Case(
+        child("late").infusion("2024-03-01 23:45").calcium("2024-03-02", 6.5, low_limit=8.5),
+        "status", "event", "hypocalcaemia",
+    ),
+    # Section 7: on an infusion's own date a result is before it, and in no window of that unit.
+    "index-date results as later baseline by days": Case(
+        infused("own-date").calcium("2024-03-01 08:00", 7.5, low_limit=8.5)
+        .infusion("2024-04-01 09:00").calcium("2024-04-02 09:00", 7.5, low_limit=8.5),
+        "status", "no_event", "hypocalcaemia", 2, BY_DAYS,
+    ),
+    # Section 2: [-24 h, start) is met by the day before; a day is an interval (section 1).
+    "premedication known by its day": Case(
+        infused("premedicated").add("MedicationGiven", "2024-02-29", code="161",
+                                    code_system="rxnorm"),
+        "premedicated", True,
+    ),
+    # Section 1: an index known by its day is analysed by days; the encounter is of that day.
+    "encounters of an infusion known by its day": Case(
+        child("visit").infusion("2024-03-01").encounter("2024-03-01 08:00", "2024-03-01 12:00"),
+        "setting", "outpatient",
+    ),
+    # Section 7: no limit of its own, so the study's table; a unit that it lacks is converted.
+    "table limits in mEq/L": Case(
+        infused("equivalents").calcium("2024-03-02 09:00", 4.3, "mEq/L"),
+        "grade", 1, "hypocalcaemia",
+    ),
+    # Section 1: hours become days; the clocks went back on 7 April, and four days are four days.
+    "courses of days over a clock change": Case(
+        child("clock").infusion("2024-04-05", code="11473").infusion("2024-04-09", code="11473"),
+        "n_infusions", 2,
+    ),
+    # Section 5: 29 February ends 57 h before the headache: one event, begun before the infusion.
+    "a day and an hour over three days later": Case(
+        child("far").infusion("2024-03-03 08:00", "2024-03-03 08:30")
+        .report("2024-02-29", "R51.9").report("2024-03-03 09:00", "R51.9"),
+        "is_pre_existing", True, "headache",
+    ),
+    # Section 5: reports and vitals of one outcome at most 72 h apart are one event.
+    "reported tachycardia before readings that confirm it": Case(
+        infused("fast").report("2024-02-29 20:00", "R00.0")
+        .heart_rate("2024-03-01 12:00", 170).heart_rate("2024-03-01 13:00", 170),
+        "is_pre_existing", True, "tachycardia",
+    ),
+    # Section 8: none lower between; a lower one of the same moment is not between.
+    "two temperatures of one moment": Case(
+        infused("twice").temperature("2024-03-01 12:00", 40.1)
+        .temperature("2024-03-02 13:00", 39.1).temperature("2024-03-02 13:00", 40.2),
+        "grade", 4, "fever",
+    ),
+    # Section 7: just above 0.2 to 0.4 is a rise of less than twice 0.1.
+    "comparators of ratios": Case(
+        infused("limit").lab("2024-02-28 09:00", "2160-0", 0.2, "mg/dL", comparator=">")
+        .lab("2024-03-02 09:00", "2160-0", 0.4, "mg/dL"),
+        "status", "no_event", "kidney", 1, KDIGO,
+    ),
+    # Section 1: on the infusion's own date, excluded means nowhere.
+    "excluded days of the next infusion": Case(
+        infused("excluded").infusion("2024-03-03 09:00").report("2024-03-03", "R51.9"),
+        "status", "censored", "headache", 1, EXCLUDED,
+    ),
+}  # fmt: skip
+
+
+def test_every_known_deviation_has_its_smallest_patient() -> None:
+    assert set(CASES) >= KNOWN
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_reference_gives_what_the_rule_asks_for(name: str) -> None:
+    case = CASES[name]
+    units, rows = link_patient(case.patient.events, case.study, FEEDS)
+    [key] = [one.key for one in units if one.ordinal == case.unit]
+    found = [
+        getattr(one, case.field)
+        for one in (units if case.outcome is None else rows)
+        if key in {getattr(one, "key", None), getattr(one, "unit", None)}
+        and getattr(one, "outcome", None) == case.outcome
+        and getattr(one, "window", "risk") == "risk"
+    ]
+    assert found == [case.expected]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason="known deviation"))
+        if name in KNOWN
+        else name
+        for name in CASES
+    ],
+)
+def test_the_product_gives_what_the_rule_asks_for(name: str) -> None:
+    case = CASES[name]
+    key = case.patient.key
+    linked = link([case.patient], case.study)
+    if case.outcome is None:
+        row = linked.units_of(key)[case.unit - 1]
+    else:
+        row = linked.of(key, case.outcome, case.unit)
+    assert row[case.field] == case.expected
