@@ -1,0 +1,60 @@
+"""The documents say what the product does: links lead somewhere, numbers are those of the demo."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipelines.simulate import NAMED_NIGHTS, NAMED_PATIENTS, NAMED_SEED, simulate
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "bench").glob("*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_every_link_of_a_page_leads_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        assert file.exists(), f"{page.name} points to {target}"
+        if anchor:
+            heads = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", h).strip().lower().replace(" ", "-") for h in heads}
+            assert anchor in anchors, f"{page.name} points to {target}"
+
+
+def test_the_readme_prints_and_draws_what_was_planted(tmp_path: Path) -> None:
+    made = simulate(NAMED_PATIENTS, NAMED_SEED, NAMED_NIGHTS, 0.01, tmp_path / "hospital")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"Any side effect, all units: {made.n_any}/{made.n_units} = 7.0 %" in readme
+    assert f"Any side effect, first in record: {made.n_first_any}/123 = 26.8 %" in readme
+    picture = (ROOT / "docs" / "risks.svg").read_text(encoding="utf-8")
+    lines = (tmp_path / "hospital" / "truth" / "risk.csv").read_text().splitlines()
+    header = lines[0].split(",")
+    planted = [dict(zip(header, line.split(","), strict=True)) for line in lines[1:]]
+    drawn = [
+        f"({row['n_events']} of {row['n_units']})"
+        for row in planted
+        if (row["window"], row["stratum"]) == ("risk", "ordinal")
+    ]
+    assert len(drawn) == 12
+    assert all(counts in picture for counts in drawn)
+    assert sorted(drawn) == sorted(re.findall(r"\(\d+ of \d+\)", picture))
+
+
+def test_every_command_that_the_documents_name_exists() -> None:
+    from flows.reference import help_texts
+
+    known = {words[1] for words, _ in help_texts() if len(words) > 1}
+    named: set[str] = set()
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", text, flags=re.DOTALL))
+        named.update(re.findall(r"(?:^|[\s`/])dripwatch ([a-z]+)", code))
+    assert named <= known
+    assert {"refresh", "sql", "init", "doctor", "quarantine", "study"} <= named
