@@ -6,54 +6,28 @@ a broken installation is described and not just another traceback.
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import os
 import shutil
 import stat
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
+from flows.installation import Finding, installation
 from flows.lock import holder, lock_path
-from flows.reply import OUR_PACKAGES, Reply, as_ours, version
+from flows.reply import Reply, as_ours
 from flows.server import answers, configured_url
 from pipelines.base.errors import DripwatchError, ExitCode
 from pipelines.base.site import Site, load_site
 
-Level = Literal["ok", "warn", "fail"]
-
-#: Distributions whose versions decide what a run does.
-PACKAGES = (
-    "apache-beam",
-    "duckdb",
-    "fastavro",
-    "great-expectations",
-    "polars",
-    "prefect",
-    "pyarrow",
-    "tzdata",
-)
 MIN_FREE_BYTES = 1 << 30
 #: A night's files, staged and written as Avro and Parquet, need about this many times their size.
 DISK_PER_DELIVERED_BYTE = 5
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: `ok`, `warn` (works, but) or `fail` (tonight's run would fail)."""
-
-    level: Level
-    what: str
-    found: str
-    remedy: str = ""
-
-
 def examine(config: Path) -> list[Finding]:
     """Return everything found about an installation and a site."""
-    findings = list(_installation())
+    findings = list(installation())
     try:
         site = load_site(config)
     except DripwatchError as error:
@@ -86,54 +60,6 @@ def _failed(what: str, error: Exception) -> Finding:
     ours = as_ours(error)
     where = f" ({ours.where})" if ours.where else ""
     return Finding("fail", what, f"{ours.what}{where}", ours.remedy)
-
-
-def _installation() -> Iterator[Finding]:
-    yield Finding("ok", "dripwatch", version())
-    good = sys.version_info >= (3, 11)
-    yield Finding(
-        "ok" if good else "fail",
-        "python",
-        f"{sys.version.split()[0]} ({sys.executable})",
-        "" if good else "Install Python 3.11 or newer.",
-    )
-    for name in PACKAGES:
-        yield _package(name)
-    yield from _imports()
-    yield _safe_path()
-
-
-def _package(name: str) -> Finding:
-    try:
-        return Finding("ok", name, importlib.metadata.version(name))
-    except importlib.metadata.PackageNotFoundError:
-        return Finding("fail", name, "not installed", "pip install -r requirements.lock")
-
-
-def _imports() -> Iterator[Finding]:
-    """Folder names are import names, and generic ones: another `flows` could be found first."""
-    home = Path(__file__).parents[1]
-    for name in OUR_PACKAGES:
-        spec = importlib.util.find_spec(name)
-        places = list(spec.submodule_search_locations or []) if spec else []
-        is_ours = bool(places) and Path(places[0]).resolve().parent == home.resolve()
-        yield Finding(
-            "ok" if is_ours else "fail",
-            f"package {name}",
-            ", ".join(places) or "not found",
-            "" if is_ours else "Another package of this name comes first: use an own venv.",
-        )
-
-
-def _safe_path() -> Finding:
-    if sys.flags.safe_path:
-        return Finding("ok", "PYTHONSAFEPATH", "set")
-    return Finding(
-        "warn",
-        "PYTHONSAFEPATH",
-        "not set",
-        "Set PYTHONSAFEPATH=1 for the scheduler, so that no folder it starts in is imported from.",
-    )
 
 
 def _folders(site: Site) -> Iterator[Finding]:

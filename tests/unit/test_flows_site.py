@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from flows import doctor
 from flows.init import make_site
+from flows.installation import Finding
 from flows.lock import holder, lock_path, site_lock
 from flows.reference import FOLDER, PAGES, models_within
 from flows.reply import UsageError
@@ -114,7 +115,7 @@ def test_a_killed_run_gives_its_lock_back(site: Site) -> None:
         pass
 
 
-def found(findings: list[doctor.Finding], what: str) -> list[doctor.Finding]:
+def found(findings: list[Finding], what: str) -> list[Finding]:
     return [finding for finding in findings if what in finding.what]
 
 
