@@ -84,15 +84,14 @@ def obvious(
         content: content hash of each value, taken from single rows.
         repeats: whether keys can repeat.
     """
-    exported = 1_767_664_800_000_000
     kept: dict[int, str | None] = {}
     fates: dict[int, tuple[str, str]] = {}
-    by_key: dict[str, list[tuple[int, str, int]]] = defaultdict(list)
+    by_key: dict[str, list[tuple[int | None, str, int]]] = defaultdict(list)
     for number, (key, version, value) in enumerate(told, start=1):
         if not key:
             kept[number] = None
             continue
-        version_number = int(version) if version else exported
+        version_number = int(version) if version else None
         seen = by_key[key]
         if any(v == version_number and c == content[value] for v, c, _ in seen):
             fates[number] = ("duplicate", "copy")
@@ -100,12 +99,17 @@ def obvious(
             seen.append((version_number, content[value], number))
     for key, candidates in by_key.items():
         if repeats:
-            ordered = sorted(candidates, key=lambda c: (c[1], c[0]))
+            ordered = sorted(candidates, key=lambda c: (c[1], c[0] is None, c[0] or 0))
             kept |= {row: f"{key}/{nth}" for nth, (_, _, row) in enumerate(ordered, start=1)}
             continue
-        best_version, _, best = max(candidates)
+        # What has no version is compared with nothing, and waits for validation to reject it.
+        kept |= {row: key for version, _, row in candidates if version is None}
+        versioned = [(v, c, row) for v, c, row in candidates if v is not None]
+        if not versioned:
+            continue
+        best_version, _, best = max(versioned)
         kept[best] = key
-        for version_number, _, row in candidates:
+        for version_number, _, row in versioned:
             if row != best:
                 tie = version_number == best_version
                 fates[row] = ("superseded", "tie" if tie else "version")

@@ -186,7 +186,10 @@ class FileRule(Checked):
         default=False,
         description="Whether a key can really repeat; the nth is then a record of its own.",
     )
-    version: VersionRule | None = Field(None, description="The record's version number.")
+    version: VersionRule | None = Field(
+        None,
+        description="The record's version number; rows without one are quarantined.",
+    )
     last_updated: TimeRule | None = Field(
         None, description="The record's last change, its version where there is no number."
     )

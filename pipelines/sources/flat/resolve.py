@@ -28,11 +28,13 @@ WITH keys AS (
         copies AS (PARTITION BY key_text, can_repeat, version, content_hash
                    ORDER BY source_file_sha, source_row),
         repeats AS (PARTITION BY key_text, can_repeat ORDER BY content_hash, version),
-        versions AS (PARTITION BY key_text, can_repeat ORDER BY version DESC, content_hash DESC)
+        versions AS (PARTITION BY key_text, can_repeat
+                     ORDER BY version DESC NULLS LAST, content_hash DESC)
 )
 SELECT source_file_sha, source_row, nth,
     CASE WHEN copy > 1 THEN 'duplicate'
-         WHEN NOT can_repeat AND (version, content_hash) <> (top_version, top_content)
+         WHEN NOT can_repeat AND version IS NOT NULL
+              AND (version, content_hash) <> (top_version, top_content)
          THEN 'superseded' END AS fate,
     CASE WHEN copy > 1 THEN 'copy'
          WHEN version = top_version THEN 'tie' ELSE 'version' END AS reason
@@ -46,7 +48,8 @@ def settle(con: duckdb.DuckDBPyConnection, site_id: str, source: str, event_type
     Exact copies (same key, version and content) are `duplicate`: the first by file hash and row
     stays. Where a key can really repeat, the nth by content is a record of its own. Else the
     highest version stays; with equal versions the greater content hash, and the other's reason
-    is `tie`. A row without its whole key gets no record key: validation rejects it.
+    is `tie`. A row without its whole key gets no record key, and one without its version is
+    compared with no other: validation rejects both.
     """
     con.execute(_VERDICT)
     owner = "".join(f"key_part({literal(part)}) || " for part in (site_id, source, event_type))

@@ -227,7 +227,7 @@ class _Statement:
             f"{literal(ctx.site_id)} AS site_id",
             f"{literal(ctx.source)} AS source",
             f"{literal(self.type)} AS event_type",
-            f"coalesce({number}, epoch_us({changed}), {ctx.exported_us}::BIGINT) AS version",
+            f"{self._version(number, changed)} AS version",
             f"coalesce({changed}, {exported}) AS recorded_at",
             f"CASE WHEN occurred_at IS NOT NULL THEN {kind} END AS time_precision",
             f"{self._zone('occurred_at')} AS zone",
@@ -236,6 +236,19 @@ class _Statement:
             f"{literal(ctx.sha256)} AS source_file_sha",
             f"{str(self.rule.occurrence).lower()} AS can_repeat",
         ]
+
+    def _version(self, number: str, changed: str) -> str:
+        """The number, where the mapping tells of one; else the last change, else the export.
+
+        Numbers and times are two scales, and the export is later than any change: a stand-in for
+        what cannot be read would outrank the true versions for ever, so such a row has none.
+        """
+        if self.rule.version:
+            return number
+        told = f"coalesce(epoch_us({changed}), {self.ctx.exported_us}::BIGINT)"
+        if _CHANGED not in self.times:
+            return told
+        return f"CASE WHEN {_t(_CHANGED)} IS NULL OR {changed} IS NOT NULL THEN {told} END"
 
     def _flags(self) -> str:
         raised = [_q("odd", n) for n in self.times if self.kinds.get(n) != "DATE"]
