@@ -8,6 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tests.linkage_cases import ZONE, Patient, utc
+from tests.reference.deviations import KNOWN, without_deviations
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
@@ -19,25 +20,7 @@ STARTS = (
     "2024-04-05 09:05", "2024-04-07 01:35", "2024-10-04 22:55", "2024-10-06 03:35",
     "2024-06-12 23:47",
 )  # fmt: skip
-#: Where the product is known to leave the rules: tests/unit/test_reference_regressions.py has the
-#: smallest patient of each. Whoever mends one strikes it here, and it is made from then on.
-KNOWN = frozenset(
-    {
-        "day events on the date of two units",
-        "day results after a late infusion",
-        "index-date results as later baseline by days",
-        "premedication known by its day",
-        "encounters of an infusion known by its day",
-        "table limits in mEq/L",
-        "courses of days over a clock change",
-        "a day and an hour over three days later",
-        "reported tachycardia before readings that confirm it",
-        "two temperatures of one moment",
-        "comparators of ratios",
-        "excluded days of the next infusion",
-    }
-)
-HOURS_TO_NEXT = (0, 1 / 12, 1, 2, 2.5, 12, 23, 24, 48, 71, 72, 73, 96, 97, 120, 340, 85 * 24)
+HOURS_TO_NEXT = (0, 0, 1 / 12, 1, 2, 2.5, 12, 23, 24, 48, 71, 72, 73, 96, 97, 120, 340, 85 * 24)
 DURATIONS = (None, 0.25, 0.5, 0.5, 2, 4, 26)
 EDGES = (
     -90 * 24, -14 * 24, -100, -72, -25, -24, -3, -1, 0, 1 / 6, 0.5, 1, 1.5, 2, 6, 24, 30, 47, 48,
@@ -69,9 +52,6 @@ def text(moment: datetime) -> str:
     """A UTC moment on the wall clock of the zone."""
     local = moment.replace(tzinfo=UTC).astimezone(ZoneInfo(ZONE))
     return local.replace(tzinfo=None).isoformat(" ")
-
-
-Raw = tuple[str, dict[str, Any]]
 
 
 class Maker:
@@ -107,31 +87,15 @@ class Maker:
         self.registered()
         for number, add in (
             (2, self.history), (4, self.temperature), (4, self.heart_rate), (3, self.report),
-            (5, self.lab), (2, self.encounter), (1, self.medication),
+            (5, self.lab), (2, self.encounter), (1, self.medication), (1, self.pair),
         ):  # fmt: skip
             for _ in range(self.random.randint(0, number)):
                 add()
-        self.patient.events[:] = self.kept()
-        return self.patient
-
-    def kept(self) -> list[Raw]:
-        """The events without those that meet a known deviation."""
-        events = self.patient.events
-        if "a day and an hour over three days later" in self.avoid:
-            events = [one for one in events if not reaches_far(one, events)]
         is_late = any(text(start)[11:] > "23:30" for start in self.anchors)
-        if is_late and "day results after a late infusion" in self.avoid:
-            events = [one for one in events if not is_day_result(one)]
-        if "two temperatures of one moment" in self.avoid:
-            events = [
-                one
-                for place, one in enumerate(events)
-                if not is_again(one, events[:place], "VitalSignMeasured")
-            ]
-        is_reported = any(row.get("code") == "R00.0" for _, row in events)
-        if is_reported and "reported tachycardia before readings that confirm it" in self.avoid:
-            events = [one for one in events if one[1].get("code") != "8867-4"]
-        return events
+        self.patient.events[:] = without_deviations(
+            self.patient.events, self.avoid, is_late=is_late
+        )
+        return self.patient
 
     def infusions(self) -> None:
         start = datetime.fromisoformat(self.random.choice(STARTS))
@@ -148,7 +112,7 @@ class Maker:
                 gap = self.random.choice((24, 48, 96)) * HOUR
             base = self.random.choice((moment, self.anchors[-1]))
             moment = base + gap + self.random.choice((timedelta(), timedelta(), SECOND))
-            if self.chance(0.3):
+            if gap == 0 * HOUR or self.chance(0.3):
                 code = self.random.choice(DRUGS)
 
     def infusion(self, start: datetime, code: str, *, by_day: bool) -> None:
@@ -166,7 +130,7 @@ class Maker:
         self.dates.append(text(start)[:10])
 
     def registered(self) -> None:
-        if self.chance(0.02):
+        if self.chance(0.03):
             return
         fields: dict[str, Any] = {}
         if self.chance(0.12):
@@ -209,6 +173,21 @@ class Maker:
         else:
             self.patient.diagnosis(at, code, **fields)
 
+    def pair(self) -> None:
+        """Two of a kind, as far apart as one event or a grade 4 allows, or a second more."""
+        first = self.near(lo=-100, hi=72)
+        later = first + self.random.choice((24, 72)) * HOUR + self.random.choice(SHIFTS)
+        if self.chance(0.5):
+            code = self.random.choice(("R51.9", "R50.9"))
+            for at in (first, later):
+                self.patient.report(text(at), code, grade=self.random.randint(1, 2))
+            return
+        for at, value in ((first, 40.1), (later, 40.2)):
+            self.patient.temperature(text(at), value)
+        if self.chance(0.5):
+            value = self.random.choice((40.0, 40.1))
+            self.patient.temperature(text(first + 2 * HOUR), value)
+
     def lab(self) -> None:
         code, unit, values, limits = self.random.choice(LABS)
         fields: dict[str, Any] = {"low_limit": self.random.choice(limits)}
@@ -247,29 +226,6 @@ class Maker:
         if is_avoided and self.is_by_days and at[:10] in self.dates:
             return
         self.patient.add("MedicationGiven", at, code=code, code_system="rxnorm", status="completed")
-
-
-def reaches_far(one: Raw, others: list[Raw]) -> bool:
-    """Whether a piece known by its day has one known by its hour 72 to 96 hours after 00:00."""
-    kinds = {"AdverseEventReported", "DiagnosisRecorded", "VitalSignMeasured"}
-    if one[0] not in kinds or one[1]["time_precision"] != "day":
-        return False
-    at = one[1]["occurred_at"]
-    return any(
-        timedelta(hours=71) <= row["occurred_at"] - at <= timedelta(hours=97)
-        for kind, row in others
-        if kind in kinds and row["time_precision"] == "instant"
-    )
-
-
-def is_day_result(one: Raw) -> bool:
-    return one[0] == "LabResulted" and one[1]["time_precision"] == "day"
-
-
-def is_again(one: Raw, earlier: list[Raw], kind: str) -> bool:
-    return one[0] == kind and any(
-        other == kind and row["occurred_at"] == one[1]["occurred_at"] for other, row in earlier
-    )
 
 
 def make_patients(seed: int, number: int, avoid: frozenset[str] = KNOWN) -> list[Patient]:

@@ -17,6 +17,7 @@ from studies.model import (
     WindowTable,
 )
 from tests.linkage_cases import with_settings
+from tests.reference.deviations import KNOWN
 
 WINDOWS = [
     WindowTable(),
@@ -58,6 +59,7 @@ def clinical() -> list[Outcome]:
         SymptomOutcome(
             kind="symptom", name="pain", label="Pain",
             report_concepts=["myalgia_or_bone_pain", "headache"],
+            same_day="after" if "excluded days of the next infusion" in KNOWN else "exclude",
         ),
         SymptomOutcome(
             kind="symptom", name="ache", label="Headache or chills", window=WINDOWS,

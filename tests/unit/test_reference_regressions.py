@@ -1,7 +1,7 @@
 """Where the product leaves the window rules: the smallest patient of each, and what they ask for.
 
 The reference gives what the rule asks for; the product is expected to fail, strictly. Whoever
-mends one strikes its name from `tests.reference.patients.KNOWN`, and the case becomes a plain test.
+mends one strikes its name from `tests.reference.deviations.KNOWN`: its case becomes a plain test.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import pytest
 
 from studies.load import Study, load_study
 from studies.model import RatioOutcome
-from tests.linkage_cases import Patient, child, link, with_settings
+from tests.linkage_cases import Patient, child, link, utc, with_settings
 from tests.reference.compare import FEEDS
+from tests.reference.deviations import KNOWN
 from tests.reference.linkage import link_patient
-from tests.reference.patients import KNOWN
 from tests.reference.studies import changed_outcomes, only
 
 START, END = "2024-03-01 09:00", "2024-03-01 09:30"
@@ -119,6 +119,25 @@ CASES = {
     "excluded days of the next infusion": Case(
         infused("excluded").infusion("2024-03-03 09:00").report("2024-03-03", "R51.9"),
         "status", "censored", "headache", 1, EXCLUDED,
+    ),
+    # Section 5: a report of the 12th lasts 14 days, the reading beside it no longer than its gap.
+    "readings of a reported event": Case(
+        child("mixed").infusion("2024-06-27 09:00").report("2024-06-12 09:00", "R50.9", grade=1)
+        .temperature("2024-06-14 09:00", 38.1).temperature("2024-06-27 20:00", 38.3),
+        "status", "event", "fever",
+    ),
+    # Section 1: dates are local; 08:00 on the 27th in Adelaide is the 26th in UTC.
+    "ends whose date in UTC is another": Case(
+        infused("ended").report("2024-02-26 09:00", "R51.9", ended_at=utc("2024-02-27 08:00"))
+        .report("2024-03-01 10:00", "R51.9"),
+        "is_pre_existing", True, "headache", 1, BY_DAYS,
+    ),
+    # Section 5: the second report has no end and lasts 14 days, whatever ended before it.
+    "stated ends before later evidence": Case(
+        infused("stated").report("2024-02-20 09:00", "R51.9", grade=2,
+                                 ended_at=utc("2024-02-20 10:00"))
+        .report("2024-02-22 09:00", "R51.9", grade=2).report("2024-03-02 09:00", "R51.9", grade=2),
+        "is_pre_existing", True, "headache",
     ),
 }  # fmt: skip
 
