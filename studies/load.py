@@ -12,21 +12,10 @@ from typing import Any, NamedTuple
 
 from pipelines.base.errors import ConfigError
 from pipelines.base.tomlcheck import parse_model, read_toml
-from studies.model import (
-    CompositeOutcome,
-    Episodic,
-    GradeOutcome,
-    LabOutcome,
-    Outcome,
-    StudyModel,
-    VitalLimitOutcome,
-)
+from studies.model import CompositeOutcome, Episodic, LabOutcome, Outcome, StudyModel
 
 HERE = Path(__file__).parent
 CODELIST_COLUMNS = ("concept", "event_type", "code_system", "code", "match", "label", "source")
-CUT_COLUMNS = ("unit", "grade", "below", "source")
-NORMAL_COLUMNS = ("sex", "from_months", "until_months", "unit", "low", "high", "source")
-VITAL_COLUMNS = ("from_months", "until_months", "high", "source")
 
 #: Event types that an outcome reads besides the infusions themselves, by what it looks at.
 _REPORTS = ("AdverseEventReported", "DiagnosisRecorded")
@@ -185,7 +174,9 @@ def load_study(name_or_path: str, root: Path | None = None) -> Study:
         path.stem: tuple(_read_csv(path)) for path in sorted((folder / "limits").glob("*.csv"))
     }
     study = Study(model, tuple(codelist), limits, folder)
-    if mistakes := [*_codelist_mistakes(study), *_missing_concepts(study), *_limit_mistakes(study)]:
+    from studies.check import find_mistakes  # it reads studies, so it imports this module
+
+    if mistakes := find_mistakes(study):
         raise ConfigError(
             "The study is wrong:\n" + "\n".join(f"  {one}" for one in mistakes),
             where=str(folder),
@@ -212,54 +203,3 @@ def _read_csv(path: Path, columns: tuple[str, ...] | None = None) -> list[dict[s
                 remedy="Quote fields that hold commas.",
             )
     return rows
-
-
-def _codelist_mistakes(study: Study) -> list[str]:
-    found = []
-    for row in study.codelist:
-        name = f"codelists: {row['concept']} {row['code_system']} {row['code']}"
-        if row["match"] not in {"exact", "prefix"}:
-            found.append(f"{name}: match must be exact or prefix")
-        if not (row["code"] and row["code_system"] and row["event_type"]):
-            found.append(f"{name}: event_type, code_system and code must be given")
-    return found
-
-
-def _missing_concepts(study: Study) -> list[str]:
-    have = {row["concept"] for row in study.codelist}
-    model = study.model
-    wanted = [("drug", drug.concept) for drug in model.drug]
-    wanted += [(f"indication {g.type}", name) for g in model.indication for name in g.concepts]
-    wanted += [("eligibility", name) for name in model.eligibility.excluded_concepts]
-    wanted += [("naive", name) for name in model.naive.prior_concepts]
-    wanted += [("strata", name) for name in model.strata.premedication_concepts]
-    wanted += [("strata", name) for name in model.strata.co_infusion_concepts]
-    for one in model.outcome:
-        if isinstance(one, Episodic):
-            wanted += [(f"outcome {one.name}", name) for name in one.report_concepts]
-        if concept := getattr(one, "concept", None):
-            wanted.append((f"outcome {one.name}", concept))
-    return [
-        f"{where}: no code list has the concept {name!r}; add a row to codelists/*.csv"
-        for where, name in dict.fromkeys(wanted)
-        if name not in have
-    ]
-
-
-def _limit_mistakes(study: Study) -> list[str]:
-    found = []
-    for one in study.model.outcome:
-        tables: list[tuple[str, tuple[str, ...]]] = []
-        if isinstance(one, GradeOutcome):
-            tables.append((one.cuts, CUT_COLUMNS))
-            if one.normal_limits:
-                tables.append((one.normal_limits, NORMAL_COLUMNS))
-        if isinstance(one, VitalLimitOutcome):
-            tables.append((one.limits, VITAL_COLUMNS))
-        for name, columns in tables:
-            rows = study.limits.get(name)
-            if not rows:
-                found.append(f"outcome {one.name}: there is no limits/{name}.csv with rows")
-            elif tuple(rows[0]) != columns:
-                found.append(f"limits/{name}.csv:1: the columns must be: {', '.join(columns)}")
-    return found

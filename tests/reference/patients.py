@@ -8,7 +8,6 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tests.linkage_cases import ZONE, Patient, utc
-from tests.reference.deviations import KNOWN, without_deviations
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
@@ -57,12 +56,9 @@ def text(moment: datetime) -> str:
 class Maker:
     """One made-up patient."""
 
-    def __init__(self, key: str, random: Random, avoid: frozenset[str]) -> None:
+    def __init__(self, key: str, random: Random) -> None:
         self.random = random
         self.patient = Patient(key)
-        self.avoid = avoid
-        self.is_by_days = False
-        self.dates: list[str] = []
         #: Starts and ends of infusions: what everything else is timed by.
         self.anchors: list[datetime] = []
 
@@ -77,9 +73,6 @@ class Maker:
     def time(self, *, day: float = 0.15, lo: float = -1e9, hi: float = 1e9) -> str:
         """Such a moment as text; a share of them known by the day only."""
         moment = text(self.near(lo, hi))
-        is_crowded = self.dates.count(moment[:10]) > 1
-        if is_crowded and "day events on the date of two units" in self.avoid:
-            return moment
         return moment[:10] if self.chance(day) else moment
 
     def make(self) -> Patient:
@@ -91,10 +84,6 @@ class Maker:
         ):  # fmt: skip
             for _ in range(self.random.randint(0, number)):
                 add()
-        is_late = any(text(start)[11:] > "23:30" for start in self.anchors)
-        self.patient.events[:] = without_deviations(
-            self.patient.events, self.avoid, is_late=is_late
-        )
         return self.patient
 
     def infusions(self) -> None:
@@ -102,9 +91,6 @@ class Maker:
         moment = start.replace(tzinfo=ZoneInfo(ZONE)).astimezone(UTC).replace(tzinfo=None)
         code = self.random.choice(DRUGS)
         by_day = self.chance(0.12)
-        if by_day and "courses of days over a clock change" in self.avoid:
-            moment = datetime(2024, 6, 12, 3)  # noqa: DTZ001 - naive UTC
-        self.is_by_days = by_day
         for _ in range(self.random.choice((1, 1, 1, 2, 2, 3, 4))):
             self.infusion(moment, code, by_day=by_day)
             gap = self.random.choice(HOURS_TO_NEXT) * HOUR
@@ -127,7 +113,6 @@ class Maker:
             at, text(ended) if ended else None, code=code, status=status, **fields
         )
         self.anchors += [start, ended or start]
-        self.dates.append(text(start)[:10])
 
     def registered(self) -> None:
         if self.chance(0.03):
@@ -191,10 +176,7 @@ class Maker:
     def lab(self) -> None:
         code, unit, values, limits = self.random.choice(LABS)
         fields: dict[str, Any] = {"low_limit": self.random.choice(limits)}
-        if unit == "mEq/L" and "table limits in mEq/L" in self.avoid:
-            fields["low_limit"] = 4.2
-        is_ratio = code in {"2160-0", "14682-9"} and "comparators of ratios" in self.avoid
-        if self.chance(0.15) and not is_ratio:
+        if self.chance(0.15):
             fields["comparator"] = self.random.choice(("<", ">"))
         if self.chance(0.1):
             fields["status"] = self.random.choice(("preliminary", "cancelled", "corrected"))
@@ -204,16 +186,11 @@ class Maker:
             unit = "UNK"
         value = None if self.chance(0.05) else self.random.choice(values)
         at = self.time()
-        is_spoilt = at[:10] in self.dates and len(self.dates) > 1
-        if is_spoilt and "index-date results as later baseline by days" in self.avoid:
-            return
         if self.chance(0.05):
             fields |= {"occurred_at": None, "resulted_at": utc(at)}
         self.patient.lab(at, code, value, unit, **fields)
 
     def encounter(self) -> None:
-        if self.is_by_days and "encounters of an infusion known by its day" in self.avoid:
-            return
         start = self.near() - (400 * 24 * HOUR if self.chance(0.3) else timedelta())
         hours = self.random.choice((0.5, 1, 6, 30))
         setting = self.random.choice(("inpatient", "outpatient", "home"))
@@ -221,17 +198,14 @@ class Maker:
 
     def medication(self) -> None:
         code = self.random.choice(("161", "161", "46041"))
-        is_avoided = "premedication known by its day" in self.avoid
-        at = self.time(lo=-100, hi=24, day=0 if is_avoided else 0.15)
-        if is_avoided and self.is_by_days and at[:10] in self.dates:
-            return
+        at = self.time(lo=-100, hi=24)
         self.patient.add("MedicationGiven", at, code=code, code_system="rxnorm", status="completed")
 
 
-def make_patients(seed: int, number: int, avoid: frozenset[str] = KNOWN) -> list[Patient]:
+def make_patients(seed: int, number: int) -> list[Patient]:
     """Return patients that depend on the arguments alone."""
     random = Random(seed)  # noqa: S311 - test data
-    return [Maker(f"p{seed}-{place}", random, avoid).make() for place in range(number)]
+    return [Maker(f"p{seed}-{place}", random).make() for place in range(number)]
 
 
 def brief(patient: Patient) -> str:

@@ -17,7 +17,6 @@ from studies.model import (
     WindowTable,
 )
 from tests.linkage_cases import with_settings
-from tests.reference.deviations import KNOWN
 
 WINDOWS = [
     WindowTable(),
@@ -59,7 +58,7 @@ def clinical() -> list[Outcome]:
         SymptomOutcome(
             kind="symptom", name="pain", label="Pain",
             report_concepts=["myalgia_or_bone_pain", "headache"],
-            same_day="after" if "excluded days of the next infusion" in KNOWN else "exclude",
+            same_day="exclude",
         ),
         SymptomOutcome(
             kind="symptom", name="ache", label="Headache or chills", window=WINDOWS,

@@ -1,7 +1,6 @@
-"""Where the product leaves the window rules: the smallest patient of each, and what they ask for.
+"""Where the product once left the window rules: the smallest patient of each, and what is right.
 
-The reference gives what the rule asks for; the product is expected to fail, strictly. Whoever
-mends one strikes its name from `tests.reference.deviations.KNOWN`: its case becomes a plain test.
+Found by comparing it with the plain reference; the answers come from the rules.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from studies.load import Study, load_study
 from studies.model import RatioOutcome
 from tests.linkage_cases import Patient, child, link, utc, with_settings
 from tests.reference.compare import FEEDS
-from tests.reference.deviations import KNOWN
 from tests.reference.linkage import link_patient
 from tests.reference.studies import changed_outcomes, only
 
@@ -142,10 +140,6 @@ CASES = {
 }  # fmt: skip
 
 
-def test_every_known_deviation_has_its_smallest_patient() -> None:
-    assert set(CASES) >= KNOWN
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_the_reference_gives_what_the_rule_asks_for(name: str) -> None:
     case = CASES[name]
@@ -161,15 +155,7 @@ def test_the_reference_gives_what_the_rule_asks_for(name: str) -> None:
     assert found == [case.expected]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason="known deviation"))
-        if name in KNOWN
-        else name
-        for name in CASES
-    ],
-)
+@pytest.mark.parametrize("name", CASES)
 def test_the_product_gives_what_the_rule_asks_for(name: str) -> None:
     case = CASES[name]
     key = case.patient.key

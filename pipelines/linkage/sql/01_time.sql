@@ -32,6 +32,17 @@ CREATE MACRO meets(axis, i_lo, i_hi, d_lo, d_hi, from_at, until_at) AS
 CREATE MACRO is_same_day(axis, time_precision, d_lo, index_date) AS
     (axis = 'day' OR time_precision = 'day') AND d_lo = index_date;
 
+-- The local day of an instant, as midnight.
+CREATE MACRO local_day_of(instant, zone) AS date_trunc('day', utc_to_local(instant, zone))::TIMESTAMP;
+
+-- Death or the end of observation told as midnight is known by its day: the day belongs to it.
+CREATE MACRO followed_until(instant, zone) AS
+    CASE
+        WHEN utc_to_local(instant, zone) = local_day_of(instant, zone)
+            THEN local_to_utc(local_day_of(instant, zone) + INTERVAL 1 DAY, zone, 0)
+        ELSE instant
+    END;
+
 -- Codes that the study knows, once per distinct code.
 CREATE TABLE code_concept AS
 WITH seen AS (
@@ -96,7 +107,11 @@ JOIN code_concept AS c
   ON c.event_type = 'VitalSignMeasured' AND c.code_system = e.code_system AND c.code = e.code;
 
 CREATE TABLE encounter AS
-SELECT *, coalesce(ended_at, TIMESTAMP '9999-01-01') AS open_end FROM placed('raw_encounter');
+SELECT
+    *,
+    coalesce(ended_at, TIMESTAMP '9999-01-01') AS open_end,
+    greatest(d_lo, coalesce(local_day_of(ended_at, zone), TIMESTAMP '9999-01-01')) AS last_day
+FROM placed('raw_encounter');
 
 -- One row a patient: birth and the ends of follow-up. Ties of two registrations: the later one.
 CREATE TABLE patient AS

@@ -74,6 +74,8 @@ SELECT
     min(started_at) AS started_at,
     max(closed_at) AS ended_at,
     bool_or(time_precision = 'day') AS is_day_precision,
+    local_day_of(min(started_at), first(zone ORDER BY started_at, record_key)) AS first_day,
+    local_day_of(max(closed_at), first(zone ORDER BY started_at, record_key)) AS last_day,
     bool_or(is_end_missing) AS is_end_missing,
     bool_or(status = 'in-progress' AND is_end_missing) AS is_running,
     CASE WHEN bool_or(status = 'stopped') THEN 'stopped' ELSE min(status) END AS status,

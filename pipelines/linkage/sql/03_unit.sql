@@ -8,14 +8,19 @@ CREATE TABLE unit_member AS
 WITH marked AS (
     SELECT
         *,
+        -- Days are compared as days: four of them may be 97 hours where the clock changes.
         coalesce(
-            started_at > max(ended_at) OVER (
-                PARTITION BY patient_key, drug ORDER BY started_at, ended_at, infusion_key
-                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-            ) + to_microseconds(course_gap_us),
+            CASE WHEN is_day_precision
+                THEN first_day > max(last_day) OVER earlier + to_microseconds(course_gap_us)
+                ELSE started_at > max(ended_at) OVER earlier + to_microseconds(course_gap_us)
+            END,
             true
         ) OR (SELECT unit FROM setting) = 'administration' AS is_new
     FROM administration
+    WINDOW earlier AS (
+        PARTITION BY patient_key, drug ORDER BY started_at, ended_at, infusion_key
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    )
 ),
 numbered AS (
     SELECT *, sum(is_new::INTEGER) OVER (
@@ -50,6 +55,7 @@ SELECT
         WHEN (SELECT resolution FROM setting) = 'day' OR bool_or(is_day_precision) THEN 'day'
         ELSE 'instant'
     END AS axis,
+    arg_min(is_day_precision, (started_at, infusion_key)) AS is_start_day,
     list_filter(
         [
             CASE WHEN bool_or(is_end_missing) THEN 'end_missing' END,
@@ -67,9 +73,9 @@ GROUP BY unit_id, patient_key, drug, drug_class;
 CREATE TABLE unit_order AS
 SELECT
     s.*,
-    date_trunc('day', utc_to_local(s.started_at, s.zone))::TIMESTAMP AS index_day,
-    date_trunc('day', utc_to_local(s.ended_at, s.zone))::TIMESTAMP AS end_day,
-    date_trunc('day', utc_to_local(s.closing_end_at, s.zone))::TIMESTAMP AS closing_end_day,
+    local_day_of(s.started_at, s.zone) AS index_day,
+    local_day_of(s.ended_at, s.zone) AS end_day,
+    local_day_of(s.closing_end_at, s.zone) AS closing_end_day,
     row_number() OVER in_class AS ordinal_in_record,
     lead(s.started_at) OVER in_class AS next_started_at,
     lead(s.started_at) OVER in_class = s.started_at AS is_tie
@@ -139,6 +145,7 @@ JOIN encounter AS e
     e.record_key = u.encounter_key
     OR (e.i_lo <= u.started_at AND u.started_at < e.open_end)
     OR (e.time_precision = 'day' AND e.d_lo = u.index_day)
+    OR (u.is_start_day AND e.d_lo <= u.index_day AND e.last_day >= u.index_day)
  )
 GROUP BY u.unit_id;
 
@@ -147,9 +154,10 @@ SELECT DISTINCT u.unit_id
 FROM unit_order AS u
 JOIN medication AS m
   ON m.patient_key = u.patient_key
- AND m.time_precision = 'instant'
- AND m.i_lo >= u.started_at - INTERVAL 24 HOUR
- AND m.i_lo < u.started_at
+ AND CASE
+        WHEN u.is_start_day THEN m.d_lo BETWEEN u.index_day - INTERVAL 1 DAY AND u.index_day
+        ELSE m.i_hi > u.started_at - INTERVAL 24 HOUR AND m.i_lo < u.started_at
+     END
 SEMI JOIN premedication_concept AS p ON p.concept = m.concept;
 
 CREATE TABLE unit_co_infusion AS
@@ -231,20 +239,19 @@ SELECT
     year(index_day) || '-Q' || quarter(index_day) AS calendar_quarter,
     -- Death and the end of observation, on the unit's axis, first moment no longer followed.
     CASE axis
-        WHEN 'day' THEN date_trunc('day', utc_to_local(died_at, zone))::TIMESTAMP + INTERVAL 1 DAY
-        ELSE died_at + INTERVAL 1 MICROSECOND
+        WHEN 'day' THEN local_day_of(died_at, zone) + INTERVAL 1 DAY
+        ELSE followed_until(died_at, zone) + INTERVAL 1 MICROSECOND
     END AS death_cut,
     CASE axis
-        WHEN 'day' THEN date_trunc(
-            'day', utc_to_local(least(observation_end_at, contact_end_at), zone)
-        )::TIMESTAMP + INTERVAL 1 DAY
-        ELSE least(observation_end_at, contact_end_at)
+        WHEN 'day'
+            THEN local_day_of(least(observation_end_at, contact_end_at), zone) + INTERVAL 1 DAY
+        ELSE least(followed_until(observation_end_at, zone), contact_end_at)
     END AS observation_cut,
     CASE axis
-        WHEN 'day' THEN date_trunc('day', utc_to_local(next_started_at, zone))::TIMESTAMP
+        WHEN 'day' THEN local_day_of(next_started_at, zone)
         ELSE next_started_at
     END AS next_cut,
-    date_trunc('day', utc_to_local(next_started_at, zone))::TIMESTAMP AS next_day
+    local_day_of(next_started_at, zone) AS next_day
 FROM judged AS j
 LEFT JOIN age_band AS b ON j.age_months >= b.from_months AND j.age_months < b.until_months
 LEFT JOIN unit_setting AS t USING (unit_id)

@@ -109,7 +109,7 @@ SELECT
     d_lo,
     CASE
         WHEN ended_at > i_lo
-            THEN date_trunc('day', utc_to_local(ended_at, zone))::TIMESTAMP + INTERVAL 1 DAY
+            THEN local_day_of(ended_at, zone) + INTERVAL 1 DAY
         ELSE d_hi
     END
 FROM encounter;

@@ -16,26 +16,35 @@ JOIN study_outcome AS o ON o.kind = 'fever' AND o.concept = v.concept
 JOIN analyte AS a ON a.concept = v.concept AND a.unit = v.unit
 WHERE v.value IS NOT NULL;
 
-CREATE TABLE fever_reading AS
-WITH runs AS (
-    SELECT *, sum((celsius <= 40.0)::INTEGER) OVER (
-        PARTITION BY patient_key, outcome ORDER BY i_lo, record_key ROWS UNBOUNDED PRECEDING
-    ) AS run
+CREATE TABLE high_temperature AS
+SELECT *
+FROM (
+    -- The last reading at or below 40.0 before this moment; one of the same moment is not between.
+    SELECT *, max(i_lo) FILTER (WHERE celsius <= 40.0) OVER (
+        PARTITION BY patient_key, outcome ORDER BY i_lo
+        RANGE BETWEEN UNBOUNDED PRECEDING AND INTERVAL 1 MICROSECOND PRECEDING
+    ) AS lower_at
     FROM temperature
-),
-lengths AS (
-    SELECT *, i_lo - min(i_lo) FILTER (WHERE celsius > 40.0) OVER (
-        PARTITION BY patient_key, outcome, run ORDER BY i_lo, record_key ROWS UNBOUNDED PRECEDING
-    ) AS above_for
-    FROM runs
 )
-SELECT *, CASE
-    WHEN celsius > 40.0 AND above_for >= INTERVAL 24 HOUR THEN 4
+WHERE celsius > 40.0;
+
+CREATE TABLE fever_reading AS
+WITH lasting AS (
+    SELECT DISTINCT h.record_key, h.outcome
+    FROM high_temperature AS h
+    JOIN high_temperature AS e
+      ON e.patient_key = h.patient_key AND e.outcome = h.outcome
+     AND e.i_lo <= h.i_lo - INTERVAL 24 HOUR
+     AND (h.lower_at IS NULL OR e.i_lo >= h.lower_at)
+)
+SELECT t.*, CASE
+    WHEN l.record_key IS NOT NULL THEN 4
     WHEN celsius > 40.0 THEN 3
     WHEN celsius > 39.0 THEN 2
     ELSE 1
 END AS grade
-FROM lengths
+FROM temperature AS t
+LEFT JOIN lasting AS l ON l.record_key = t.record_key AND l.outcome = t.outcome
 WHERE celsius >= 38.0;
 
 -- One piece a record and outcome, though its code may lie in two concepts of the outcome.
@@ -44,21 +53,21 @@ SELECT DISTINCT ON (outcome, record_key) *
 FROM (
 SELECT
     e.patient_key, r.outcome, r.is_chronic, e.time_precision, e.i_lo, e.i_hi, e.d_lo, e.d_hi,
-    e.ended_at, e.grade, e.record_key, e.event_type, e.source_file_sha, e.source_row,
-    'report' AS rule, NULL::DOUBLE AS value, NULL::VARCHAR AS unit
+    e.ended_at, local_day_of(e.ended_at, e.zone) AS end_day, e.grade, e.record_key, e.event_type,
+    e.source_file_sha, e.source_row, 'report' AS rule, NULL::DOUBLE AS value, NULL::VARCHAR AS unit
 FROM adverse_event AS e
 JOIN outcome_report AS r USING (concept)
 UNION ALL BY NAME
 SELECT
     e.patient_key, r.outcome, r.is_chronic, e.time_precision, e.i_lo, e.i_hi, e.d_lo, e.d_hi,
-    e.ended_at, NULL::INTEGER AS grade, e.record_key, e.event_type, e.source_file_sha,
-    e.source_row, 'diagnosis code' AS rule
+    e.ended_at, local_day_of(e.ended_at, e.zone) AS end_day, NULL::INTEGER AS grade,
+    e.record_key, e.event_type, e.source_file_sha, e.source_row, 'diagnosis code' AS rule
 FROM diagnosis AS e
 JOIN outcome_report AS r USING (concept)
 UNION ALL BY NAME
 SELECT
     e.patient_key, e.outcome, false AS is_chronic, e.time_precision, e.i_lo, e.i_hi, e.d_lo,
-    e.d_hi, NULL::TIMESTAMP AS ended_at, e.grade, e.record_key, e.event_type, e.source_file_sha,
+    e.d_hi, NULL::TIMESTAMP AS ended_at, NULL::TIMESTAMP AS end_day, e.grade, e.record_key, e.event_type, e.source_file_sha,
     e.source_row, 'temperature of 38.0 C or more' AS rule, e.celsius AS value, 'Cel' AS unit
 FROM fever_reading AS e
 )
@@ -71,8 +80,11 @@ WITH edges AS (
         o.gap_us,
         o.resolved_us,
         o.min_grade,
-        max(greatest(p.i_lo, p.ended_at)) OVER earlier AS last_i,
-        max(greatest(p.d_lo, date_trunc('day', p.ended_at))) OVER earlier AS last_d
+        -- A piece known by its day lasts to the end of that day.
+        max(greatest(
+            CASE p.time_precision WHEN 'day' THEN p.i_hi ELSE p.i_lo END, p.ended_at
+        )) OVER earlier AS last_i,
+        max(greatest(p.d_lo, p.end_day)) OVER earlier AS last_d
     FROM piece AS p
     JOIN study_outcome AS o USING (outcome)
     WINDOW earlier AS (
@@ -91,24 +103,22 @@ marked AS (
     ) AS is_new
     FROM edges
 )
-SELECT * EXCLUDE (last_i, last_d, is_new), sum(is_new::INTEGER) OVER (
-    PARTITION BY patient_key, outcome ORDER BY i_lo, record_key ROWS UNBOUNDED PRECEDING
-) AS episode
+SELECT
+    * EXCLUDE (last_i, last_d, is_new),
+    sum(is_new::INTEGER) OVER (
+        PARTITION BY patient_key, outcome ORDER BY i_lo, record_key ROWS UNBOUNDED PRECEDING
+    ) AS episode,
+    -- When the piece's event is taken to have ended, as far as this piece can tell.
+    CASE
+        WHEN is_chronic THEN TIMESTAMP '9999-01-01'
+        WHEN ended_at IS NOT NULL THEN ended_at
+        WHEN event_type = 'VitalSignMeasured' THEN i_lo + to_microseconds(gap_us)
+        ELSE i_lo + to_microseconds(resolved_us)
+    END AS assumed_end_i
 FROM marked;
 
--- When an earlier event is taken to have ended, for events that both have a grade.
 CREATE TABLE episode AS
-SELECT
-    patient_key,
-    outcome,
-    episode,
-    min(i_lo) AS onset_i,
-    max(grade) AS grade,
-    CASE
-        WHEN bool_or(ended_at IS NOT NULL) THEN max(ended_at)
-        WHEN bool_and(rule LIKE 'temperature%') THEN max(i_lo) + to_microseconds(any_value(gap_us))
-        ELSE max(i_lo) + to_microseconds(any_value(resolved_us))
-    END AS assumed_end_i
+SELECT patient_key, outcome, episode, min(i_lo) AS onset_i
 FROM episode_piece
 GROUP BY patient_key, outcome, episode;
 
@@ -122,11 +132,13 @@ SELECT
     p.*,
     is_same_day(w.axis, p.time_precision, p.d_lo, w.index_day) AND w.same_day <> 'after'
         AS is_set_aside,
+    is_same_day(w.axis, p.time_precision, p.d_lo, w.index_day) AND w.same_day = 'exclude'
+        AS is_nowhere,
     meets(w.axis, p.i_lo, p.i_hi, p.d_lo, p.d_hi, w.lo, w.cut_at)
-        -- A day known to be the next unit's own day belongs to the next unit.
+        -- The next unit's own day, known by its day: the next unit's, or nobody's.
         AND NOT (
-            w.same_day = 'after' AND p.time_precision = 'day' AND p.d_lo IS NOT DISTINCT FROM w.next_day
-            AND w.next_day IS DISTINCT FROM w.index_day
+            w.same_day <> 'before' AND p.time_precision = 'day'
+            AND p.d_lo IS NOT DISTINCT FROM w.next_day
         ) AS is_met,
     (is_same_day(w.axis, p.time_precision, p.d_lo, w.index_day) AND w.same_day = 'before')
         OR CASE w.axis WHEN 'day' THEN p.d_hi <= w.lo ELSE p.i_hi <= w.lo END AS is_before
@@ -177,13 +189,22 @@ SELECT
 FROM episode_in_window AS e
 LEFT JOIN (
     -- An earlier event, both graded, that is taken to go on when this one begins.
-    SELECT this.patient_key, this.outcome, this.episode, max(earlier.grade) AS grade_earlier
+    SELECT earlier.unit_id, earlier.window_name, this.outcome, this.episode,
+           max(earlier.grade) AS grade_earlier
     FROM episode AS this
-    JOIN episode AS earlier
+    JOIN (
+        SELECT unit_id, window_name, patient_key, outcome, episode, max(grade) AS grade,
+               max(assumed_end_i) AS assumed_end_i
+        FROM piece_in_window
+        WHERE NOT is_nowhere
+        GROUP BY unit_id, window_name, patient_key, outcome, episode
+    ) AS earlier
       ON earlier.patient_key = this.patient_key AND earlier.outcome = this.outcome
      AND earlier.episode < this.episode AND earlier.assumed_end_i > this.onset_i
     GROUP BY ALL
-) AS x ON x.patient_key = e.patient_key AND x.outcome = e.outcome AND x.episode = e.episode;
+) AS x
+  ON x.unit_id = e.unit_id AND x.window_name = e.window_name AND x.outcome = e.outcome
+ AND x.episode = e.episode;
 
 CREATE TABLE episode_verdict AS
 SELECT

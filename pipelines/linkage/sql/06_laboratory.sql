@@ -13,10 +13,11 @@ SELECT
     a.system_unit,
     a.canonical_unit,
     a.to_system_factor <> 1 AS is_converted,
-    l.value * a.to_canonical_factor + a.to_canonical_offset AS canonical_value,
-    l.value * a.to_system_factor AS system_value,
     -- "<6.0" is below 6.0, not 6.0: a step too small for any laboratory settles the comparison.
-    CASE l.comparator WHEN '<' THEN -1e-9 WHEN '>' THEN 1e-9 ELSE 0 END AS beyond
+    CASE l.comparator WHEN '<' THEN -1e-8 WHEN '>' THEN 1e-8 ELSE 0 END AS beyond,
+    round(l.value * a.to_canonical_factor + a.to_canonical_offset, 9) + beyond AS canonical_value,
+    round(l.value * a.to_system_factor, 9) + beyond AS system_value,
+    l.value + beyond AS own_value
 FROM lab AS l
 JOIN study_outcome AS o ON o.concept = l.concept AND o.kind IN ('grade', 'threshold', 'ratio')
 JOIN analyte AS a ON a.concept = l.concept AND a.unit = l.unit
@@ -35,7 +36,6 @@ LEFT JOIN patient AS p USING (patient_key)
 LEFT JOIN normal_limit AS n
   ON n.outcome = l.outcome
  AND n.unit = l.system_unit
- AND NOT l.is_converted
  AND n.sex = p.sex
  AND (year(l.d_lo) - year(p.birth_date)) * 12 + month(l.d_lo) - month(p.birth_date)
         - (day(l.d_lo) < day(p.birth_date))::INTEGER >= n.from_months
@@ -48,7 +48,7 @@ SELECT l.record_key, l.outcome, max(c.grade) AS cut_grade
 FROM lab_value AS l
 JOIN lab_cut_table AS c
   ON c.outcome = l.outcome AND c.unit = l.system_unit
- AND round(l.system_value, 9) + l.beyond < c.below
+ AND l.system_value < c.below
 GROUP BY l.record_key, l.outcome;
 
 CREATE TABLE lab_graded AS
@@ -57,16 +57,17 @@ SELECT
     CASE l.kind
         -- At or above its own limit a result is normal, even below a numeric cut.
         WHEN 'grade' THEN CASE
-            WHEN NOT m.is_table_limit AND l.value + l.beyond >= m.low_limit THEN 0
+            WHEN NOT m.is_table_limit AND l.own_value >= m.low_limit THEN 0
             WHEN c.cut_grade IS NOT NULL THEN c.cut_grade
-            WHEN l.value + l.beyond < m.low_limit THEN 1
+            WHEN CASE WHEN m.is_table_limit THEN l.system_value ELSE l.own_value END < m.low_limit
+                THEN 1
             ELSE 0
         END
         WHEN 'threshold' THEN CASE o.operator
-            WHEN '<' THEN round(l.canonical_value, 9) + l.beyond < o.threshold
-            WHEN '<=' THEN round(l.canonical_value, 9) + l.beyond <= o.threshold
-            WHEN '>' THEN round(l.canonical_value, 9) + l.beyond > o.threshold
-            WHEN '>=' THEN round(l.canonical_value, 9) + l.beyond >= o.threshold
+            WHEN '<' THEN l.canonical_value < o.threshold
+            WHEN '<=' THEN l.canonical_value <= o.threshold
+            WHEN '>' THEN l.canonical_value > o.threshold
+            WHEN '>=' THEN l.canonical_value >= o.threshold
         END::INTEGER
     END AS grade,
     list_filter(
@@ -115,6 +116,8 @@ WITH candidate AS (
     WHERE CASE
         WHEN is_same_day(u.axis, l.time_precision, l.d_lo, u.index_day) THEN u.same_day = 'before'
         WHEN u.axis = 'day' THEN l.d_lo < u.index_day AND l.d_lo >= u.reach_day
+        -- The grace is for draws at a known time; a whole day lies on one side or the other.
+        WHEN l.time_precision = 'day' THEN l.d_lo < u.index_day AND l.i_hi > u.reach_at
         ELSE l.i_lo <= u.grace_at AND l.i_hi > u.reach_at
     END
 )
@@ -129,8 +132,10 @@ WHERE NOT EXISTS (
       AND e.window_name IN ('risk', 'extended')
       AND meets(e.axis, c.i_lo, c.i_hi, c.d_lo, c.d_hi, e.lo, e.hi)
       -- Up to the grace after its own start a draw is that unit's baseline, not its effect.
-      AND CASE e.axis
-            WHEN 'day' THEN true
+      AND CASE
+            WHEN is_same_day(e.axis, c.time_precision, c.d_lo, e.index_day)
+                THEN e.same_day = 'after'
+            WHEN e.axis = 'day' OR c.time_precision = 'day' THEN true
             ELSE c.i_lo > e.started_at + to_microseconds((SELECT grace_us FROM setting))
           END
 )
@@ -161,13 +166,13 @@ JOIN lab_graded AS l
 LEFT JOIN lab_baseline AS b ON b.unit_id = w.unit_id AND b.outcome = w.outcome
 WHERE CASE
         WHEN is_same_day(w.axis, l.time_precision, l.d_lo, w.index_day) THEN w.same_day = 'after'
-        WHEN w.axis = 'day' THEN true
+        WHEN w.axis = 'day' OR l.time_precision = 'day' THEN true
         ELSE l.i_lo > u.grace_at
       END
-  -- A day known to be the next unit's own day is that unit's baseline or its effect.
+  -- The next unit's own day, known by its day: the next unit's, or nobody's.
   AND NOT (
-    l.time_precision = 'day' AND l.d_lo IS NOT DISTINCT FROM w.next_day
-    AND w.next_day IS DISTINCT FROM w.index_day AND w.same_day = 'after'
+    w.same_day <> 'before' AND l.time_precision = 'day'
+    AND l.d_lo IS NOT DISTINCT FROM w.next_day
   );
 
 CREATE TABLE lab_judged AS
@@ -177,7 +182,7 @@ SELECT
     CASE l.kind
         WHEN 'ratio' THEN coalesce(
             l.baseline_canonical > 0
-            AND round(l.canonical_value, 9) + l.beyond >= round(o.ratio * l.baseline_canonical, 9)
+            AND round(l.canonical_value, 9) >= round(o.ratio * l.baseline_canonical, 9)
             AND round(l.canonical_value - l.baseline_canonical, 9) >= coalesce(o.min_rise, 0),
             false
         )

@@ -42,7 +42,7 @@ WHERE r.rate > u.high
   AND r.i_lo >= w.started_at + to_microseconds(o.settle_us)
   AND (b.own_rate IS NULL OR round(r.rate, 6) >= round(b.own_rate * o.rise_factor, 6));
 
-CREATE TABLE rate_hit AS
+CREATE TABLE rate_confirmed AS
 SELECT
     h.unit_id,
     h.outcome,
@@ -54,3 +54,22 @@ FROM rate_high AS h
 JOIN study_outcome AS o USING (outcome)
 GROUP BY h.unit_id, h.outcome, h.window_name
 HAVING max(h.i_lo) - min(h.i_lo) >= to_microseconds(any_value(o.confirm_us));
+
+-- A report before the window that the readings follow within the gap began the event: one event,
+-- and not a new one. Reports inside the window carry it on.
+CREATE TABLE rate_carried_on AS
+SELECT c.unit_id, c.outcome, c.window_name
+FROM rate_confirmed AS c
+JOIN study_outcome AS o USING (outcome)
+JOIN piece_counted AS p
+  ON p.unit_id = c.unit_id AND p.outcome = c.outcome AND p.window_name = c.window_name
+ AND p.i_lo <= c.onset_at
+GROUP BY c.unit_id, c.outcome, c.window_name, c.onset_at, p.episode
+HAVING bool_or(p.is_before AND NOT p.is_in)
+   AND c.onset_at <= max(greatest(
+        CASE p.time_precision WHEN 'day' THEN p.i_hi ELSE p.i_lo END, p.ended_at
+   )) + to_microseconds(any_value(o.gap_us));
+
+CREATE TABLE rate_hit AS
+FROM rate_confirmed
+ANTI JOIN rate_carried_on USING (unit_id, outcome, window_name);

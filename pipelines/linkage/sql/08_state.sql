@@ -16,6 +16,8 @@ WITH pre_existing AS (
     SELECT DISTINCT unit_id, outcome, window_name
     FROM episode_verdict
     WHERE verdict = 'pre_existing'
+    UNION
+    SELECT unit_id, outcome, window_name FROM rate_carried_on
 ),
 lab_pre_existing AS (
     SELECT b.unit_id, b.outcome

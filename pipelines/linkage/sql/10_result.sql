@@ -122,7 +122,7 @@ SELECT
     l.worst_value,
     l.worst_unit,
     l.worst_at,
-    round(l.worst_canonical - b.canonical_value, 9) AS change_from_baseline,
+    round(l.worst_canonical - b.canonical_value, 6) AS change_from_baseline,
     greatest(
         0,
         epoch_us(least(coalesce(t.onset_axis, w.cut_at), w.cut_at)) - epoch_us(w.lo)
