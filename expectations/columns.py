@@ -41,6 +41,7 @@ _ALWAYS = {
     "precision_told": "CASE WHEN e.occurred_at IS NOT NULL "
     "THEN coalesce(e.time_precision, '(none)') END",
     "unread_end": _flagged("bad_end_time"),
+    "unread_value": _flagged("bad_value"),
 }
 # An end that only names a day is stored as that day's first instant, and may be as late as its
 # last. Types without `end_precision` do not say so: there, an end at local midnight before its own

@@ -66,7 +66,7 @@ def dirty(seed: int, n_rows: int) -> Rows:
         "patient_key": ("p", "p", "p", None),
         "occurred_at": (AT, AT, latest, latest + timedelta(seconds=1), None, datetime(1800, 1, 1)),  # noqa: DTZ001
         "time_precision": ("instant", "day", None, "hour"),
-        "flags": (None, [], ["bad_time"], ["bad_end_time", "end_missing"]),
+        "flags": (None, [], ["bad_time"], ["bad_end_time", "end_missing"], ["bad_value"]),
         "code_system": ("loinc", "loinc", "rxnorm", None, "http://loinc.org"),
     }
     lab = {
@@ -128,6 +128,8 @@ def by_hand(row: Mapping[str, Any]) -> set[str]:
         found.add("code_system_shaped")
     if "bad_time" in (row["flags"] or []):
         found.add("time_readable")
+    if "bad_value" in (row["flags"] or []):
+        found.add("value_readable")
     found |= times_by_hand(row)
     return found | (lab_by_hand(row) if row["event_type"] == LAB else drip_by_hand(row))
 
@@ -258,10 +260,13 @@ def test_warnings_are_appended_to_the_flags_once_and_in_table_order() -> None:
         good(LAB, flags=["bad_number"], value=None),
         good(LAB, flags=["unknown_unit"], unit="UNK"),
         good(LAB, flags=["x"]),
+        good(LAB, flags=["bad_value"]),
         good(LAB, flags=None, status="odd"),
     ]
     con = staged({LAB: rows})
-    expected = [["unknown_unit"], ["bad_number", "no_number"], ["unknown_unit"], ["x"], None]
+    expected: list[list[str] | None]
+    expected = [["unknown_unit"], ["bad_number", "no_number"], ["unknown_unit"], ["x"]]
+    expected += [["bad_value", "value_readable"], None]
     judge(con)
     assert flags(con) == expected
     judge(con)

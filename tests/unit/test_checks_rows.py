@@ -33,6 +33,8 @@ SPARED: list[tuple[str, dict[str, Any]]] = [
     (LAB, {"low_limit": None, "high_limit": None, "status": None}),
     (STAY, {"setting": None, "ended_at": None}),
     (BORN, {"died_at": None, "birth_date": None, "sex": None}),
+    # Flags of other losses have checks of their own.
+    (BORN, {"birth_date": None, "flags": ["missing_local_time", "bad_values"]}),
     (HARM, {"grade": None, "ended_at": None}),
     # Edges belong to what is possible.
     (LAB, {"occurred_at": LATEST}),
@@ -110,6 +112,9 @@ FOUND: list[tuple[str, dict[str, Any], set[str]]] = [
     (BORN, {"birth_date": date(2024, 3, 3), "died_at": None}, {"birth_in_extract"}),
     (BORN, {"died_at": LATEST + INSTANT}, {"death_in_extract"}),
     (BORN, {"birth_date": date(2024, 2, 3)}, {"death_after_birth"}),
+    *((name, {"flags": ["bad_value"]}, {"value_readable"}) for name in CLINICAL_TYPES),
+    (BORN, {"birth_date": None, "flags": ["bad_value", "x"]}, {"value_readable"}),
+    (LAB, {"version": None, "flags": ["bad_value"]}, {"value_readable", "version_present"}),
     (LAB, {"value": None, "unit": "furlong"}, {"no_number"}),
     (VITAL, {"value": None}, {"no_number"}),
     (DXA, {"z_score": None}, {"no_number"}),

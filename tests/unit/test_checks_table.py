@@ -46,6 +46,7 @@ def test_the_checks_that_must_reject_reject_and_the_doubtful_only_warn() -> None
         "unknown_unit",
         "dose_not_judged",
         "no_number",
+        "value_readable",
     }
     for name in (
         "key_present",
