@@ -47,10 +47,14 @@ COUNT_SCHEMA = pa.schema(
 )
 
 
-def merge_counts(rows: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
-    """Add up rows of sums, column by column; an associative and commutative combiner."""
-    total = [0] * (len(MOMENT_COLUMNS) + len(STATUS_COLUMNS))
+def merge_counts(rows: Iterable[tuple[int | None, ...]]) -> tuple[int | None, ...]:
+    """Add up rows of sums, column by column; an associative and commutative combiner.
+
+    A column that does not apply to an outcome is null in all its rows, and stays null.
+    """
+    total: list[int | None] = [None] * (len(MOMENT_COLUMNS) + len(STATUS_COLUMNS))
     for row in rows:
         for index, value in enumerate(row):
-            total[index] += value
+            if value is not None:
+                total[index] = (total[index] or 0) + value
     return tuple(total)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 from math import floor
@@ -32,12 +32,15 @@ class Piece:
         span: from onset to end, which says how far apart it is from others.
         grade: its grade, if it has one.
         over: when it is taken to have ended, if ever.
+        own_same_day: on which side of an infusion of its day it lies, whatever the outcome says:
+            readings known by their day and problem lists lie before.
     """
 
     when: When
     span: When
     grade: int | None
     over: datetime | None
+    own_same_day: str | None = None
 
 
 @dataclass
@@ -86,7 +89,8 @@ def reports(events: list[Event], outcome: Episodic) -> list[Piece]:
         over = event.row.get("ended_at")
         if over is None and not event.means(outcome.chronic_concepts):
             over = event.span.at + timedelta(days=outcome.assume_resolved_days)
-        found.append(Piece(event.when, event.span, event.row.get("grade"), over))
+        own = "before" if event.row.get("category") == "problem-list" else None
+        found.append(Piece(event.when, event.span, event.row.get("grade"), over, own))
     return found
 
 
@@ -120,7 +124,9 @@ def fever_pieces(events: list[Event], outcome: FeverOutcome) -> list[Piece]:
             continue
         below = [later.at for later, other in rounded[place + 1 :] if other < 38]
         limit = placed.at + timedelta(hours=outcome.same_episode_gap_hours)
-        found.append(Piece(placed, placed, fever_grade(place, rounded), min([*below, limit])))
+        over = min([*below, limit])
+        own = "before" if placed.is_day else None
+        found.append(Piece(placed, placed, fever_grade(place, rounded), over, own))
     return found
 
 
@@ -150,6 +156,7 @@ def confirmed_pieces(
         placed
         for placed, value in all_readings
         if window.holds(placed)
+        and not (window.unit.is_day_known and placed.first == window.unit.index_date)
         and placed.at >= settled
         and value > limit
         and (own is None or value >= own * rise)
@@ -168,7 +175,6 @@ def pieces_of(study: Study, events: list[Event], outcome: Episodic, window: Wind
         found += fever_pieces(events, outcome)
     if isinstance(outcome, VitalLimitOutcome):
         found += confirmed_pieces(study, events, outcome, window)
-    found = [one for one in found if window.side(one.when) != "nowhere"]
     return sorted(found, key=lambda one: one.when.at)
 
 
@@ -203,10 +209,21 @@ def is_ongoing(earlier: list[Piece], onset: When) -> bool:
     return any(piece.over is None or piece.over > onset.at for piece in earlier)
 
 
+def somewhere(pieces: list[Piece], window: Window) -> list[Piece]:
+    """Without pieces of an excluded day, which still tie the others to one event."""
+    return [one for one in pieces if seen_by(window, one).side(one.when) != "nowhere"]
+
+
+def seen_by(window: Window, piece: Piece) -> Window:
+    """The window with the piece's own rule for the infusion's day."""
+    return replace(window, same_day=piece.own_same_day or window.same_day)
+
+
 def judge_one(place: int, episodes: list[list[Piece]], window: Window) -> Found | None:
     """Whether one event is treatment-emergent; None if nothing of it is in the window."""
-    inside = [one for one in episodes[place] if window.holds(one.when)]
-    past = [one for one in episodes[place] if window.is_past(one.when)]
+    pieces = somewhere(episodes[place], window)
+    inside = [one for one in pieces if seen_by(window, one).holds(one.when)]
+    past = [one for one in pieces if seen_by(window, one).is_past(one.when)]
     if not inside:
         return None
     grade, first = worst(inside), inside[0].when
@@ -216,7 +233,8 @@ def judge_one(place: int, episodes: list[list[Piece]], window: Window) -> Found 
             return Found(is_pre_existing=True, grade=grade)
         worse = next(one.when for one in inside if (one.grade or 0) > was)
         return Found(worse, grade, is_worsened=True)
-    ongoing = [worst(other) for other in episodes[:place] if is_ongoing(other, first)]
+    others = [somewhere(other, window) for other in episodes[:place]]
+    ongoing = [worst(other) for other in others if is_ongoing(other, first)]
     graded = [was for was in ongoing if was is not None]
     if grade is not None and graded and grade <= max(graded):
         return Found(is_pre_existing=True, grade=grade)

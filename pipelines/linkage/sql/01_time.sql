@@ -88,6 +88,25 @@ FROM placed('raw_diagnosis') AS e
 JOIN code_concept AS c
   ON c.event_type = 'DiagnosisRecorded' AND c.code_system = e.code_system AND c.code = e.code;
 
+-- Facts about a patient need no window: a diagnosis known by month or year is known by its end.
+CREATE TABLE diagnosis_fact AS
+SELECT patient_key, concept, time_precision, i_lo, d_lo FROM diagnosis
+UNION ALL
+SELECT patient_key, concept, 'day', local_to_utc(known_day, zone, 0), known_day
+FROM (
+    SELECT
+        e.patient_key,
+        c.concept,
+        e.zone,
+        date_trunc(e.time_precision, utc_to_local(e.occurred_at, e.zone))::TIMESTAMP
+            + CASE e.time_precision WHEN 'month' THEN INTERVAL 1 MONTH ELSE INTERVAL 1 YEAR END
+            - INTERVAL 1 DAY AS known_day
+    FROM raw_diagnosis AS e
+    JOIN code_concept AS c
+      ON c.event_type = 'DiagnosisRecorded' AND c.code_system = e.code_system AND c.code = e.code
+    WHERE e.occurred_at IS NOT NULL AND e.time_precision IN ('month', 'year')
+);
+
 CREATE TABLE adverse_event AS
 SELECT e.*, c.concept
 FROM placed('raw_adverse_event') AS e

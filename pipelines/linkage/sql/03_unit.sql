@@ -91,6 +91,7 @@ FROM (
     UNION ALL
     SELECT patient_key, occurred_at FROM raw_infusion
     WHERE time_precision IN ('instant', 'day')
+      AND status IN ('completed', 'stopped', 'in-progress')
 )
 WHERE occurred_at IS NOT NULL
 GROUP BY patient_key;
@@ -101,11 +102,14 @@ SELECT patient_key, min(occurred_at) AS first_at
 FROM (
     SELECT patient_key, occurred_at FROM medication SEMI JOIN prior_concept USING (concept)
     UNION ALL
-    SELECT patient_key, occurred_at FROM diagnosis SEMI JOIN prior_concept USING (concept)
+    SELECT patient_key, i_lo FROM diagnosis_fact SEMI JOIN prior_concept USING (concept)
     UNION ALL
     SELECT patient_key, occurred_at FROM infusion_event SEMI JOIN prior_concept USING (concept)
+    WHERE status IN ('completed', 'stopped', 'in-progress') AND evidence IS DISTINCT FROM 'ordered'
     UNION ALL
-    SELECT patient_key, started_at FROM study_record WHERE why_not IS DISTINCT FROM 'not_administered'
+    -- An order alone shows no exposure: it may be the order of the very infusion that is judged.
+    SELECT patient_key, started_at FROM study_record
+    WHERE status IN ('completed', 'stopped', 'in-progress') AND evidence IS DISTINCT FROM 'ordered'
 )
 WHERE occurred_at IS NOT NULL
 GROUP BY patient_key;
@@ -113,7 +117,7 @@ GROUP BY patient_key;
 CREATE TABLE unit_indication AS
 SELECT u.unit_id, arg_min(i.indication_type, i.precedence) AS indication_type
 FROM unit_order AS u
-JOIN diagnosis AS d
+JOIN diagnosis_fact AS d
   ON d.patient_key = u.patient_key
  AND CASE WHEN d.time_precision = 'day' OR u.axis = 'day'
           THEN d.d_lo <= u.index_day ELSE d.i_lo <= u.started_at END
@@ -123,7 +127,7 @@ GROUP BY u.unit_id;
 CREATE TABLE unit_exclusion AS
 SELECT u.unit_id, min(x.concept) AS concept
 FROM unit_order AS u
-JOIN diagnosis AS d
+JOIN diagnosis_fact AS d
   ON d.patient_key = u.patient_key
  AND CASE WHEN d.time_precision = 'day' OR u.axis = 'day'
           THEN d.d_lo <= u.index_day ELSE d.i_lo <= u.started_at END
@@ -175,6 +179,7 @@ SELECT patient_key, max(occurred_at) AS last_contact_at
 FROM (
     SELECT patient_key, occurred_at FROM encounter
     UNION ALL SELECT patient_key, occurred_at FROM raw_infusion
+    WHERE status IN ('completed', 'stopped', 'in-progress')
     UNION ALL SELECT patient_key, occurred_at FROM raw_lab
     UNION ALL SELECT patient_key, occurred_at FROM raw_vital
 )

@@ -23,6 +23,7 @@ SELECT
     u.death_cut,
     u.observation_cut,
     u.is_tie,
+    u.is_start_day,
     u.unplaceable_reason,
     u.ineligible_reason,
     o.outcome,
@@ -46,13 +47,18 @@ SELECT
             CASE w.end_anchor WHEN 'start' THEN u.started_at ELSE u.ended_at END
             + to_microseconds(w.end_us)
     END AS hi,
+    -- A running infusion may go on: no window closes before its end, or its longest, is known.
     CASE u.axis
-        WHEN 'day' THEN
+        WHEN 'day' THEN greatest(
             CASE w.end_anchor WHEN 'start' THEN u.index_day ELSE u.closing_end_day END
-            + to_days(w.end_days + 1)
-        ELSE
+            + to_days(w.end_days + 1),
+            CASE WHEN u.closing_end_at > u.ended_at THEN u.closing_end_day + INTERVAL 1 DAY END
+        )
+        ELSE greatest(
             CASE w.end_anchor WHEN 'start' THEN u.started_at ELSE u.closing_end_at END
-            + to_microseconds(w.end_us)
+            + to_microseconds(w.end_us),
+            CASE WHEN u.closing_end_at > u.ended_at THEN u.closing_end_at END
+        )
     END AS closing_hi
 FROM unit AS u
 JOIN study_outcome AS o ON list_contains(o.drug_classes, u.drug_class)

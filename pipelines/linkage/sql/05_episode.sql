@@ -53,6 +53,8 @@ SELECT DISTINCT ON (outcome, record_key) *
 FROM (
 SELECT
     e.patient_key, r.outcome, r.is_chronic, e.time_precision, e.i_lo, e.i_hi, e.d_lo, e.d_hi,
+    -- Readings known by their day and problem lists lie before the infusion of that day.
+    NULL::VARCHAR AS own_same_day,
     e.ended_at, local_day_of(e.ended_at, e.zone) AS end_day, e.grade, e.record_key, e.event_type,
     e.source_file_sha, e.source_row, 'report' AS rule, NULL::DOUBLE AS value, NULL::VARCHAR AS unit
 FROM adverse_event AS e
@@ -60,6 +62,7 @@ JOIN outcome_report AS r USING (concept)
 UNION ALL BY NAME
 SELECT
     e.patient_key, r.outcome, r.is_chronic, e.time_precision, e.i_lo, e.i_hi, e.d_lo, e.d_hi,
+    CASE WHEN e.category = 'problem-list' THEN 'before' END AS own_same_day,
     e.ended_at, local_day_of(e.ended_at, e.zone) AS end_day, NULL::INTEGER AS grade,
     e.record_key, e.event_type, e.source_file_sha, e.source_row, 'diagnosis code' AS rule
 FROM diagnosis AS e
@@ -67,7 +70,7 @@ JOIN outcome_report AS r USING (concept)
 UNION ALL BY NAME
 SELECT
     e.patient_key, e.outcome, false AS is_chronic, e.time_precision, e.i_lo, e.i_hi, e.d_lo,
-    e.d_hi, NULL::TIMESTAMP AS ended_at, NULL::TIMESTAMP AS end_day, e.grade, e.record_key, e.event_type, e.source_file_sha,
+    e.d_hi, CASE WHEN e.time_precision = 'day' THEN 'before' END AS own_same_day, NULL::TIMESTAMP AS ended_at, NULL::TIMESTAMP AS end_day, e.grade, e.record_key, e.event_type, e.source_file_sha,
     e.source_row, 'temperature of 38.0 C or more' AS rule, e.celsius AS value, 'Cel' AS unit
 FROM fever_reading AS e
 )
@@ -84,7 +87,8 @@ WITH edges AS (
         max(greatest(
             CASE p.time_precision WHEN 'day' THEN p.i_hi ELSE p.i_lo END, p.ended_at
         )) OVER earlier AS last_i,
-        max(greatest(p.d_lo, p.end_day)) OVER earlier AS last_d
+        max(greatest(p.d_lo, p.end_day)) OVER earlier AS last_d,
+        bool_or(p.is_chronic) OVER earlier AS was_chronic
     FROM piece AS p
     JOIN study_outcome AS o USING (outcome)
     WINDOW earlier AS (
@@ -93,7 +97,7 @@ WITH edges AS (
     )
 ),
 marked AS (
-    SELECT *, NOT is_chronic AND coalesce(
+    SELECT *, NOT (is_chronic AND coalesce(was_chronic, false)) AND coalesce(
         CASE
             WHEN time_precision = 'day' OR (SELECT resolution FROM setting) = 'day'
                 THEN d_lo > last_d + to_microseconds(gap_us)
@@ -104,7 +108,7 @@ marked AS (
     FROM edges
 )
 SELECT
-    * EXCLUDE (last_i, last_d, is_new),
+    * EXCLUDE (last_i, last_d, was_chronic, is_new),
     sum(is_new::INTEGER) OVER (
         PARTITION BY patient_key, outcome ORDER BY i_lo, record_key ROWS UNBOUNDED PRECEDING
     ) AS episode,
@@ -117,11 +121,6 @@ SELECT
     END AS assumed_end_i
 FROM marked;
 
-CREATE TABLE episode AS
-SELECT patient_key, outcome, episode, min(i_lo) AS onset_i
-FROM episode_piece
-GROUP BY patient_key, outcome, episode;
-
 CREATE TABLE piece_in_window AS
 SELECT
     w.unit_id,
@@ -130,17 +129,16 @@ SELECT
     w.axis,
     w.started_at,
     p.*,
-    is_same_day(w.axis, p.time_precision, p.d_lo, w.index_day) AND w.same_day <> 'after'
-        AS is_set_aside,
-    is_same_day(w.axis, p.time_precision, p.d_lo, w.index_day) AND w.same_day = 'exclude'
-        AS is_nowhere,
+    is_same_day(w.axis, p.time_precision, p.d_lo, w.index_day) AND coalesce(p.own_same_day, w.same_day) <> 'after' AS is_set_aside,
+    is_same_day(w.axis, p.time_precision, p.d_lo, w.index_day) AND coalesce(p.own_same_day, w.same_day) = 'exclude' AS is_nowhere,
     meets(w.axis, p.i_lo, p.i_hi, p.d_lo, p.d_hi, w.lo, w.cut_at)
         -- The next unit's own day, known by its day: the next unit's, or nobody's.
         AND NOT (
-            w.same_day <> 'before' AND p.time_precision = 'day'
+            coalesce(p.own_same_day, w.same_day) <> 'before' AND p.time_precision = 'day'
             AND p.d_lo IS NOT DISTINCT FROM w.next_day
         ) AS is_met,
-    (is_same_day(w.axis, p.time_precision, p.d_lo, w.index_day) AND w.same_day = 'before')
+    (is_same_day(w.axis, p.time_precision, p.d_lo, w.index_day)
+        AND coalesce(p.own_same_day, w.same_day) = 'before')
         OR CASE w.axis WHEN 'day' THEN p.d_hi <= w.lo ELSE p.i_hi <= w.lo END AS is_before
 FROM unit_window AS w
 JOIN episode_piece AS p
@@ -173,6 +171,7 @@ SELECT
     any_value(started_at) AS started_at,
     any_value(min_grade) AS min_grade,
     count(*) FILTER (WHERE is_in) AS n_in,
+    min(i_lo) FILTER (WHERE is_in) AS onset_in,
     count(*) FILTER (WHERE is_before AND NOT is_in) AS n_before,
     max(grade) FILTER (WHERE is_in) AS grade_in,
     max(grade) FILTER (WHERE is_before AND NOT is_in) AS grade_before
@@ -189,18 +188,19 @@ SELECT
 FROM episode_in_window AS e
 LEFT JOIN (
     -- An earlier event, both graded, that is taken to go on when this one begins.
-    SELECT earlier.unit_id, earlier.window_name, this.outcome, this.episode,
+    SELECT this.unit_id, this.window_name, this.outcome, this.episode,
            max(earlier.grade) AS grade_earlier
-    FROM episode AS this
+    FROM episode_in_window AS this
     JOIN (
-        SELECT unit_id, window_name, patient_key, outcome, episode, max(grade) AS grade,
+        SELECT unit_id, window_name, outcome, episode, max(grade) AS grade,
                max(assumed_end_i) AS assumed_end_i
         FROM piece_in_window
         WHERE NOT is_nowhere
-        GROUP BY unit_id, window_name, patient_key, outcome, episode
+        GROUP BY unit_id, window_name, outcome, episode
     ) AS earlier
-      ON earlier.patient_key = this.patient_key AND earlier.outcome = this.outcome
-     AND earlier.episode < this.episode AND earlier.assumed_end_i > this.onset_i
+      ON earlier.unit_id = this.unit_id AND earlier.window_name = this.window_name
+     AND earlier.outcome = this.outcome
+     AND earlier.episode < this.episode AND earlier.assumed_end_i > this.onset_in
     GROUP BY ALL
 ) AS x
   ON x.unit_id = e.unit_id AND x.window_name = e.window_name AND x.outcome = e.outcome

@@ -15,7 +15,7 @@ SELECT
     a.to_system_factor <> 1 AS is_converted,
     -- "<6.0" is below 6.0, not 6.0: a step too small for any laboratory settles the comparison.
     CASE l.comparator WHEN '<' THEN -1e-8 WHEN '>' THEN 1e-8 ELSE 0 END AS beyond,
-    round(l.value * a.to_canonical_factor + a.to_canonical_offset, 9) + beyond AS canonical_value,
+    l.value * a.to_canonical_factor + a.to_canonical_offset + beyond AS canonical_value,
     round(l.value * a.to_system_factor, 9) + beyond AS system_value,
     l.value + beyond AS own_value
 FROM lab AS l
@@ -64,10 +64,10 @@ SELECT
             ELSE 0
         END
         WHEN 'threshold' THEN CASE o.operator
-            WHEN '<' THEN l.canonical_value < o.threshold
-            WHEN '<=' THEN l.canonical_value <= o.threshold
-            WHEN '>' THEN l.canonical_value > o.threshold
-            WHEN '>=' THEN l.canonical_value >= o.threshold
+            WHEN '<' THEN round(l.canonical_value, 9) < o.threshold
+            WHEN '<=' THEN round(l.canonical_value, 9) <= o.threshold
+            WHEN '>' THEN round(l.canonical_value, 9) > o.threshold
+            WHEN '>=' THEN round(l.canonical_value, 9) >= o.threshold
         END::INTEGER
     END AS grade,
     list_filter(
@@ -167,8 +167,17 @@ LEFT JOIN lab_baseline AS b ON b.unit_id = w.unit_id AND b.outcome = w.outcome
 WHERE CASE
         WHEN is_same_day(w.axis, l.time_precision, l.d_lo, w.index_day) THEN w.same_day = 'after'
         WHEN w.axis = 'day' OR l.time_precision = 'day' THEN true
-        ELSE l.i_lo > u.grace_at
+        ELSE l.i_lo > u.grace_at OR l.i_lo < w.started_at
       END
+  -- The risk window wins over control: a result known by its day never enters both.
+  AND NOT (
+    w.window_name = 'control' AND l.time_precision = 'day'
+    AND EXISTS (
+        FROM unit_window AS r
+        WHERE r.unit_id = w.unit_id AND r.outcome = w.outcome AND r.window_name = 'risk'
+          AND meets(r.axis, l.i_lo, l.i_hi, l.d_lo, l.d_hi, r.lo, r.cut_at)
+    )
+  )
   -- The next unit's own day, known by its day: the next unit's, or nobody's.
   AND NOT (
     w.same_day <> 'before' AND l.time_precision = 'day'

@@ -40,6 +40,8 @@ JOIN rate_reading AS r
 LEFT JOIN rate_own AS b ON b.unit_id = w.unit_id AND b.outcome = w.outcome
 WHERE r.rate > u.high
   AND r.i_lo >= w.started_at + to_microseconds(o.settle_us)
+  -- Where the start is known by its day, no reading of that day is known to follow it.
+  AND NOT (w.is_start_day AND r.d_lo = w.index_day)
   AND (b.own_rate IS NULL OR round(r.rate, 6) >= round(b.own_rate * o.rise_factor, 6));
 
 CREATE TABLE rate_confirmed AS

@@ -92,7 +92,8 @@ SELECT
             [
                 CASE WHEN no_baseline THEN 'no_baseline' END,
                 CASE WHEN no_limit THEN 'no_limit_for_age' END,
-                CASE WHEN onset_precision = 'day' THEN 'imprecise' END
+                CASE WHEN onset_precision = 'day' THEN 'imprecise' END,
+                CASE WHEN kind = 'fever' AND grade = 3 THEN 'duration_unknown' END
             ],
             lambda flag: flag IS NOT NULL
         )

@@ -223,14 +223,20 @@ FROM (
     SELECT site_id, 2, 'left out: ' || why_not, count(*)
     FROM study_record WHERE why_not IS NOT NULL GROUP BY site_id, why_not
     UNION ALL
-    SELECT site_id, 3, 'administrations', count(*) FROM administration GROUP BY site_id
+    SELECT site_id, 3, 'merged with another record', sum(n_records - 1)
+    FROM administration GROUP BY site_id HAVING sum(n_records - 1) > 0
     UNION ALL
-    SELECT site_id, 4, 'units', count(*) FROM unit GROUP BY site_id
+    SELECT site_id, 4, 'administrations', count(*) FROM administration GROUP BY site_id
     UNION ALL
-    SELECT site_id, 5, 'left out: ' || not_counted_reason, count(*)
+    SELECT site_id, 5, 'joined to an earlier one of its course', sum(n_infusions - 1)
+    FROM unit GROUP BY site_id HAVING sum(n_infusions - 1) > 0
+    UNION ALL
+    SELECT site_id, 6, 'units', count(*) FROM unit GROUP BY site_id
+    UNION ALL
+    SELECT site_id, 7, 'left out: ' || not_counted_reason, count(*)
     FROM unit WHERE not_counted_reason IS NOT NULL GROUP BY site_id, not_counted_reason
     UNION ALL
-    SELECT site_id, 6, 'eligible units', count(*)
+    SELECT site_id, 8, 'eligible units', count(*)
     FROM unit WHERE not_counted_reason IS NULL GROUP BY site_id
 ) AS x
 CROSS JOIN setting AS s;

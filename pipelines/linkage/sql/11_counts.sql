@@ -41,17 +41,23 @@ SELECT
     o.window_name,
     s.stratum,
     s.stratum_value,
-    any_value(k.kind) AS kind,
+    any_value(k.family) AS family,
     count(*) FILTER (WHERE counted) AS n_closed_units,
     count(*) FILTER (WHERE o.status IN ('open', 'open_event')) AS n_open,
     count(*) FILTER (WHERE o.status = 'open_event') AS n_open_event,
     count(*) FILTER (WHERE o.status = 'censored') AS n_censored,
     count(*) FILTER (WHERE o.status IN ('not_at_risk', 'superseded_same_day')) AS n_not_at_risk,
     count(*) FILTER (WHERE o.status IN ('ineligible', 'unplaceable')) AS n_ineligible,
-    count(*) FILTER (WHERE known AND o.is_observed) AS n_observed,
-    count(*) FILTER (WHERE known AND o.is_tested) AS n_tested,
-    count(*) FILTER (WHERE known AND o.is_tested AND o.has_baseline) AS n_tested_with_baseline,
-    count(*) FILTER (WHERE known AND o.is_determined) AS n_determined
+    -- Null where the outcome has no such denominator.
+    CASE WHEN any_value(k.family) = 'seen' THEN
+        count(*) FILTER (WHERE known AND o.is_observed) END AS n_observed,
+    CASE WHEN any_value(k.family) = 'lab' THEN
+        count(*) FILTER (WHERE known AND o.is_tested) END AS n_tested,
+    CASE WHEN any_value(k.family) = 'lab' THEN
+        count(*) FILTER (WHERE known AND o.is_tested AND o.has_baseline)
+    END AS n_tested_with_baseline,
+    CASE WHEN any_value(k.family) = 'composite' THEN
+        count(*) FILTER (WHERE known AND o.is_determined) END AS n_determined
 FROM (
     SELECT
         *,
@@ -62,7 +68,14 @@ FROM (
     WHERE is_published
 ) AS o
 JOIN unit_stratum AS s USING (unit_id)
-JOIN study_outcome AS k USING (outcome)
+JOIN (
+    SELECT outcome, CASE
+        WHEN kind IN ('grade', 'threshold', 'ratio') THEN 'lab'
+        WHEN kind = 'composite' THEN 'composite'
+        ELSE 'seen'
+    END AS family
+    FROM study_outcome
+) AS k USING (outcome)
 GROUP BY o.study_id, o.site_id, o.outcome, o.window_name, s.stratum, s.stratum_value;
 
 -- Which units a denominator holds. `complete` is the headline: censored units are left out of it,
@@ -141,11 +154,7 @@ JOIN (
         ('composite', 'determined')
 ) AS d(family, denominator)
   ON d.family = 'all'
-  OR d.family = CASE
-        WHEN t.kind IN ('grade', 'threshold', 'ratio') THEN 'lab'
-        WHEN t.kind = 'composite' THEN 'composite'
-        ELSE 'seen'
-     END
+  OR d.family = t.family
 LEFT JOIN stratum_moment AS m
   ON m.outcome = t.outcome AND m.window_name = t.window_name AND m.denominator = d.denominator
  AND m.stratum = t.stratum AND m.stratum_value = t.stratum_value;
