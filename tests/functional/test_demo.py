@@ -62,6 +62,7 @@ def test_a_demo_stops_its_server(made: Path) -> None:
     assert servers_of(made) == []
 
 
+@pytest.mark.slow
 def test_a_demo_is_made_again_in_its_folder_with_the_same_result(made: Path) -> None:
     before = dripwatch("digest", made / "warehouse.duckdb").stdout
     done = dripwatch(

@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.base.errors import ExitCode
+from pipelines.base.site import Site
 from pipelines.simulate import NAMED_NIGHTS, NAMED_PATIENTS, NAMED_SEED, simulate
+from tests.functional.refresh_site import deliver, hospital, make_site, run
+from warehouse.query import run_query
+
+__all__ = ["hospital"]
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "bench").glob("*.md")])
@@ -58,3 +64,33 @@ def test_every_command_that_the_documents_name_exists() -> None:
         named.update(re.findall(r"(?:^|[\s`/])dripwatch ([a-z]+)", code))
     assert named <= known
     assert {"refresh", "sql", "init", "doctor", "quarantine", "study"} <= named
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory, hospital: Path) -> Site:
+    """A site with a published warehouse; read only."""
+    site = make_site(tmp_path_factory.mktemp("published"), hospital)
+    deliver(site, hospital, 1)
+    assert run(site, with_gx=True).exit_code == ExitCode.OK
+    return site
+
+
+def statements_shown() -> list[tuple[str, str]]:
+    """Every statement that a page for people gives to `dripwatch sql`, with the page's name."""
+    pages = [page for page in PAGES if page.parent.name != "reference"]
+    return [
+        (page.name, statement)
+        for page in pages
+        for statement in re.findall(r'dripwatch sql \S+ "([^"]+)"', page.read_text("utf-8"))
+    ]
+
+
+def test_both_first_pages_show_a_statement() -> None:
+    assert {"README.md", "getting-started.md"} <= {page for page, _ in statements_shown()}
+
+
+@pytest.mark.parametrize(("page", "statement"), statements_shown())
+def test_every_statement_that_a_page_shows_finds_rows(
+    published: Site, page: str, statement: str
+) -> None:
+    assert run_query(published.warehouse, statement).rows, page

@@ -36,7 +36,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, hospital: Path) -> Site:
     root = tmp_path_factory.mktemp("whole")
     site = make_site(root, hospital)
     deliver(site, hospital, *range(1, NIGHTS + 1))
-    result = run(site)
+    result = run(site, with_gx=True)
     assert result.exit_code == ExitCode.OK
     assert result.n_new_batches == NIGHTS
     return site
@@ -135,7 +135,7 @@ refresh(load_site(Path(sys.argv[1])), console=SilentConsole())
 @pytest.mark.parametrize(
     ("owner", "name", "when", "n_committed"),
     [
-        ("EventLog", "commit", "before", 0),
+        pytest.param("EventLog", "commit", "before", 0, marks=pytest.mark.slow),
         ("Store", "load_linkage", "before", NIGHTS),
         pytest.param("EventLog", "commit", "after", 1, marks=pytest.mark.slow),
         pytest.param("publish", "publish_if_needed", "before", NIGHTS, marks=pytest.mark.slow),

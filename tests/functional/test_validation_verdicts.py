@@ -13,7 +13,6 @@ import duckdb
 import pytest
 
 from expectations import sqlpass, suites
-from expectations.judged import Judged
 from expectations.sqlpass import fails
 from expectations.table import Check, checks, checks_of
 from expectations.validate import CheckError, Validation, validate
@@ -21,7 +20,16 @@ from pipelines.base.errors import DeliveryError
 from pipelines.base.site import ThresholdTable
 from schemas import CLINICAL_TYPES
 from studies.analytes import analytes, known_units
-from tests.checks_staging import AT, CONCEPTS, DATA_THROUGH, THROUGH, Rows, good, staged
+from tests.checks_staging import (
+    AT,
+    CONCEPTS,
+    DATA_THROUGH,
+    THROUGH,
+    Rows,
+    as_sql_says,
+    good,
+    staged,
+)
 
 LAB, DRIP = "LabResulted", "InfusionRecorded"
 
@@ -357,26 +365,6 @@ def test_records_of_no_known_type_are_set_against_the_whole_delivery() -> None:
 
 
 # --- Failing open is noticed --------------------------------------------------------------------
-
-
-def as_sql_says(
-    con: duckdb.DuckDBPyConnection,
-    judged: Judged,
-    _share: float,
-    result_format: Mapping[str, object] = suites.COUNTS,
-) -> dict[str, suites.GxResult]:
-    """Stand in for Great Expectations where a test is about something else."""
-    del result_format
-    found: dict[str, set[int]] = {check.id: set() for check in checks_of(judged.event_type)}
-    for check_id, row in con.execute(
-        f"SELECT check_id, source_row FROM ({sqlpass.failures_sql(judged)})"
-    ).fetchall():
-        found[check_id].add(row)
-    counts = sqlpass.count_failures(con, judged)
-    return {
-        name: suites.GxResult(name, counts[name], not rows, frozenset(rows), None)
-        for name, rows in found.items()
-    }
 
 
 def held_for(con: duckdb.DuckDBPyConnection, kind: str) -> set[str]:

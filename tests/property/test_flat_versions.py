@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.flat_kit import HEADER, MAPPING, FlatSite, make_site, rows
 
 #: Few keys, versions and values, so that copies, ties and repeats are common.
@@ -127,7 +128,7 @@ def content(flat_site: FlatSite) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("repeats", [False, True])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(told=ROWS)
 def test_fates_equal_the_obvious_implementation(
     flat_site: FlatSite, content: dict[str, str], repeats: bool, told: list[Told]
@@ -145,7 +146,7 @@ def test_fates_equal_the_obvious_implementation(
 
 
 @pytest.mark.parametrize("mapping", [VERSIONED, REPEATING])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(5), deadline=None)
 @given(told=ROWS, seed=st.integers(0, 1000))
 def test_the_order_of_rows_does_not_matter(
     flat_site: FlatSite, mapping: str, told: list[Told], seed: int
@@ -159,7 +160,7 @@ def test_the_order_of_rows_does_not_matter(
     assert events_and_counts(told) == events_and_counts(shuffled)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(5), deadline=None)
 @given(told=ROWS)
 def test_parquet_equals_csv(flat_site: FlatSite, told: list[Told]) -> None:
     deliver(flat_site, told)

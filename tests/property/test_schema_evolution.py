@@ -19,6 +19,7 @@ import schemas
 from schemas.codec import read_events, write_events
 from schemas.columns import arrow_schema
 from schemas.compatibility import problems
+from tests.examples import examples
 
 Schema = dict[str, Any]
 
@@ -113,7 +114,7 @@ def aware(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @given(history=histories(), data=st.data())
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=examples(30), suppress_health_check=[HealthCheck.too_slow])
 def test_a_log_of_mixed_versions_reads_as_one(
     history: dict[int, Schema], data: st.DataObject
 ) -> None:
@@ -134,7 +135,7 @@ def test_a_log_of_mixed_versions_reads_as_one(
 
 
 @given(history=histories(), data=st.data())
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=examples(30), suppress_health_check=[HealthCheck.too_slow])
 def test_what_columns_write_fastavro_reads_equal(
     history: dict[int, Schema], data: st.DataObject
 ) -> None:
@@ -154,7 +155,7 @@ def test_what_columns_write_fastavro_reads_equal(
 
 
 @given(history=histories(), data=st.data())
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(30))
 def test_a_changed_type_anywhere_in_a_history_is_refused(
     history: dict[int, Schema], data: st.DataObject
 ) -> None:

@@ -292,6 +292,7 @@ CASES: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.no_cover  # the slow reading of the records is what would be traced
 @pytest.mark.parametrize("case", CASES)
 def test_the_records_say_what_the_truth_says(case: str, tmp_path: Path) -> None:
     out = tmp_path / "hospital"

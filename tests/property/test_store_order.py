@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import schemas
 from pipelines.base.duck import connect, quote
+from tests.examples import examples
 from tests.unit.store_batches import event, make_batch, night
 from warehouse.batch import Batch
 from warehouse.intake import apply_batch
@@ -136,7 +137,7 @@ def expected_current(batches: Sequence[Batch], event_type: str) -> dict[str, tup
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(deliveries())
 def test_the_store_holds_what_all_batches_together_say(batches: list[Batch]) -> None:
     with store_of(batches) as con:
@@ -149,7 +150,7 @@ def test_the_store_holds_what_all_batches_together_say(batches: list[Batch]) -> 
             )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(deliveries(), st.data())
 def test_any_order_and_any_repetition_gives_the_same_content(
     batches: list[Batch], data: st.DataObject
@@ -162,7 +163,7 @@ def test_any_order_and_any_repetition_gives_the_same_content(
         assert content(con) == expected
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(deliveries())
 def test_every_row_read_is_accounted_for(batches: list[Batch]) -> None:
     with store_of(batches) as con:
@@ -178,7 +179,7 @@ def test_every_row_read_is_accounted_for(batches: list[Batch]) -> None:
 hex_keys = st.text("0123456789abcdef", min_size=64, max_size=64)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(
     st.lists(st.tuples(hex_keys, st.booleans()), min_size=1, max_size=12),
     st.integers(1, 1024),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipelines.base.duck import connect
 from pipelines.base.errors import StorageError
+from tests.examples import examples
 from tests.unit.store_batches import make_site
 from warehouse.digest import Digest, combine, digest, table_digest
 from warehouse.store import Store
@@ -41,13 +42,13 @@ def digest_of(rows: list[Row], run: str = "r", columns: tuple[str, ...] = COLUMN
         return table_digest(con, "w", "linkage", "t")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(rows_of, st.data())
 def test_order_and_run_do_not_matter(rows: list[Row], data: st.DataObject) -> None:
     assert digest_of(data.draw(st.permutations(rows)), "other") == digest_of(rows)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(rows_of.filter(bool), st.data())
 def test_any_changed_cell_changes_it(rows: list[Row], data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(rows) - 1))
