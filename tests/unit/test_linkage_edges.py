@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from studies.load import load_study
+from studies.load import Study, load_study
+from studies.model import StudyModel
 from tests.linkage_cases import ALL_TYPES, THROUGH, Linked, Patient, child, link, utc, with_settings
 
 START, END = "2024-03-01 09:00", "2024-03-01 09:30"
@@ -148,7 +149,22 @@ CASES: list[tuple[Patient, str, dict[str, Any]]] = [
     (Patient("left").born("2016-05-10", observation_end_at=utc("2024-03-02 09:00"))
      .diagnosis("2018-01-01", "Q78.0").infusion(START, END).temperature("2024-03-02 08:00", 36.5),
      "fever", {"status": "censored", "cut_reason": "observation_end"}),
+    (Patient("died-that-day").born("2016-05-10", died_at=utc("2024-03-01"))
+     .diagnosis("2018-01-01", "Q78.0").infusion(START, END).report("2024-03-01 09:20", "R50.9"),
+     "fever", {"status": "event"}),
+    # section 1: problem lists and vital signs known by their day lie before the infusion
+    (infused("problem-list").diagnosis("2024-03-01", "R50.9", category="problem-list"), "fever",
+     {"status": "no_event", "is_pre_existing": False}),
+    (infused("vital-by-day").temperature("2024-03-01", 38.5), "fever", {"status": "no_event"}),
+    (infused("one-high").temperature("2024-03-02 09:00", 40.5), "fever",
+     {"grade": 3, "flags": ["duration_unknown"]}),
     # section 2: who counts
+    (Patient("year-known").born("2016-05-10")
+     .diagnosis("2016-01-01", "Q78.0", time_precision="year").infusion(START, END)
+     .temperature("2024-03-03 09:00", 36.8), "fever", {"status": "no_event"}),
+    (Patient("same-year").born("2016-05-10")
+     .diagnosis("2024-01-01", "Q78.0", time_precision="year").infusion(START, END), "fever",
+     {"status": "ineligible"}),
     (Patient("nobody").infusion(START, END), "fever", {"status": "unplaceable"}),
     (infused("grown", born="2003-03-01"), "fever", {"status": "ineligible"}),
     (infused("last-day", born="2003-03-02"), "fever", {"status": "no_event"}),
@@ -270,6 +286,37 @@ def test_records_of_one_dose_are_one_administration() -> None:
     assert count == {"bags": 1, "apart": 2, "points": 2, "ordered": 1}
 
 
+def test_attrition_adds_up_from_records_to_eligible_units() -> None:
+    patient = (
+        child("adds-up")
+        .infusion("2024-03-01 09:00", "2024-03-01 10:00")
+        .infusion("2024-03-01 11:00", "2024-03-01 12:00")
+        .infusion("2024-05-01 09:00", "2024-05-01 10:00", code="11473")
+        .infusion("2024-05-02 09:00", "2024-05-02 10:00", code="11473")
+        .infusion("2024-06-01 09:00", status="not-done")
+    )
+    nobody = Patient("nobody").infusion(START, END)
+    n = {row[3]: row[4] for row in link([patient, nobody]).attrition}
+    assert n["records of study drugs"] == 6
+    given = n["records of study drugs"] - n["left out: not_administered"]
+    assert given - n["merged with another record"] == n["administrations"] == 4
+    assert n["administrations"] - n["joined to an earlier one of its course"] == n["units"] == 3
+    assert n["units"] - n["left out: patient_missing"] == n["eligible units"] == 2
+
+
+def test_no_window_closes_while_the_infusion_may_go_on() -> None:
+    shipped = load_study("iv_bisphosphonate")
+    short = [{"name": "risk", "end_anchor": "start", "end_offset_hours": 2}]
+    headache = shipped.outcome("headache").model_dump() | {"window": short}
+    model = StudyModel.model_validate(shipped.model.model_dump() | {"outcome": [headache]})
+    study = Study(model, shipped.codelist, shipped.limits, shipped.folder)
+    patient = child("goes-on").infusion("2024-03-01 09:00", status="in-progress")
+    for hours, status in (("12:00", "open"), ("09:00", "unobserved")):
+        day = "2024-03-01" if status == "open" else "2024-03-02"
+        feeds = {name: utc(f"{day} {hours}") for name in ALL_TYPES}
+        assert link([patient], study, through=feeds).of("goes-on", "headache")["status"] == status
+
+
 def test_what_was_not_given_is_no_administration_and_is_counted() -> None:
     patient = (
         child("none")
@@ -316,6 +363,11 @@ def test_strata_are_fixed_at_the_index_from_facts_before_it() -> None:
     assert unit["calendar_quarter"] == "2024-Q1"
 
 
+def known(patient: Patient) -> Patient:
+    """With more than a year of record before the infusion."""
+    return patient.encounter("2022-01-01 08:00", "2022-01-01 09:00")
+
+
 @pytest.mark.parametrize(
     ("history", "expected"),
     [
@@ -326,11 +378,16 @@ def test_strata_are_fixed_at_the_index_from_facts_before_it() -> None:
             lambda p: p.add("MedicationGiven", "2020-01-01", code="46041", code_system="rxnorm"),
             False,
         ),
+        (lambda p: p.diagnosis("2021-01-01", "Z79.83", time_precision="year"), False),
+        # An order may be that of the infusion itself; what was cancelled or wrong shows nothing.
+        (lambda p: known(p).infusion("2024-02-29 09:00", evidence="ordered"), True),
+        (lambda p: known(p).infusion("2023-02-01 09:00", status="cancelled"), True),
+        (lambda p: p.infusion("2020-02-01 09:00", status="entered-in-error"), None),
     ],
 )
 def test_naive_is_true_false_or_unknown(history: Any, expected: bool | None) -> None:
     patient = history(child("naive")).infusion(START, END)
-    [unit] = link([patient]).units
+    [unit] = link([patient]).units_of("naive")
     assert unit["is_naive"] is expected
 
 
