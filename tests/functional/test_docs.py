@@ -16,7 +16,10 @@ from warehouse.query import run_query
 __all__ = ["hospital"]
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "bench").glob("*.md")])
+READMES = sorted((ROOT / "pipelines").rglob("README.md"))
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "bench").glob("*.md"), *READMES]
+)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
@@ -94,3 +97,23 @@ def test_every_statement_that_a_page_shows_finds_rows(
     published: Site, page: str, statement: str
 ) -> None:
     assert run_query(published.warehouse, statement).rows, page
+
+
+def test_python_that_a_folders_page_shows_runs() -> None:
+    shown = [
+        code
+        for page in READMES
+        for code in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL)
+    ]
+    assert shown
+    for code in shown:
+        assert "assert" in code
+        exec(code, {})  # noqa: S102 - our own page
+
+
+def test_the_linkage_page_lists_every_sql_file() -> None:
+    from pipelines.linkage.kernel import sql_files
+
+    text = (ROOT / "pipelines" / "linkage" / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\d\d_\w+)` \|", text, flags=re.MULTILINE)
+    assert [f"{name}.sql" for name in listed] == [name for name, _ in sql_files()]
