@@ -72,10 +72,12 @@ def test_other_quotes_escapes_and_no_quotes_at_all(flat_site: FlatSite) -> None:
         assert rows(con, LABS)[0][3] == '"a'
 
 
-def test_a_quote_inside_a_cell_is_text(flat_site: FlatSite) -> None:
-    flat_site.deliver(labs_csv=f"{HEADER}\n" + ROW.replace("mmol/L", '5" tube') + f"\n2{ROW[1:]}\n")
+def test_a_pair_of_quotes_inside_a_cell_is_text(flat_site: FlatSite) -> None:
+    flat_site.deliver(
+        labs_csv=f"{HEADER}\n" + ROW.replace("mmol/L", '5" by 6"') + f"\n2{ROW[1:]}\n"
+    )
     with flat_site.extracted() as con:
-        assert [unit for *_, unit in rows(con, LABS)] == ['5" tube', "mmol/L"]
+        assert [unit for *_, unit in rows(con, LABS)] == ['5" by 6"', "mmol/L"]
 
 
 def test_a_file_without_header_takes_its_names_from_the_mapping(flat_site: FlatSite) -> None:
@@ -126,6 +128,7 @@ def test_unreadable_records_keep_their_number_and_cost_no_other(
     text = "\n\n" + HEADER + "\n" + "\n".join(records) + "\n"
     flat_site.deliver(labs_csv=text.encode("utf-8", "surrogateescape"))
     told = MAPPING.replace('{ column = "test" }', '{ column = "id" }')
+    told = told.replace('pattern = "labs*"', 'pattern = "labs*"\nnewlines_in_cells = true')
     with flat_site.extracted(told) as con:
         codes = rows(con, 'SELECT source_row, code FROM event."LabResulted" ORDER BY 1')
         assert codes == good
@@ -168,7 +171,11 @@ def test_a_quote_that_never_closes_is_named_not_quoted(
     monkeypatch.setattr(reader, "BLOCK", 2048)
     body = "\n".join(f'{i},"Secret{ROW[1:]}' if i == 5 else f"{i}{ROW[1:]}" for i in range(500))
     flat_site.deliver(labs_csv=f"{HEADER}\n{body}\n")
-    with pytest.raises(DeliveryError) as caught, flat_site.extracted():
+    spanning = options("newlines_in_cells = true")
+    with (
+        pytest.raises(DeliveryError, match="never closed") as caught,
+        flat_site.extracted(spanning),
+    ):
         pass
     assert "Secret" not in str(caught.value)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import csv
 import gzip
 import hashlib
 import io
@@ -132,32 +131,3 @@ class Utf8Content(io.RawIOBase):
         """Close the file too."""
         self._stream.close()
         super().close()
-
-
-def read_header(path: Path, rule: FileRule, where: str) -> tuple[list[str], int]:
-    """Return a CSV's column names, and how many records (blank lines too) come before its rows.
-
-    Errors:
-        DeliveryError: the file is damaged, empty, or its first record is no header.
-    """
-    if not rule.header:
-        return rule.columns, 0
-    with reading(where), Utf8Content(path, rule.encoding) as content:
-        text = io.TextIOWrapper(
-            io.BufferedReader(content), encoding="utf-8-sig", errors="replace", newline=""
-        )
-        records = csv.reader(
-            text,
-            delimiter=rule.delimiter,
-            quotechar=rule.quote or None,
-            escapechar=rule.escape or None,
-            doublequote=not rule.escape,
-            quoting=csv.QUOTE_MINIMAL if rule.quote else csv.QUOTE_NONE,
-        )
-        try:
-            for blanks, record in enumerate(records):
-                if record:
-                    return [name.strip() for name in record], blanks + 1
-        except csv.Error:
-            raise damaged(where, "The first record of a delivered file is no header.") from None
-    raise damaged(where, "A delivered file is empty: it has not even a header.")

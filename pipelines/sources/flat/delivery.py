@@ -28,7 +28,7 @@ from pipelines.sources.flat.model import TimeSource
 from pipelines.sources.flat.reader import load, open_flat
 
 #: Raised when the same file would be read differently: every batch then gets a new id.
-PARSER_VERSION = "flat-1"
+PARSER_VERSION = "flat-2"
 
 _RFC3339 = re.compile(
     r"[12]\d{3}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{3}(\d{3})?)?)?(Z|[+-]\d\d:\d\d)"
@@ -109,7 +109,7 @@ def describe(delivery: DeliveryFolder, mapping: Mapping, site: Site, scope: Scop
         "scope_hash": scope_hash(scope),
         "parser_version": PARSER_VERSION,
     }
-    return DeliveryFacts(batch_id=batch_id(**facts), **facts)
+    return DeliveryFacts(batch_id=batch_id(**facts), namespaces=mapping.namespaces, **facts)
 
 
 def _files(delivery: DeliveryFolder, mapping: Mapping) -> list[DeliveredFile]:

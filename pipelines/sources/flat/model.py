@@ -161,6 +161,16 @@ class FileRule(Checked):
     delimiter: str = Field(",", description="One character between the cells of a CSV.")
     quote: str = Field('"', description="Quote character; '' where quotes mean nothing.")
     escape: str = Field("", description="Escape character; '' where quotes are doubled instead.")
+    newlines_in_cells: bool = Field(
+        default=False,
+        description="Whether a quoted cell of a CSV may hold line ends. Else a record is one "
+        "line, and a stray quote costs that line alone.",
+    )
+    last_line_may_lack_newline: bool = Field(
+        default=False,
+        description="Whether a whole CSV may end without a line end. Else its last line counts "
+        "as cut off and is quarantined as unreadable.",
+    )
     encoding: str = Field("utf-8", description="Encoding of a CSV, such as latin-1 or utf-16.")
     header: bool = Field(default=True, description="Whether the first record names the columns.")
     columns: list[str] = Field(

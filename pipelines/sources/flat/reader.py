@@ -7,6 +7,7 @@ number and text, and never stop the rest. A Python object exists only for those.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal, cast
@@ -15,7 +16,6 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -25,12 +25,13 @@ from pipelines.sources.flat.content import (
     content_hash,
     damaged,
     is_parquet,
-    read_header,
 )
 from pipelines.sources.flat.model import FileRule
+from pipelines.sources.flat.records import LONGEST, WholeRecords, read_header
+from pipelines.sources.flat.texts import as_text, trimmed
 
 #: Bytes of CSV that are parsed at once; also the longest record that can be read.
-BLOCK = 8 << 20
+BLOCK = LONGEST
 _PARQUET_ROWS = 65_536
 
 
@@ -161,7 +162,7 @@ def _parquet(file: FlatFile, numbers: list[int], found: Reading) -> Iterator[Any
             found.n_rows += batch.num_rows
             rows = pa.array(np.arange(first, found.n_rows + 1, dtype=np.int64))
             arrays = [
-                _trimmed(batch.column(name).cast(kind))
+                trimmed(batch.column(name).cast(kind))
                 for name, kind in zip(columns, types, strict=True)
             ]
             yield pa.RecordBatch.from_arrays([rows, *arrays], names=["source_row", *names])
@@ -175,13 +176,6 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return pa.string() if any(test(kind) for test in texts) else kind
 
 
-def _trimmed(column: pa.Array[Any]) -> pa.Array[Any]:
-    """Return texts without the blanks that hospital systems pad cells with."""
-    if not pa.types.is_string(column.type):
-        return column
-    return pc.utf8_trim_whitespace(column)
-
-
 def _csv(file: FlatFile, numbers: list[int], found: Reading) -> Iterator[Any]:
     names = [f"c{number}" for number in numbers]
     cells: list[pa.Field[Any]] = [pa.field(name, pa.string()) for name in names]
@@ -191,22 +185,33 @@ def _csv(file: FlatFile, numbers: list[int], found: Reading) -> Iterator[Any]:
     def set_aside(row: pyarrow.csv.InvalidRow) -> Literal["skip"]:
         number = (row.number or 0) - file.n_before
         ordinals.bad.append(number)
-        found.unreadable.append((number, row.text))
+        original = whole.original(row.text)
+        found.unreadable.append((number, row.text if original is None else original))
         return "skip"
 
-    with (
-        Utf8Content(file.path, file.rule.encoding) as content,
-        _open_csv(content, file, names, set_aside) as source,
-    ):
-        for batch in source:
-            yield _as_text(batch, ordinals.take(batch.num_rows), file.rule, found)
+    with Utf8Content(file.path, file.rule.encoding) as content:
+        whole = WholeRecords(content, file.rule, file.where, len(file.header), BLOCK)
+        with _stopped_by(whole), _open_csv(whole, file, names, set_aside) as source:
+            for batch in source:
+                yield as_text(batch, ordinals.take(batch.num_rows), file.rule, found.unreadable)
         found.sha256 = content.sha256
     found.n_rows = max(ordinals.last, *ordinals.bad, 0)
     found.unreadable.sort()
 
 
+@contextmanager
+def _stopped_by(whole: WholeRecords) -> Iterator[None]:
+    """Raise what stopped the content, whatever the parser made of it."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, DeliveryError):
+        if whole.error:
+            raise whole.error from None
+        raise
+
+
 def _open_csv(
-    content: Utf8Content,
+    content: WholeRecords,
     file: FlatFile,
     names: list[str],
     set_aside: Callable[[pyarrow.csv.InvalidRow], Literal["skip"]],
@@ -226,7 +231,7 @@ def _open_csv(
             quote_char=rule.quote or False,
             double_quote=not rule.escape,
             escape_char=rule.escape or False,
-            newlines_in_values=bool(rule.quote),
+            newlines_in_values=bool(rule.quote) and rule.newlines_in_cells,
             invalid_row_handler=set_aside,
         ),
         # bytes first: one broken byte would otherwise cost the whole block
@@ -257,44 +262,3 @@ class _Ordinals:
             self.last = int(rows[-1])
         self._seen += int((bad <= self.last).sum())
         return rows
-
-
-def _as_text(
-    batch: pa.RecordBatch, rows: npt.NDArray[np.int64], rule: FileRule, found: Reading
-) -> pa.RecordBatch:
-    """Return a batch of bytes as text; rows with broken bytes are set aside."""
-    names = ["source_row", *batch.schema.names]
-    try:
-        texts = [column.cast(pa.string()) for column in batch.columns]
-    except pa.ArrowInvalid:
-        broken = _broken_rows(batch)
-        for index in broken:
-            raw = rule.delimiter.join(
-                (column[index].as_py() or b"").decode("utf-8", "replace")
-                for column in batch.columns
-            )
-            found.unreadable.append((int(rows[index]), raw))
-        whole = np.ones(batch.num_rows, dtype=bool)
-        whole[broken] = False
-        rows = rows[whole]
-        kept = batch.filter(pa.array(whole))
-        texts = [column.cast(pa.string()) for column in kept.columns]
-    return pa.RecordBatch.from_arrays([pa.array(rows), *map(_trimmed, texts)], names=names)
-
-
-def _broken_rows(batch: pa.RecordBatch) -> list[int]:
-    broken = set()
-    for column in batch.columns:
-        try:
-            column.cast(pa.string())
-        except pa.ArrowInvalid:
-            broken |= {i for i, cell in enumerate(column.to_pylist()) if not _is_utf8(cell)}
-    return sorted(broken)
-
-
-def _is_utf8(cell: bytes | None) -> bool:
-    try:
-        (cell or b"").decode()
-    except UnicodeDecodeError:
-        return False
-    return True
