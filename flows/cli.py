@@ -171,12 +171,18 @@ def digest(
 
 
 @quarantine_app.command("list")
-def quarantine_list(config: Config = HERE, as_json: AsJson = False) -> None:
+def quarantine_list(
+    config: Config = HERE,
+    rows: Annotated[
+        bool, typer.Option("--rows", help="Name each row: file's hash, row number, checks.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """List held batches with reasons, and rejected rows by check."""
     with reply("quarantine list", as_json=as_json) as answer:
         from flows.quarantine import list_held
 
-        list_held(config, answer)
+        list_held(config, answer, with_rows=rows)
 
 
 @quarantine_app.command("release")

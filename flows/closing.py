@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime, timedelta
 
+from flows.console import plural
 from flows.context import RunContext
+from pipelines.ingest.manifest import Manifest
 from warehouse.store import Store
 
 #: A feed this far behind the newest one is called stale.
@@ -17,27 +20,44 @@ def remark_on_rows(context: RunContext) -> None:
     if rejected:
         context.remark(
             f"{rejected:,} of {sum(one.n_rows for one in context.incoming):,} rows were "
-            "quarantined; `select * from quality.check_result where n_failed > 0` says why."
+            f"quarantined; `dripwatch quarantine list --rows` says which and why{_or_ask(context)}."
         )
+
+
+def _or_ask(context: RunContext) -> str:
+    if context.site.site.row_level == "none":
+        return ""
+    return ", and so does `select * from quality.quarantine`"
 
 
 def find_held(context: RunContext) -> list[str]:
     """Return the batches that wait for somebody.
 
-    A held batch whose delivery was committed after all (read with a mended mapping, or delivered
-    again) waits for nobody any more.
+    A held batch whose files were committed after all (read with a mended mapping) waits for nobody
+    any more. Other files that were exported at the same time may tell something else: only people
+    know whether they are the same delivery, mended.
     """
-    told = {(one.source, one.exported_at) for one in context.log.committed()}
+    in_force = context.log.in_force()
     waiting = []
-    for one in context.log.held():
-        if (one.source, one.exported_at) in told:
+    for held in context.log.held():
+        name = f"Batch {held.batch_id[:12]} of {held.source}"
+        if any(held.is_read_again_as(one) for one in in_force):
             context.remark(
-                f"Batch {one.batch_id[:12]} of {one.source} is held but no longer waited for: its "
-                "delivery has been committed since. Its folder in log/held may be deleted."
+                f"{name} is held but no longer waited for: its files have been read again and "
+                "committed since. Its folder in log/held may be deleted."
             )
-        else:
-            waiting.append(one.batch_id)
+            continue
+        waiting.append(held.batch_id)
+        if any((one.source, one.exported_at) == _export(held) for one in in_force):
+            context.remark(
+                f"{name} is held, and other files of the same export have been committed. If they "
+                "are the same delivery, mended, delete the batch's folder in log/held."
+            )
     return waiting
+
+
+def _export(manifest: Manifest) -> tuple[str, datetime]:
+    return manifest.source, manifest.exported_at
 
 
 def remark_on_held(context: RunContext) -> None:
@@ -64,9 +84,76 @@ def remark_on_reading(context: RunContext) -> None:
     ]
     if old:
         context.remark(
-            f"{len(old)} batches need to be delivered again: they were read under another scope, "
-            "and codes that are asked for now may be missing from them."
+            f"{plural(len(old), 'batch', 'batches')} to be delivered again: read under another "
+            "scope, so that codes that are asked for now may be missing."
         )
+    _remark_on_mappings(context)
+
+
+def _remark_on_mappings(context: RunContext) -> None:
+    zone = context.site.site.zone
+    now = {name: mapping.content_hash(zone) for name, mapping in context.mappings.items()}
+    old = [
+        one
+        for one in context.log.in_force()
+        if one.batch_id not in context.current
+        and one.source in now
+        and one.mapping_hash != now[one.source]
+    ]
+    if old:
+        context.remark(
+            f"{plural(len(old), 'batch was', 'batches were')} read by an earlier mapping and no "
+            "longer there to be read again: if the patient's namespace, strip_prefix or column "
+            "has changed, PATIENTS ARE SPLIT. Deliver them again, or make sure that it has not."
+        )
+
+
+def remark_on_sources(context: RunContext) -> None:
+    """Remark on batches of sources that site.toml no longer names; their records still count."""
+    known = {source.name for source in context.site.source}
+    gone = Counter(one.source for one in context.log.in_force() if one.source not in known)
+    for name, count in sorted(gone.items()):
+        context.remark(
+            f"Source {name} is no longer in site.toml, but {plural(count, 'batch', 'batches')} of "
+            "it still count. A source cannot be renamed: its name is part of every record's key."
+        )
+
+
+def remark_on_ties(context: RunContext, store: Store) -> None:
+    """Remark on records that were told twice under one version with different contents."""
+    rows = store.con.execute(
+        "SELECT source, event_type, sum(n_tied) FROM quality.reconciliation "
+        "WHERE n_tied > 0 GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    for source, event_type, count in rows:
+        context.remark(
+            f"{source} told {plural(int(count), 'row')} of {event_type} again with the version of "
+            "an earlier one but another content; which is the newer one cannot be told, and the "
+            "greater content hash stands. `select * from quality.reconciliation where n_tied > 0`."
+        )
+
+
+def remark_on_empty_studies(context: RunContext, store: Store) -> None:
+    """Remark on studies that have units and count none of them, with the reasons."""
+    rows = store.con.execute(
+        """SELECT study_id, coalesce(ineligible_reason, 'no reason'), count(*)::BIGINT
+        FROM linkage.course
+        WHERE study_id IN (SELECT study_id FROM linkage.course
+                           GROUP BY study_id HAVING NOT bool_or(is_eligible))
+        GROUP BY ALL ORDER BY study_id, 3 DESC, 2"""
+    ).fetchall()
+    for study_id in dict.fromkeys(row[0] for row in rows):
+        reasons = [(row[1], int(row[2])) for row in rows if row[0] == study_id]
+        total = _shown(context, sum(count for _, count in reasons))
+        told = ", ".join(f"{reason} ({_shown(context, count)})" for reason, count in reasons)
+        context.remark(f"{study_id}: 0 of {total} units are counted: {told}.")
+
+
+def _shown(context: RunContext, count: int) -> str:
+    least = context.site.privacy.min_cell
+    if count >= least or context.site.site.synthetic:
+        return f"{count:,}"
+    return f"fewer than {least}"
 
 
 def remark_on_feeds(context: RunContext, store: Store) -> None:

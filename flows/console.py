@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+def plural(count: int, one: str, many: str = "") -> str:
+    """Return a count with its noun: `1 batch`, `1,200 batches`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 class Step(Protocol):
     """A stage at work."""
 
@@ -115,8 +120,14 @@ class TextConsole:
         self._rich(stderr=self._to_stderr).print(self._drawn(title, header, rows))
 
     def wide_table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table as wide as it wants to be, one line a row, for results of queries."""
-        self._rich(stderr=self._to_stderr, width=10_000).print(self._drawn("", header, rows))
+        """Print a query's result, one line a row, or one a value where a terminal is narrow."""
+        rich = self._rich(stderr=self._to_stderr, width=10_000)
+        drawn = self._drawn("", header, rows)
+        if rich.is_terminal and _width(drawn) > rich.width:
+            for line in _records(header, rows):
+                rich.print(line, markup=False, soft_wrap=True)
+        else:
+            rich.print(drawn)
 
     def _drawn(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
         from rich import box
@@ -164,6 +175,22 @@ class TextConsole:
     def _tick(self, counter: _Counter, ended: threading.Event) -> None:
         while not ended.wait(self._minute):
             self._rich(stderr=True).print(counter.line(), markup=False, soft_wrap=True)
+
+
+def _width(table: Table) -> int:
+    """Return how many columns of a terminal a table takes where nothing is folded."""
+    from rich.console import Console as RichConsole
+
+    return RichConsole(width=10_000).measure(table).maximum
+
+
+def _records(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    names = [name.removeprefix(">") for name in header]
+    wide = max(map(len, names), default=0)
+    for number, row in enumerate(rows, start=1):
+        yield f"- row {number} of {len(rows)}"
+        for name, cell in zip(names, row, strict=True):
+            yield f"  {name:<{wide}}  {cell}".rstrip()
 
 
 class SilentConsole:

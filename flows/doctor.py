@@ -10,15 +10,22 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from flows.console import plural
 from flows.installation import Finding, installation
 from flows.lock import holder, lock_path
-from flows.reply import Reply, as_ours
+from flows.reply import Reply, as_ours, may_name
 from flows.server import answers, configured_url
 from pipelines.base.errors import DripwatchError, ExitCode
 from pipelines.base.site import Site, load_site
+
+if TYPE_CHECKING:
+    from pipelines.sources.flat import Mapping
+    from studies.load import Study
 
 MIN_FREE_BYTES = 1 << 30
 #: A night's files, staged and written as Avro and Parquet, need about this many times their size.
@@ -32,6 +39,7 @@ def examine(config: Path) -> list[Finding]:
         site = load_site(config)
     except DripwatchError as error:
         return [*findings, _failed("site.toml", error)]
+    may_name(site)
     findings.append(Finding("ok", "site.toml", str(site.config_path)))
     for name, look in EXAMINATIONS.items():
         try:
@@ -156,6 +164,17 @@ def _mappings(site: Site) -> Iterator[Finding]:
             yield Finding("ok", what, str(source.mapping))
 
 
+def _readable_mappings(site: Site) -> list[Mapping]:
+    """Return the mappings without mistakes; `_mappings` tells of the others."""
+    from pipelines.sources.flat import load_mapping
+
+    found = []
+    for source in site.source:
+        with suppress(DripwatchError):
+            found.append(load_mapping(site.at(source.mapping)))
+    return found
+
+
 def _deliveries(site: Site) -> Iterator[Finding]:
     from pipelines.sources.flat import discover
 
@@ -176,8 +195,10 @@ def _batches(site: Site) -> Iterator[Finding]:
     from pipelines.ingest.log import EventLog
 
     log = EventLog(site.log_root)
-    committed, held = log.committed(), log.held()
-    yield Finding("ok", "event log", f"{len(committed)} batches committed")
+    committed, held = log.verify(), log.held()
+    told = plural(len(committed), "batch", "batches")
+    yield Finding("ok", "event log", f"{told} committed, every file as it was written")
+    log.check_site(site.site.id)
     log.check_key(load_key(site).check_value(site.site.id))
     for one in held:
         yield Finding(
@@ -190,14 +211,13 @@ def _batches(site: Site) -> Iterator[Finding]:
 
 def _feeds(site: Site) -> Iterator[Finding]:
     """Find outcomes that nobody delivers the events for: they would be untested for ever."""
-    from pipelines.sources.flat import load_mapping
     from studies.load import load_study
 
+    mappings = _readable_mappings(site)
+    if len(mappings) < len(site.source):
+        return  # what is delivered cannot be told
     delivered = {
-        name
-        for source in site.source
-        for file in load_mapping(site.at(source.mapping)).table.file
-        for name in file.event_types
+        name for mapping in mappings for file in mapping.table.file for name in file.event_types
     }
     if site.site.patients == "implied":
         delivered.add("PatientRegistered")
@@ -209,6 +229,13 @@ def _feeds(site: Site) -> Iterator[Finding]:
             'Map the patients, or write patients = "implied" in site.toml.',
         )
     for study in (load_study(name, site.root) for name in site.site.studies):
+        if _needs_diagnoses(study) and "DiagnosisRecorded" not in delivered:
+            yield Finding(
+                "warn",
+                f"study {study.id}",
+                "needs an indication, but no mapping delivers DiagnosisRecorded: no unit counts",
+                "Map the diagnoses, or set `requires_indication = false` in the study.",
+            )
         for outcome in study.model.outcome:
             lacking = [name for name in study.reads(outcome) if name not in delivered]
             if lacking and outcome.publish:
@@ -218,6 +245,10 @@ def _feeds(site: Site) -> Iterator[Finding]:
                     f"needs {', '.join(lacking)}, which no mapping delivers",
                     "Map a source of them, or expect it to be unobserved or untested.",
                 )
+
+
+def _needs_diagnoses(study: Study) -> bool:
+    return study.model.eligibility.requires_indication
 
 
 def _server(site: Site) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ from prefect.settings import (
 
 from flows.conduct import DELAY_SECONDS, HasConsole, may_retry, run_stage
 from flows.run import Conductor, Stage, StageResult
+from pipelines.base.errors import DripwatchError
 
 Outcome = tuple[list[StageResult], Conductor]
 ContextT = TypeVar("ContextT", bound=HasConsole)
@@ -59,10 +60,11 @@ def conduct(
     Errors:
         DripwatchError: the first stage that failed, after its retries.
     """
+    failed: list[DripwatchError] = []
 
     def work() -> Outcome:
         conductor = Conductor("prefect_server", api_url, str(flow_run.get_id()))
-        results = [_as_task(stage, context)() for stage in stages]
+        results = [_as_task(stage, context, failed)() for stage in stages]
         key, page = finish(results, conductor)
         create_markdown_artifact(key=key, markdown=page, description="Summary of the run")
         return results, conductor
@@ -74,29 +76,49 @@ def conduct(
         PREFECT_LOGGING_TO_API_ENABLED: False,
     }
     token = _WORK.set(work)
+    outcome = None
     try:
         with temporary_settings(settings):
-            return refresh()
+            outcome = refresh()
+    except StageFailedError:
+        if not failed:
+            raise
     finally:
         _WORK.reset(token)
+    if outcome is None:
+        raise failed[-1]
+    return outcome
 
 
-def _as_task(stage: Stage[ContextT], context: ContextT) -> Callable[[], StageResult]:
+class StageFailedError(Exception):
+    """What Prefect learns of a failure: it keeps, and writes to disk, whatever a task raises."""
+
+    def __init__(self) -> None:
+        super().__init__("A stage failed; the command that ran it says why.")
+
+
+def _as_task(
+    stage: Stage[ContextT], context: ContextT, failed: list[DripwatchError]
+) -> Callable[[], StageResult]:
+    """Return a task of a stage; what goes wrong is added to `failed`, which stays in here."""
+
+    def can_retry(_task: Task[..., Any], _run: TaskRun, _state: State[Any]) -> bool:
+        return bool(failed) and may_retry(failed[-1])
+
     @task(
         name=stage.name,
         task_run_name=stage.name,
         retries=stage.retries,
         retry_delay_seconds=DELAY_SECONDS,
-        retry_condition_fn=_can_retry,
+        retry_condition_fn=can_retry,
         cache_policy=NO_CACHE,
         persist_result=False,
     )
     def work() -> StageResult:
-        return run_stage(stage, context)
+        try:
+            return run_stage(stage, context)
+        except DripwatchError as error:
+            failed.append(error)
+        raise StageFailedError  # outside of `except`: it must not carry the other one along
 
     return work
-
-
-def _can_retry(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    outcome = state.result(raise_on_failure=False)
-    return may_retry(outcome if isinstance(outcome, BaseException) else None)

@@ -43,7 +43,45 @@ def find_deliveries(context: RunContext, step: Step) -> None:
                 staging = site.staging / f"{facts.batch_id}.duckdb"
                 incoming.append(Incoming(source, mapping, facts, staging))
                 seen.add(facts.batch_id)
+    _refuse_split_patients(context, incoming)
+    _refuse_renamed_source(context, incoming)
     context.incoming = sorted(incoming, key=lambda one: (one.facts.exported_at, one.facts.batch_id))
+
+
+def _refuse_split_patients(context: RunContext, incoming: list[Incoming]) -> None:
+    """Refuse a mapping under which patients of batches that stay would become other ones."""
+    read_again = [(one.facts.source, {file.sha256 for file in one.facts.files}) for one in incoming]
+    for batch in context.log.in_force():
+        mapping = context.mappings.get(batch.source)
+        if mapping is None or set(batch.namespaces) <= set(mapping.namespaces):
+            continue
+        if (batch.source, batch.content) not in read_again:
+            raise ConfigError(
+                f"The mapping of {batch.source} no longer uses a patient namespace that a batch in "
+                "force was read with: one patient would be counted as two.",
+                where=f"{mapping.path}; batch {batch.batch_id}",
+                remedy="Write the old `namespace` again, or deliver all earlier deliveries again "
+                "so that they are read with the new one.",
+                next_run="Stops here again; nothing was read.",
+            )
+
+
+def _refuse_renamed_source(context: RunContext, incoming: list[Incoming]) -> None:
+    """Refuse files that a source which is gone from site.toml has delivered already."""
+    known = {source.name for source in context.site.source}
+    gone = [one for one in context.log.in_force() if one.source not in known]
+    for one in incoming:
+        content = {file.sha256 for file in one.facts.files}
+        for batch in gone:
+            if batch.content == content:
+                raise ConfigError(
+                    f"A delivery of {one.source.name} was read before as one of {batch.source}, "
+                    "which is no longer in site.toml: its records would count twice.",
+                    where=f"batch {batch.batch_id}",
+                    remedy=f"Name the source {batch.source} again: names of sources are part of "
+                    "every record's key.",
+                    next_run="Stops here again; nothing was read.",
+                )
 
 
 def _read_back(source: str, mapping: Path) -> ConfigError:

@@ -5,16 +5,24 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from flows.console import plural
 from flows.lock import site_lock
 from flows.reply import Reply
 from pipelines.base.site import load_site
 
+if TYPE_CHECKING:
+    from pipelines.ingest.log import EventLog
 
-def list_held(config: Path, answer: Reply) -> None:
+
+def list_held(config: Path, answer: Reply, *, with_rows: bool = False) -> None:
     """Say which batches are held and why, and which checks quarantined how many rows.
 
-    Rows are counted, never shown.
+    Args:
+        config: the site's site.toml.
+        answer: gets the lists.
+        with_rows: name each row too, by its file's hash and its number; never what it says.
     """
     from expectations.quarantine import held_batches, quarantine_counts
     from pipelines.ingest.log import EventLog
@@ -25,7 +33,10 @@ def list_held(config: Path, answer: Reply) -> None:
         "held": [asdict(one) for one in held],
         "quarantined": [asdict(one) for one in counts],
     }
-    answer.message = f"{len(held)} batches are held." if held else "No batch is held."
+    if with_rows:
+        _list_rows(log, answer)
+    is_held = plural(len(held), "batch is", "batches are")
+    answer.message = f"{is_held} held." if held else "No batch is held."
     rows = [
         [one.batch_id[:12], one.state, one.event_type or "?", one.check_id, f"{one.n_rows:,}"]
         for one in counts
@@ -40,6 +51,30 @@ def list_held(config: Path, answer: Reply) -> None:
         for reason in one.reasons:
             answer.console.say(f"  - {reason}")
     answer.console.say(answer.message)
+
+
+def _list_rows(log: EventLog, answer: Reply) -> None:
+    from expectations.quarantine import quarantined_rows
+
+    found = [
+        (one, row) for one in (*log.held(), *log.in_force()) for row in quarantined_rows(log, one)
+    ]
+    assert answer.result is not None  # noqa: S101 - set by the caller
+    answer.result["rows"] = [{"batch_id": one.batch_id, **asdict(row)} for one, row in found]
+    answer.console.table(
+        "",
+        ["batch", "file sha256", ">row", "event type", "checks"],
+        [
+            [
+                one.batch_id[:8],
+                row.source_file_sha,
+                str(row.source_row),
+                row.event_type or "?",
+                ", ".join(row.check_ids),
+            ]
+            for one, row in found
+        ],
+    )
 
 
 def release_held(config: Path, start: str, note: str, answer: Reply) -> None:

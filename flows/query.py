@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from flows.console import plural
 from flows.reply import Reply, UsageError
 from warehouse.query import QueryResult, run_query
 
@@ -20,7 +21,7 @@ def ask(file: Path, statement: str, answer: Reply, *, as_csv: bool) -> None:
     """
     found = run_query(file, statement)
     answer.result = {"columns": list(found.columns), "rows": [list(row) for row in found.rows]}
-    answer.message = f"{len(found.rows)} rows."
+    answer.message = f"{plural(len(found.rows), 'row')}."
     if answer.as_json:
         return
     if as_csv:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from flows.console import Console
+from flows.console import Console, plural
 from flows.context import RunContext
 from flows.lock import site_lock
-from flows.reply import Reply
+from flows.reply import Reply, may_name
 from flows.run import Conductor, RunResult, StageResult
-from flows.server import configured_url, enter_quiet, require
+from flows.server import STORAGE, configured_url, enter_quiet, require
 from pipelines.base.errors import DripwatchError, ExitCode
 from pipelines.base.files import write_durably
 from pipelines.base.site import Site, load_site
@@ -36,18 +40,37 @@ def refresh(site: Site, *, console: Console, run_id: str | None = None) -> RunRe
         DripwatchError: each cause has its class and exit code; what was committed stays, and the
             next run continues from there.
     """
+    may_name(site)
     context = RunContext(site, run_id or new_run_id(), console, datetime.now(UTC))
     api_url = configured_url(site)
     _say_configuration(context, api_url)
     if api_url:
         require(api_url)
     _check_settings(context)
-    with site_lock(site):
+    with site_lock(site), _private_by_default(site):
         try:
             return _conduct(context, api_url)
         except DripwatchError as error:
             _record_failure(context, error)
             raise
+        finally:
+            shutil.rmtree(site.prefect_home / STORAGE, ignore_errors=True)
+
+
+@contextmanager
+def _private_by_default(site: Site) -> Iterator[None]:
+    """Make files for their owner alone, but for the report, which follows the user's umask."""
+    site.warehouse.parent.mkdir(parents=True, exist_ok=True)
+    docs = site.report / "data_docs"
+    docs.mkdir(parents=True, exist_ok=True)
+    users = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(users)
+        for path in (site.report / "summary.md", docs, *docs.rglob("*")):
+            if path.exists():
+                path.chmod((0o777 if path.is_dir() else 0o666) & ~users)
 
 
 def _say_configuration(context: RunContext, api_url: str) -> None:
@@ -71,6 +94,7 @@ def _say_configuration(context: RunContext, api_url: str) -> None:
 def _check_settings(context: RunContext) -> None:
     """Read everything that can be wrong before anything is done: key, studies, mappings."""
     _ = context.studies, context.mappings  # read here for their errors
+    context.log.check_site(context.site.site.id)
     context.log.check_key(context.key.check_value(context.site.site.id))
 
 
@@ -90,7 +114,6 @@ def _conduct(context: RunContext, api_url: str) -> RunResult:
         results, conductor = run_in_process(STAGES, context), Conductor()
     result = _result(context, results, conductor)
     _record(context, result)
-    context.site.report.mkdir(parents=True, exist_ok=True)
     page = context.site.report / "summary.md"
     write_durably(page, result.to_markdown().encode())
     return result
@@ -210,7 +233,8 @@ def refresh_command(config: Path, answer: Reply, *, dry_run: bool) -> None:
     if result.exit_code == ExitCode.HELD:
         answer.error = {
             "type": "BatchesHeld",
-            "what": f"{len(result.held)} batches are held; the rest is published.",
+            "what": f"{plural(len(result.held), 'batch is', 'batches are')} held; "
+            "the rest is published.",
             "where": ", ".join(one[:12] for one in result.held),
             "remedy": "`dripwatch quarantine list`, then mend the mapping or release them.",
             "next_run": "Leaves them held, and says so again.",
@@ -237,8 +261,9 @@ def _show_plan(answer: Reply) -> None:
     ]
     answer.console.table("", ["batch", "source", "exported", ">files"], rows)
     held = len(answer.result["held"])
+    would = f"{plural(len(new), 'delivery', 'deliveries')} would be read"
     answer.message = (
-        f"Dry run: {len(new)} deliveries would be read, {answer.result['n_known']} are known, "
+        f"Dry run: {would}, {answer.result['n_known']} known, "
         f"{held} held. {answer.result['would_link']} Nothing was written."
     )
     answer.console.say(answer.message)

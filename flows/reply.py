@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import signal
 import sys
 import traceback
@@ -16,6 +17,7 @@ from typing import Any
 
 from flows.console import TextConsole
 from pipelines.base.errors import DripwatchError, ExitCode, StorageError
+from pipelines.base.site import Site
 
 ROOT = Path(__file__).parents[1]
 
@@ -131,6 +133,29 @@ def _short(path: Path) -> str:
     return "/".join(path.parts[-3:])
 
 
+#: Paths of the site at work whose names are ours; any other may be named after a patient.
+_OURS: set[Path] = set()
+_THEIRS: set[Path] = set()
+
+
+def may_name(site: Site) -> None:
+    """Allow errors to name files of this site that we made and named ourselves."""
+    _OURS.update((site.restricted, site.report, site.warehouse))
+    _THEIRS.update(site.at(source.path) for source in site.source)
+
+
+def _shown_path(name: object) -> str:
+    if isinstance(name, bytes):
+        name = os.fsdecode(name)
+    if isinstance(name, str) and _within(name, _OURS) and not _within(name, _THEIRS):
+        return name
+    return "a file whose name is not shown"
+
+
+def _within(name: str, folders: set[Path]) -> bool:
+    return any(Path(name).is_relative_to(folder) for folder in folders)
+
+
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an exception and those that led to it; Beam wraps ours into a RuntimeError."""
     while error is not None:
@@ -146,7 +171,7 @@ def as_ours(error: Exception) -> DripwatchError:
     if isinstance(error, OSError) and error.errno is not None:
         return StorageError(
             f"The system refused a file: {error.strerror}.",
-            where=f"{error.filename or 'unnamed file'} ({place_of(error)})",
+            where=f"{_shown_path(error.filename)} ({place_of(error)})",
             remedy="Free disk space or mend the permissions.",
             next_run="Continues from the last committed batch.",
         )

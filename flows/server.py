@@ -23,6 +23,8 @@ from pipelines.base.files import make_private
 from pipelines.base.site import Site
 
 START_SECONDS = 120.0
+#: Folder in PREFECT_HOME where Prefect keeps what tasks returned or raised.
+STORAGE = "storage"
 
 
 def quiet_settings(home: Path) -> dict[str, str]:
@@ -39,6 +41,8 @@ def quiet_settings(home: Path) -> dict[str, str]:
         "PREFECT_LOGGING_LEVEL": "CRITICAL",
         "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
         "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+        # Failures are written whatever is asked for; `refresh` removes this folder at its end.
+        "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(home / STORAGE),
     }
 
 

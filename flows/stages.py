@@ -9,22 +9,28 @@ from __future__ import annotations
 import math
 import shutil
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from flows.closing import (
     find_held,
     headline,
+    remark_on_empty_studies,
     remark_on_feeds,
     remark_on_held,
     remark_on_open_windows,
     remark_on_reading,
     remark_on_rows,
+    remark_on_sources,
+    remark_on_ties,
 )
-from flows.console import Step
+from flows.console import Step, plural
 from flows.context import Incoming, RunContext
 from flows.plan import LINKED, find_deliveries, inputs_hash
 from flows.run import Stage, StageResult
 from pipelines.base import duck
+from pipelines.base.errors import ExitCode
 from pipelines.base.files import make_private
 
 if TYPE_CHECKING:
@@ -58,7 +64,7 @@ def recover(context: RunContext, _step: Step) -> StageResult:
         store.record_run(context.run_record())
         n_applied = len(store.apply_missing(context.log, context.run_id))
     context.n_applied = n_applied
-    note = f"{n_applied} batches of earlier runs applied" if n_applied else ""
+    note = f"{plural(n_applied, 'batch', 'batches')} of earlier runs applied" if n_applied else ""
     return StageResult("recover", note=note)
 
 
@@ -66,7 +72,7 @@ def discover(context: RunContext, step: Step) -> StageResult:
     """Find the deliveries that no earlier run has read."""
     find_deliveries(context, step)
     n_new, n_known = len(context.incoming), len(context.known)
-    return StageResult("discover", note=f"{n_new} new, {n_known} known deliveries")
+    return StageResult("discover", note=f"{n_new} new, {n_known} known")
 
 
 def extract(context: RunContext, step: Step) -> StageResult:
@@ -134,6 +140,8 @@ def validate(context: RunContext, step: Step) -> StageResult:
 
 def commit(context: RunContext, step: Step) -> StageResult:
     """Write each batch to the log and commit it by one rename, or hold it."""
+    from pipelines.ingest.shrunk import shrunk
+
     n_in = n_out = n_held = 0
     step.expect(len(context.incoming))
     for one in context.incoming:
@@ -148,8 +156,15 @@ def commit(context: RunContext, step: Step) -> StageResult:
                 key_check=context.key.check_value(context.site.site.id),
             )
         n_in += one.n_rows
-        if one.validation.hold_reasons:
-            context.log.hold(batch_id)
+        limits = context.site.thresholds
+        reasons = shrunk(
+            manifest,
+            context.log.in_force(),
+            drop=limits.snapshot_drop,
+            min_rows=limits.min_rows,
+        )
+        if one.validation.hold_reasons or reasons:
+            context.log.hold(batch_id, reasons)
             n_held += 1
         else:
             context.log.commit(batch_id)
@@ -172,7 +187,7 @@ def store(context: RunContext, _step: Step) -> StageResult:
         site_store.load_reference(tables)
         wanted = inputs_hash(context, site_store.batch_ids())
         context.must_link = site_store.get_state(LINKED) != wanted
-    return StageResult("store", note=f"{n_applied} batches applied")
+    return StageResult("store", note=f"{plural(n_applied, 'batch', 'batches')} applied")
 
 
 def link(context: RunContext, step: Step) -> StageResult:
@@ -231,15 +246,25 @@ def signals(context: RunContext, step: Step) -> StageResult:
     n_changed = sum(table.has_changed for table in loaded)
     n_rows = sum(table.n_rows for table in loaded)
     shutil.rmtree(context.site.shards, ignore_errors=True)
-    return StageResult("signals", rows_out=n_rows, note=f"{n_changed} tables changed")
+    return StageResult("signals", rows_out=n_rows, note=f"{plural(n_changed, 'table')} changed")
 
 
 def publish(context: RunContext, _step: Step) -> StageResult:
     """Build the warehouse beside the published one and swap it in."""
     from warehouse.publish import publish_if_needed
 
+    held = find_held(context)
+    closing_record = replace(
+        context.run_record(),
+        status="held" if held else "done",
+        finished_at=datetime.now(UTC),
+        exit_code=int(ExitCode.HELD if held else ExitCode.OK),
+        n_batches_applied=context.n_applied,
+        n_batches_held=len(held),
+        message=f"{plural(context.n_new, 'new batch', 'new batches')}, {len(held)} held.",
+    )
     with _store(context) as site_store:
-        publication = publish_if_needed(site_store, context.site, context.run_id)
+        publication = publish_if_needed(site_store, context.site, context.run_id, closing_record)
     if publication is None:
         return StageResult("publish", note="nothing new: not run")
     context.is_changed = True
@@ -253,12 +278,15 @@ def report(context: RunContext, _step: Step) -> StageResult:
     remark_on_rows(context)
     remark_on_held(context)
     remark_on_reading(context)
+    remark_on_sources(context)
     with _store(context) as site_store:
         remark_on_feeds(context, site_store)
         remark_on_open_windows(context, site_store)
+        remark_on_ties(context, site_store)
+        remark_on_empty_studies(context, site_store)
         if context.site.site.synthetic:
             context.headline = headline(site_store)
-    return StageResult("report", note=f"{len(context.remarks)} remarks")
+    return StageResult("report", note=plural(len(context.remarks), "remark"))
 
 
 #: The nightly road, in order. Retries only where waiting can help: files and locks.

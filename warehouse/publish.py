@@ -22,7 +22,7 @@ from pipelines.base.site import Site
 from warehouse.dictionary import dictionary_rows
 from warehouse.guard import guarded
 from warehouse.models import Model, load_models, models_hash
-from warehouse.store import Store
+from warehouse.store import RunRecord, Store
 
 #: Owner and group may read; the file can hold rows of patients.
 MODE = 0o640
@@ -39,7 +39,7 @@ class Publication:
     n_rows: dict[str, int]
 
 
-def publish(store: Store, site: Site, run_id: str) -> Publication:
+def publish(store: Store, site: Site, run_id: str, closing: RunRecord | None = None) -> Publication:
     """Build the warehouse from the store and swap it in.
 
     Killed at any moment it leaves the old file or the new one in place, both whole, and at most a
@@ -49,6 +49,8 @@ def publish(store: Store, site: Site, run_id: str) -> Publication:
         store: open store; its `ops.run` row of `run_id` (if there is one) gets the state hash.
         site: names the file and says whether rows of patients are published.
         run_id: the run that publishes.
+        closing: the run's row as readers shall see it; the store's own row is not touched, so that
+            a run that is killed here is not told to have ended. None: as it is in the store.
 
     Errors:
         StorageError: the file cannot be built or replaced; the old one is untouched.
@@ -62,7 +64,8 @@ def publish(store: Store, site: Site, run_id: str) -> Publication:
         try:
             built = folder / target.name
             store.con.execute("UPDATE ops.run SET state_hash = ? WHERE run_id = ?", [state, run_id])
-            n_rows = _build(store.con, built, site, _facts(site, state, run_id))
+            closing_run = closing.row(state) if closing else None
+            n_rows = _build(store.con, built, site, _facts(site, state, run_id), closing_run)
             built.chmod(MODE)
             replace_durably(built, target)
         finally:
@@ -70,11 +73,13 @@ def publish(store: Store, site: Site, run_id: str) -> Publication:
     return Publication(target, state, n_rows)
 
 
-def publish_if_needed(store: Store, site: Site, run_id: str) -> Publication | None:
+def publish_if_needed(
+    store: Store, site: Site, run_id: str, closing: RunRecord | None = None
+) -> Publication | None:
     """Publish unless the file in place already shows the store's state; None where it does."""
     if published_state(site.warehouse) == store.state_hash():
         return None
-    return publish(store, site, run_id)
+    return publish(store, site, run_id, closing)
 
 
 def published_state(path: Path) -> str | None:
@@ -116,14 +121,18 @@ def _facts(site: Site, state: str, run_id: str) -> dict[str, str]:
 
 
 def _build(
-    con: duckdb.DuckDBPyConnection, path: Path, site: Site, facts: dict[str, str]
+    con: duckdb.DuckDBPyConnection,
+    path: Path,
+    site: Site,
+    facts: dict[str, str],
+    closing_run: dict[str, object] | None,
 ) -> dict[str, int]:
     """Fill a new database file from the attached store; closed and checkpointed on return."""
     con.execute(f"ATTACH {literal(str(path))} AS published{_storage_option()}")
     try:
         con.execute("BEGIN")
         try:
-            with _own_rows(con, facts):
+            with _own_rows(con, facts, closing_run):
                 n_rows = _run_models(con, site)
             con.execute("COMMIT")
         except BaseException:
@@ -142,16 +151,27 @@ def _storage_option() -> str:
 
 
 @contextmanager
-def _own_rows(con: duckdb.DuckDBPyConnection, facts: dict[str, str]) -> Iterator[None]:
-    """Let models read what is not in the store: the dictionary and the facts of the file."""
+def _own_rows(
+    con: duckdb.DuckDBPyConnection,
+    facts: dict[str, str],
+    closing_run: dict[str, object] | None,
+) -> Iterator[None]:
+    """Let models read what is not in the store: the dictionary, the file's facts, how it ends."""
     names = pa.table({"name": list(facts), "value": list(facts.values())})
     con.register("dictionary_rows", dictionary_rows())
     con.register("file_facts", names)
+    con.execute("CREATE OR REPLACE TEMP TABLE closing_run AS FROM store.ops.run LIMIT 0")
+    if closing_run:
+        marks = ", ".join(f"${name}" for name in closing_run)
+        con.execute(
+            f"INSERT INTO temp.closing_run ({', '.join(closing_run)}) VALUES ({marks})", closing_run
+        )
     try:
         yield
     finally:
         con.unregister("dictionary_rows")
         con.unregister("file_facts")
+        con.execute("DROP TABLE IF EXISTS temp.closing_run")
 
 
 def _run_models(con: duckdb.DuckDBPyConnection, site: Site) -> dict[str, int]:

@@ -18,6 +18,7 @@ from types import TracebackType
 import duckdb
 
 from pipelines.base.duck import connect, literal
+from pipelines.base.errors import LogError
 from pipelines.base.files import make_private
 from pipelines.base.site import Site
 from pipelines.ingest.log import EventLog
@@ -31,6 +32,17 @@ from warehouse.results import LoadedTable
 
 _LAYOUT = "layout_hash"
 _DIGEST = "digest:"
+
+
+def _lost(log: EventLog, batch_ids: list[str]) -> LogError:
+    more = f" and {len(batch_ids) - 1} more" if len(batch_ids) > 1 else ""
+    return LogError(
+        "A committed batch is gone from the event log, and no later reading replaces it.",
+        where=f"{log.root / 'committed' / batch_ids[0]}{more}",
+        remedy="Restore its folder from the backup of the log; without it, its records would be "
+        "lost from every result.",
+        next_run="stops here again until the batch is back; the published warehouse is untouched",
+    )
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,14 @@ class RunRecord:
     n_batches_applied: int = 0
     n_batches_held: int = 0
     message: str | None = None
+
+    def row(self, state_hash: str | None) -> dict[str, object]:
+        """Return the run as columns of `ops.run`, with the hash of what it published."""
+        return asdict(self) | {
+            "started_at": naive(self.started_at),
+            "finished_at": naive(self.finished_at) if self.finished_at else None,
+            "state_hash": state_hash,
+        }
 
 
 class Store:
@@ -201,11 +221,15 @@ class Store:
         reading no longer counts, and the store is filled anew from the log.
 
         Errors:
-            LogError: a batch of the log is damaged; those before it (by export) stay applied.
+            LogError: a batch of the log is damaged; those before it (by export) stay applied. Or
+                a batch that the store holds is gone from the log, and nothing replaces it.
             ReconciliationError, StorageError: see `apply`.
         """
         manifests = log.in_force()
-        if set(self.batch_ids()) - {manifest.batch_id for manifest in manifests}:
+        gone = set(self.batch_ids()) - {manifest.batch_id for manifest in manifests}
+        if lost := gone - log.replaced():
+            raise _lost(log, sorted(lost))
+        if gone:
             self._begin_again()
         return self.apply([committed_batch(log, manifest) for manifest in manifests], run_id)
 
@@ -296,10 +320,6 @@ class Store:
 
     def record_run(self, run: RunRecord) -> None:
         """Write or overwrite a run's row; the hash of what it published stays."""
-        told = asdict(run) | {
-            "started_at": naive(run.started_at),
-            "finished_at": naive(run.finished_at) if run.finished_at else None,
-        }
         with guarded("recording the run", self.path), self._transaction():
             (state_hash,) = one_row(
                 self.con.execute(
@@ -307,9 +327,8 @@ class Store:
                 )
             )
             self.con.execute("DELETE FROM ops.run WHERE run_id = ?", [run.run_id])
-            columns = ", ".join([*told, "state_hash"])
-            marks = ", ".join("?" * (len(told) + 1))
+            told = run.row(state_hash)
+            marks = ", ".join("?" * len(told))
             self.con.execute(
-                f"INSERT INTO ops.run ({columns}) VALUES ({marks})",
-                [*told.values(), state_hash],
+                f"INSERT INTO ops.run ({', '.join(told)}) VALUES ({marks})", [*told.values()]
             )

@@ -122,6 +122,11 @@ class ThresholdTable(Checked):
         ge=0,
         description="Types with fewer rows than this in a batch are never held for their share.",
     )
+    snapshot_drop: Share = Field(
+        0.5,
+        description="Largest share of an event type's rows that may be missing from a snapshot, "
+        "against the snapshot before; above it, or where none is left, the batch is held.",
+    )
 
     def share_of(self, event_type: str) -> float:
         """Return the threshold in force for an event type."""

@@ -48,6 +48,8 @@ class DeliveryFacts:
         scope_hash: SHA-256 of the codes in scope.
         parser_version: version of the source's reading code; raised when it reads differently.
         files: every file read, in any order.
+        namespaces: the kinds of patient identifier that keys of patients are made from, sorted;
+            already part of the mapping's hash.
     """
 
     batch_id: str
@@ -60,6 +62,7 @@ class DeliveryFacts:
     scope_hash: str
     parser_version: str
     files: tuple[DeliveredFile, ...]
+    namespaces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 import duckdb
 
 from pipelines.base.errors import (
+    ConfigError,
     DripwatchError,
     ExitCode,
     KeyFileError,
@@ -89,13 +90,13 @@ class EventLog:
 
     def _earlier_readings(self, facts: DeliveryFacts) -> tuple[str, ...]:
         """Committed readings of the same files by another mapping, scope or parser."""
-        content = sorted({file.sha256 for file in facts.files})
+        content = {file.sha256 for file in facts.files}
         how = (facts.mapping_hash, facts.scope_hash, facts.parser_version)
         return tuple(
             one.batch_id
             for one in self.in_force()
             if one.source == facts.source
-            and sorted({file.sha256 for file in one.files}) == content
+            and one.content == content
             and (one.mapping_hash, one.scope_hash, one.parser_version) != how
         )
 
@@ -167,9 +168,8 @@ class EventLog:
         return manifest
 
     def _refuse_read_again(self, manifest: Manifest) -> None:
-        content = sorted({file.sha256 for file in manifest.files})
         for one in self.in_force():
-            if one.source == manifest.source and content == sorted({f.sha256 for f in one.files}):
+            if manifest.is_read_again_as(one):
                 raise UnknownBatchError(
                     "The files of this batch have been read again and committed since.",
                     where=f"batch {manifest.batch_id}, committed as {one.batch_id}",
@@ -190,9 +190,16 @@ class EventLog:
         Errors:
             LogError: as `committed`.
         """
-        manifests = self.committed()
-        replaced = {batch_id for one in manifests for batch_id in one.replaces}
-        return [one for one in manifests if one.batch_id not in replaced]
+        replaced = self.replaced()
+        return [one for one in self.committed() if one.batch_id not in replaced]
+
+    def replaced(self) -> set[str]:
+        """Return the ids of the batches that a committed later reading of their files replaces.
+
+        Errors:
+            LogError: as `committed`.
+        """
+        return {batch_id for one in self.committed() for batch_id in one.replaces}
 
     def held(self) -> list[Manifest]:
         """Return the held batches, oldest export first.
@@ -256,6 +263,22 @@ class EventLog:
                     "would be counted as a new one.",
                 )
 
+    def check_site(self, site_id: str) -> None:
+        """Refuse another id of the site than the one that is part of every key of the log.
+
+        Errors:
+            ConfigError: a batch was written for a site of another id.
+        """
+        for manifest in (*self.committed(), *self.held()):
+            if manifest.site_id != site_id:
+                raise ConfigError(
+                    f"The site's id is `{site_id}`, but its log was written for "
+                    f"`{manifest.site_id}`.",
+                    where=f"[site] id in site.toml; batch {manifest.batch_id}",
+                    remedy="Write the old id again: it is part of every key. A new site needs a "
+                    "folder of its own.",
+                )
+
     def read(self, manifest: Manifest, event_type: str) -> pa.Table:
         """Return the accepted events of a type, in canonical columns.
 
@@ -302,7 +325,20 @@ class EventLog:
         folder = self.root / state
         if not folder.is_dir():
             return []
-        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+        # Snapshot and network file systems put folders of their own wherever they like.
+        names = sorted(
+            entry.name
+            for entry in folder.iterdir()
+            if entry.is_dir() and not entry.name.startswith(".") and entry.name != "lost+found"
+        )
+        for name in names:
+            if not _BATCH_ID.fullmatch(name):
+                raise LogError(
+                    "A folder that is no batch lies in the event log.",
+                    where=str(folder / name),
+                    remedy="Move it out of the log; folders of batches are named by 64 hex digits.",
+                )
+        return names
 
     def _path(self, manifest: Manifest, file: EventFile) -> Path:
         state = "committed" if self.is_committed(manifest.batch_id) else "held"

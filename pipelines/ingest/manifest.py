@@ -87,6 +87,8 @@ class Manifest:
         replaces: earlier readings of the same files, by another mapping, scope or parser, that no
             longer count once this batch is committed. A recorded fact: no order of arrival tells
             which of two mappings was the mended one.
+        namespaces: the kinds of patient identifier that its patients' keys were made from, sorted;
+            empty where an earlier version wrote the batch.
     """
 
     batch_id: str
@@ -111,6 +113,7 @@ class Manifest:
     checks: tuple[CheckResult, ...]
     hold_reasons: tuple[str, ...]
     replaces: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
 
     @property
     def event_files(self) -> tuple[EventFile, ...]:
@@ -121,6 +124,19 @@ class Manifest:
     def n_rows(self) -> int:
         """Rows read."""
         return sum(file.n_rows for file in self.files)
+
+    @property
+    def content(self) -> set[str]:
+        """SHA-256 of each file that was read: what a delivery is, whatever it is called."""
+        return {file.sha256 for file in self.files}
+
+    def is_read_again_as(self, other: Manifest) -> bool:
+        """Return whether another batch is a reading of the same files that this one precedes."""
+        return (
+            self.source == other.source
+            and self.content == other.content
+            and other.batch_id not in (self.batch_id, *self.replaces)
+        )
 
     def to_json(self) -> str:
         """Return the manifest as JSON that carries its own hash."""
@@ -171,5 +187,6 @@ def _parse(content: dict[str, Any]) -> Manifest:
         "checks": tuple(CheckResult(**check) for check in content["checks"]),
         "hold_reasons": tuple(content["hold_reasons"]),
         "replaces": tuple(content["replaces"]),
+        "namespaces": tuple(content.get("namespaces", ())),
     }
     return Manifest(**{**content, **parsed})

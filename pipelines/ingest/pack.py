@@ -76,6 +76,7 @@ def write_batch(
         checks=validation.checks,
         hold_reasons=validation.hold_reasons,
         replaces=replaces,
+        namespaces=facts.namespaces,
     )
     write_manifest(folder, manifest)
     return manifest

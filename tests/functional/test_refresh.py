@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import stat
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 
 from pipelines.base import duck
 from pipelines.base.errors import ConfigError, DeliveryError, ExitCode, KeyFileError
-from pipelines.base.site import Site
+from pipelines.base.site import Site, load_site
 from tests.functional.refresh_site import (
     NIGHTS,
     deliver,
@@ -219,7 +220,10 @@ def spoil(text: str) -> str:
     return "\n".join([header, *spoilt]) + "\n"
 
 
-def test_a_mended_delivery_settles_the_batch_that_was_held(tmp_path: Path, hospital: Path) -> None:
+def test_a_held_batch_waits_until_its_own_files_are_read_or_somebody_drops_it(
+    tmp_path: Path, hospital: Path
+) -> None:
+    """Other files of the same export may be the same delivery, mended, or another one."""
     site = make_site(tmp_path, hospital, thresholds={"min_rows": 0, "reject_share": 0.3})
     deliver(site, hospital, 1)
     file = site.root / "inbox" / "night-001" / "vitals.csv"
@@ -229,8 +233,28 @@ def test_a_mended_delivery_settles_the_batch_that_was_held(tmp_path: Path, hospi
     file.write_text(good, encoding="utf-8")
     result = run(site)
     assert result.n_new_batches == 1
+    assert result.exit_code == ExitCode.HELD
+    assert any("other files of the same export" in remark for remark in result.remarks)
+    shutil.rmtree(site.log_root / "held" / result.held[0])
+    assert run(site).exit_code == ExitCode.OK
+
+
+def test_a_mended_mapping_settles_the_batch_that_was_held(tmp_path: Path, hospital: Path) -> None:
+    site = make_site(tmp_path, hospital, thresholds={"min_rows": 0, "reject_share": 0.3})
+    deliver(site, hospital, 1)
+    mapping = site.root / "mapping.toml"
+    good = mapping.read_text(encoding="utf-8")
+    bad = good.replace('namespace = "mrn"', 'namespace = "mrn"\nrevision = 2')
+    file = site.root / "inbox" / "night-001" / "vitals.csv"
+    file.write_text(spoil(file.read_text(encoding="utf-8")), encoding="utf-8")
+    mapping.write_text(bad, encoding="utf-8")
+    assert run(site).exit_code == ExitCode.HELD
+    mapping.write_text(good, encoding="utf-8")
+    settings = site.config_path.read_text(encoding="utf-8")
+    site.config_path.write_text(settings.replace("reject_share = 0.3", "reject_share = 1.0"))
+    result = run(load_site(site.config_path))
     assert result.exit_code == ExitCode.OK
-    assert any("no longer" in remark for remark in result.remarks)
+    assert any("no longer waited for" in remark for remark in result.remarks)
 
 
 def test_wrong_settings_are_found_before_anything_is_written(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ import pytest
 import schemas
 from pipelines.base import duck
 from pipelines.base.errors import (
+    ConfigError,
     ExitCode,
     KeyFileError,
     LogError,
@@ -419,6 +421,72 @@ def test_a_damaged_held_batch_cannot_be_released(
     with pytest.raises(LogError):
         log.release(FACTS.batch_id)
     assert log.committed() == []
+
+
+def write(log: EventLog, facts: DeliveryFacts) -> Manifest:
+    with duck.connect() as con:
+        stage(con, facts)
+        return log.write(con, facts, VERDICT)
+
+
+def test_a_held_reading_is_settled_by_a_later_one_and_not_by_the_one_it_replaces(
+    log: EventLog,
+) -> None:
+    first = write(log, FACTS)
+    log.commit(first.batch_id)
+    second = write(log, delivery(mapping_hash="d" * 64))
+    log.hold(second.batch_id)
+    assert second.replaces == (first.batch_id,)
+    assert not second.is_read_again_as(first)
+    third = write(log, delivery(mapping_hash="e" * 64))
+    log.commit(third.batch_id)
+    assert second.is_read_again_as(third)
+    with pytest.raises(UnknownBatchError, match="read again"):
+        log.release(second.batch_id)
+    assert log.in_force() == [third]
+
+
+def test_a_held_reading_can_be_released_over_the_one_it_replaces(log: EventLog) -> None:
+    first = write(log, FACTS)
+    log.commit(first.batch_id)
+    second = write(log, delivery(mapping_hash="d" * 64))
+    log.hold(second.batch_id)
+    log.release(second.batch_id)
+    assert log.in_force() == [second]
+
+
+def test_what_file_systems_put_into_the_log_is_left_alone_and_strays_are_named(
+    log: EventLog, con: duckdb.DuckDBPyConnection
+) -> None:
+    log.write(con, FACTS, VERDICT)
+    log.commit(FACTS.batch_id)
+    for name in (".snapshot", "lost+found"):
+        (log.root / "committed" / name).mkdir()
+    assert [one.batch_id for one in log.committed()] == [FACTS.batch_id]
+    (log.root / "committed" / "copy of the log").mkdir()
+    with pytest.raises(LogError) as caught:
+        log.committed()
+    assert "copy of the log" in str(caught.value.where)
+
+
+def test_another_site_than_the_logs_is_refused_by_its_name(
+    log: EventLog, con: duckdb.DuckDBPyConnection
+) -> None:
+    log.write(con, FACTS, VERDICT)
+    log.commit(FACTS.batch_id)
+    log.check_site("demo")
+    with pytest.raises(ConfigError, match=r"`south`.*`demo`"):
+        log.check_site("south")
+
+
+def test_a_manifest_of_before_namespaces_were_told_is_still_read(
+    log: EventLog, con: duckdb.DuckDBPyConnection
+) -> None:
+    whole = json.loads(log.write(con, FACTS, VERDICT).to_json())["manifest"]
+    del whole["namespaces"]
+    text = json.dumps(whole, sort_keys=True)
+    told = {"manifest": whole, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    assert Manifest.from_json(json.dumps(told)).namespaces == ()
 
 
 def test_a_log_that_nobody_has_written_to_is_empty(log: EventLog) -> None:

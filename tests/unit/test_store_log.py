@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,9 +23,9 @@ from warehouse.store import Store
 ROOT = Path(__file__).parents[2]
 
 
-def commit(log: EventLog, night: int = 0) -> str:
+def commit(log: EventLog, night: int = 0, **changes: str) -> str:
     """Commit a delivery of ten rows with every fate; each night's is exported a day later."""
-    facts = delivery(exported_at=NIGHT + dt.timedelta(days=night))
+    facts = delivery(exported_at=NIGHT + dt.timedelta(days=night), **changes)
     with duck.connect() as con:
         stage(con, facts)
         for event_type in ("LabResulted", "InfusionRecorded"):
@@ -96,6 +97,30 @@ def test_a_store_that_was_lost_is_filled_to_the_same_content(tmp_path: Path, log
     with Store(site) as store:
         store.apply_missing(log)
         assert (store.con.execute(question).fetchall(), store.state_hash()) == before
+
+
+def test_a_batch_that_vanished_from_the_log_is_an_error_and_nothing_is_dropped(
+    tmp_path: Path, log: EventLog
+) -> None:
+    first, second = commit(log), commit(log, night=1)
+    with Store(make_site(tmp_path)) as store:
+        store.apply_missing(log)
+        shutil.rmtree(log.root / "committed" / first)
+        with pytest.raises(LogError, match="gone from the event log") as caught:
+            store.apply_missing(log)
+        assert first in str(caught.value.where)
+        assert "backup" in caught.value.remedy
+        assert store.batch_ids() == sorted([first, second])
+
+
+def test_a_reading_that_a_later_one_replaced_may_vanish(tmp_path: Path, log: EventLog) -> None:
+    first = commit(log)
+    with Store(make_site(tmp_path)) as store:
+        store.apply_missing(log)
+        second = commit(log, mapping_hash="d" * 64)
+        shutil.rmtree(log.root / "committed" / first)
+        store.apply_missing(log)
+        assert store.batch_ids() == [second]
 
 
 def test_a_damaged_batch_stops_there_and_leaves_the_ones_before(

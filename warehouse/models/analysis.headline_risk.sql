@@ -19,7 +19,7 @@
 --   ci_low_percent DOUBLE - Lower end of the 95 % interval, per cent.
 --   ci_high_percent DOUBLE - Upper end of the 95 % interval, per cent.
 --   ci_method VARCHAR - How the interval was made.
---   n_open BIGINT - Units whose window is still open.
+--   n_open BIGINT - Units whose window is still open, with or without an event so far; in no risk.
 --   n_censored BIGINT - Closed units without an event whose follow-up ended inside the window.
 
 select

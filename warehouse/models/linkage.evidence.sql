@@ -14,7 +14,7 @@
 --   window_name VARCHAR - The study's name of the window.
 --   record_key VARCHAR - Key of the source record.
 --   event_type VARCHAR - Event type of the record, such as LabResulted.
---   source_file_sha VARCHAR - SHA-256 of the delivered file (decompressed) that the record was read from.
+--   source_file_sha VARCHAR - SHA-256 of the delivered file (decompressed) that the record was read from; the manifest of its batch, in the restricted log, has the file's name.
 --   source_row BIGINT - Ordinal of the record in that file, first is 1.
 --   role VARCHAR - What the record is here: index, baseline, event, contact, ...
 --   rule VARCHAR - Rule of the study or of the window page that brought it in or kept it out.

@@ -1,7 +1,7 @@
 -- linkage.infusion
 --
 -- Administrations of the study's drugs. Records that tell of one dose (split bags, the same dose
--- told by two systems, an order and its administration) are one row.
+-- told by two systems) are one row; an order and its administration are not, in this version.
 --
 -- grain: One row per site, study and administration.
 -- key: site_id, study_id, infusion_key

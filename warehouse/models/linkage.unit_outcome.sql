@@ -15,10 +15,10 @@
 --   window_name VARCHAR - The study's name of the window.
 --   is_published BOOLEAN - Whether the study publishes the outcome.
 --   status VARCHAR - event, no_event, censored, untested, unobserved, undetermined, open, open_event, not_at_risk, superseded_same_day, ineligible or unplaceable.
---   window_start_at TIMESTAMP - Start of the window, UTC.
---   window_end_at TIMESTAMP - End of the uncut window, UTC.
---   cut_at TIMESTAMP - Where follow-up in the window stopped early, UTC; null where it did not.
---   cut_reason VARCHAR - Why it stopped: next_unit, death, observation_end, data_through, ...
+--   window_start_at TIMESTAMP - Start of the window, UTC; midnight of a local date where the unit is placed by days.
+--   window_end_at TIMESTAMP - End of the uncut window, UTC; midnight of a local date where the unit is placed by days.
+--   cut_at TIMESTAMP - End of the part of the window that belongs to the unit, UTC; never null: the window's end where nothing cut it.
+--   cut_reason VARCHAR - Why it ends there: death, next_unit or observation_end; null where nothing cut it.
 --   is_closed BOOLEAN - Whether all feeds that the outcome reads have passed the window's end.
 --   is_at_risk BOOLEAN - Whether any time at risk is left in the window.
 --   is_tested BOOLEAN - Whether a usable laboratory result fell in the window; null for other kinds.
@@ -41,7 +41,7 @@
 --   n_candidate_units BIGINT - Number of units whose window could have owned the event.
 --   is_worsened BOOLEAN - Whether an event that was there before got worse in the window.
 --   is_pre_existing BOOLEAN - Whether the event was there before and did not get worse.
---   flags VARCHAR[] - What is unusual about it: imprecise, measure_switch, duration_unknown, ...
+--   flags VARCHAR[] - What is unusual about it: imprecise, duration_unknown, ...
 --   run_id VARCHAR - Run that last changed the row.
 
 select unit_outcome.*

@@ -1,10 +1,11 @@
 -- quality.quarantine
 --
 -- Rows that were read and not accepted: where they lie and which checks they failed, never what
--- they say.
+-- they say. Empty where row_level is none: then `dripwatch quarantine list --rows` tells them.
 --
 -- grain: One row per site, batch, file, quarantined row and event type that it was read as.
 -- key: site_id, batch_id, source_file_sha, source_row, event_type
+-- holds: patients
 -- columns:
 --   site_id VARCHAR - Hospital.
 --   source VARCHAR - Source system that delivered the batch.

@@ -41,6 +41,13 @@ class Mapping:
         told = {rule.namespace or self.table.namespace for rule in patients if rule is not None}
         return tuple(sorted(told))
 
+    @property
+    def namespaces(self) -> tuple[str, ...]:
+        """The kinds of patient identifier that it makes keys of patients from, sorted."""
+        patients = [file.patient for file in self.table.file]
+        told = {rule.namespace or self.table.namespace for rule in patients if rule is not None}
+        return tuple(sorted(told))
+
     def file(self, role: str) -> FileRule:
         """Return the [[file]] of that name.
 
