@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,7 +14,8 @@ from pipelines.base.errors import DeliveryError
 from pipelines.base.site import SourceTable
 from pipelines.sources import flat
 from pipelines.sources.flat import MappingError
-from tests.flat_kit import HEADER, MAPPING, ROW, FlatSite, make_site, rows
+from pipelines.sources.flat.reader import open_flat
+from tests.flat_kit import HEADER, KEY, MAPPING, ROW, FlatSite, make_site, rows
 
 FILE = f"{HEADER}\n{ROW}\n"
 LITERAL = 'exported_at = "2026-01-06T02:00:00Z"'
@@ -134,7 +138,7 @@ def test_a_column_without_a_time_cannot_date_a_delivery(flat_site: FlatSite) -> 
     with pytest.raises(DeliveryError, match="No row of labs"):
         flat_site.describe(mapping)
     mapping = MAPPING.replace(THROUGH, 'default = { column = "units" }')
-    with pytest.raises(MappingError, match="Did you mean unit"):
+    with pytest.raises(MappingError, match=r"none of the 7 columns .* is 'units'"):
         flat_site.describe(mapping)
 
 
@@ -150,6 +154,99 @@ def test_a_file_of_no_pattern_or_of_two_is_named_by_place_and_hash_alone(
     second = MAPPING.split("[[file]]")[1].replace('name = "labs"', 'name = "more"')
     with pytest.raises(DeliveryError, match="labs and more"):
         flat_site.describe(MAPPING + "\n[[file]]" + second)
+
+
+@pytest.mark.parametrize("through", ["2026-01-07T02:00:01Z", "2206-01-06"])
+def test_a_delivery_cannot_be_complete_beyond_its_export(flat_site: FlatSite, through: str) -> None:
+    flat_site.deliver(labs_csv=FILE)
+    with pytest.raises(DeliveryError, match="later than exported_at") as caught:
+        flat_site.describe(MAPPING.replace(THROUGH, f'default = "{through}"'))
+    assert through[:4] not in str(caught.value)
+    facts = flat_site.describe(MAPPING.replace(THROUGH, 'default = "2026-01-07T02:00:00Z"'))
+    assert facts.data_through["LabResulted"] > facts.exported_at
+
+
+@pytest.mark.parametrize("kind", ["folder", "link", "dangling", "pipe"])
+def test_what_is_no_plain_file_in_a_delivery_is_refused_unread(
+    flat_site: FlatSite, kind: str
+) -> None:
+    flat_site.deliver(labs_csv=FILE)
+    odd = flat_site.root / "inbox" / "night1" / "labs-miller"
+    if kind == "folder":
+        odd.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(odd)
+    else:
+        odd.symlink_to(flat_site.root / ("site.key" if kind == "link" else "nowhere"))
+    with pytest.raises(DeliveryError, match="no plain file") as caught:
+        flat_site.describe()
+    assert "entry 1 of 2 by name" in str(caught.value)
+    assert "miller" not in str(caught.value)
+
+
+def test_a_link_that_takes_a_files_place_later_is_not_followed(flat_site: FlatSite) -> None:
+    """Neither as a data file after it was described, nor as the sidecar."""
+    flat_site.deliver(labs_csv=FILE, delivery_toml="")
+    mapping = MAPPING.replace(LITERAL, 'exported_at = { sidecar = "delivery.toml" }')
+    folder = flat_site.root / "inbox" / "night1"
+    (folder / "delivery.toml").unlink()
+    (flat_site.root / "real.toml").write_text("exported_at = 2026-01-06T02:00:00Z\n")
+    (folder / "delivery.toml").symlink_to(flat_site.root / "real.toml")
+    with pytest.raises(DeliveryError, match="sidecar"):
+        flat_site.describe(mapping)
+    (folder / "labs.csv").unlink()
+    (folder / "labs.csv").symlink_to(flat_site.root / "site.key")
+    rule = flat_site.map().file("labs")
+    with pytest.raises(DeliveryError, match="no plain file") as caught:
+        open_flat(folder / "labs.csv", rule, "here")
+    assert KEY[:8] not in str(caught.value)
+
+
+def test_loose_files_beside_the_deliveries_are_counted(flat_site: FlatSite) -> None:
+    flat_site.deliver(labs_csv=FILE)
+    inbox = flat_site.root / "inbox"
+    (inbox / "labs.csv").write_text(FILE)
+    (inbox / ".hidden").touch()
+    (inbox / "gone").symlink_to("nowhere")
+    assert flat.loose_files(flat_site.site, source()) == 2
+    assert flat.loose_files(flat_site.site, source(layout="folder")) == 0
+
+
+@pytest.mark.parametrize("blocked", ["inbox", "night-miller"])
+def test_a_folder_that_may_not_be_listed_is_not_named(
+    flat_site: FlatSite, monkeypatch: pytest.MonkeyPatch, blocked: str
+) -> None:
+    (flat_site.root / "inbox" / "night-miller").mkdir(parents=True)
+    listed = Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path.name == blocked:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.raises(DeliveryError, match="may not be listed") as caught:
+        flat_site.describe()
+    assert "miller" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("name", ["labs-miller.csv", "labs-miller.parquet"])
+def test_a_file_that_may_not_be_read_is_not_called_damaged(
+    flat_site: FlatSite, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    flat_site.deliver(**{name: FILE})
+
+    def refuse(path: Path, _flags: int) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(DeliveryError, match="may not be read") as caught:
+        flat_site.describe()
+    assert "damaged" not in str(caught.value)
+    assert "miller" not in str(caught.value)
+    with pytest.raises(DeliveryError, match="may not be read"):
+        open_flat(flat_site.root / name, flat_site.map().file("labs"), "here")
 
 
 def test_hidden_files_are_ignored_and_an_empty_delivery_is_refused(flat_site: FlatSite) -> None:

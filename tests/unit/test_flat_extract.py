@@ -287,6 +287,7 @@ def test_rows_of_one_file_become_different_events(flat_site: FlatSite) -> None:
                 "4,7,PUMP,2025-03-01 08:00,,77655,test patient",
                 "5,7,GARDEN,2025-03-01 08:00,,77655,",
                 "6,7,GARDEN,2025-03-01 08:00,,77655,test patient",
+                "",
             ]
         )
     )
@@ -428,7 +429,7 @@ def test_scope_keeps_listed_codes_and_counts_the_others(flat_site: FlatSite) -> 
             )
         ),
     ]
-    flat_site.deliver(labs_csv="\n".join(lines))
+    flat_site.deliver(labs_csv="\n".join(lines) + "\n")
     wanted = scope(("loinc", "17861-6", "exact"), ("icd10cm", "E55", "prefix"))
     other_type = [ConceptRow("VitalSignMeasured", "loinc", "2777-1", "exact", "x")]
     with flat_site.extracted(mapping, [*wanted, *other_type]) as con:

@@ -1,14 +1,9 @@
 """CSV and Parquet, told apart by a mapping file."""
 
-from pipelines.sources.flat.delivery import (
-    PARSER_VERSION,
-    DeliveryFolder,
-    describe,
-    discover,
-    scope_hash,
-)
+from pipelines.sources.flat.delivery import PARSER_VERSION, describe, scope_hash
 from pipelines.sources.flat.errors import MappingError
 from pipelines.sources.flat.extract import Scope, extract
+from pipelines.sources.flat.folders import DeliveryFolder, discover, loose_files
 from pipelines.sources.flat.mapping import Mapping, load_mapping
 
 __all__ = [
@@ -21,5 +16,6 @@ __all__ = [
     "discover",
     "extract",
     "load_mapping",
+    "loose_files",
     "scope_hash",
 ]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import gzip
 import hashlib
 import io
+import os
+import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, BinaryIO, cast
 
 from pipelines.base.errors import DeliveryError
 from pipelines.sources.flat.model import FileRule
@@ -35,8 +38,33 @@ def reading(where: str) -> Iterator[None]:
     """Turn whatever a damaged file raises into one error that quotes nothing of it."""
     try:
         yield
-    except _DAMAGE:
-        raise damaged(where) from None
+    except _DAMAGE as error:
+        raise fault(error, where) from None
+
+
+def fault(error: Exception, where: str) -> DeliveryError:
+    """Return the error that tells why a file could not be read, without its name or content."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.EACCES, errno.EPERM):
+        return DeliveryError(
+            "A delivered file may not be read by this account.",
+            where=where,
+            remedy="Let the account that runs Dripwatch read it; the file itself may be whole.",
+            next_run="Stops here again until it may be read; nothing of it was applied.",
+        )
+    if number == errno.ELOOP:
+        return no_plain_file(where)
+    return damaged(where)
+
+
+def no_plain_file(where: str) -> DeliveryError:
+    """Return the error for what lies in a delivery and is no file of its own."""
+    return DeliveryError(
+        "A delivery holds something that is no plain file: a folder, a link or a device.",
+        where=where,
+        remedy="Deliver the files themselves, side by side in one folder.",
+        next_run="Stops here again until it is replaced or taken out; nothing was applied.",
+    )
 
 
 def damaged(where: str, what: str = "A delivered file is damaged or cut off.") -> DeliveryError:
@@ -49,15 +77,30 @@ def damaged(where: str, what: str = "A delivered file is damaged or cut off.") -
     )
 
 
+def open_plain(path: Path) -> BinaryIO:
+    """Open a delivered file's bytes; a link is never followed: it could lead to the site's key.
+
+    Errors:
+        OSError: it is no plain file, or cannot be opened.
+    """
+    # without O_NONBLOCK a pipe would wait for its writer for ever
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.ELOOP, "no plain file")
+    return os.fdopen(descriptor, "rb")
+
+
 def open_content(path: Path) -> IO[bytes]:
     """Open a file's content, decompressed where it starts as gzip does."""
-    stream = path.open("rb")
+    stream = open_plain(path)
     magic = stream.read(2)
     stream.seek(0)
-    if magic == b"\x1f\x8b":
-        stream.close()
-        return cast("IO[bytes]", gzip.open(path, "rb"))
-    return stream
+    if magic != b"\x1f\x8b":
+        return stream
+    unpacked = gzip.GzipFile(fileobj=stream, mode="rb")
+    unpacked.myfileobj = cast("io.FileIO", stream)  # so that it closes the file too
+    return cast("IO[bytes]", unpacked)
 
 
 def content_hash(path: Path, where: str) -> str:
@@ -77,7 +120,7 @@ def is_parquet(path: Path, rule: FileRule) -> bool:
     """Whether a file is Parquet: as its rule says, else by its first bytes."""
     if rule.format != "auto":
         return rule.format == "parquet"
-    with path.open("rb") as stream:
+    with open_plain(path) as stream:
         return stream.read(4) == b"PAR1"
 
 

@@ -1,4 +1,4 @@
-"""Finding deliveries, and what each says about itself."""
+"""What a delivery holds, and what it says about itself."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import fnmatch
 import hashlib
 import json
 import re
+import stat
 import tomllib
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,13 @@ from typing import Any
 import schemas
 from pipelines.base import duck, zones
 from pipelines.base.errors import DeliveryError
-from pipelines.base.site import Site, SourceTable
+from pipelines.base.site import Site
 from pipelines.ingest.batch import batch_id
 from pipelines.ingest.facts import DeliveredFile, DeliveryFacts
 from pipelines.sources.flat import sql
-from pipelines.sources.flat.content import content_hash
+from pipelines.sources.flat.content import content_hash, no_plain_file, open_plain
 from pipelines.sources.flat.extract import Scope
+from pipelines.sources.flat.folders import AGAIN, DeliveryFolder, listing, shown
 from pipelines.sources.flat.mapping import Mapping
 from pipelines.sources.flat.model import TimeSource
 from pipelines.sources.flat.reader import load, open_flat
@@ -33,46 +34,8 @@ PARSER_VERSION = "flat-2"
 _RFC3339 = re.compile(
     r"[12]\d{3}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{3}(\d{3})?)?)?(Z|[+-]\d\d:\d\d)"
 )
-_AGAIN = "Stops here again until the delivery is mended; nothing of it was applied."
-
-
-@dataclass(frozen=True)
-class DeliveryFolder:
-    """One delivery as it lies in a source's folder.
-
-    Attributes:
-        path: its folder.
-        source: the source that delivers.
-        where: how messages call it; folder names can hold patient data.
-    """
-
-    path: Path
-    source: SourceTable
-    where: str
-
-
-def discover(site: Site, source: SourceTable) -> list[DeliveryFolder]:
-    """Return a source's deliveries by folder name; those without their marker are left alone.
-
-    Errors:
-        DeliveryError: the source's folder is not there.
-    """
-    root = site.at(source.path)
-    if not root.is_dir():
-        raise DeliveryError(
-            f"The folder of source {source.name} is not there.",
-            where=str(root),
-            remedy="Mend `path` in site.toml, or mount the folder.",
-        )
-    if source.layout == "folder":
-        folders = [root]
-    else:
-        folders = sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith("."))
-    return [
-        DeliveryFolder(folder, source, f"delivery {n} of {len(folders)} of source {source.name}")
-        for n, folder in enumerate(folders, start=1)
-        if source.marker is None or (folder / source.marker).exists()
-    ]
+#: How far a delivery may say it is complete beyond its export: clocks and whole days differ.
+_AHEAD = timedelta(days=1)
 
 
 def scope_hash(scope: Scope) -> str:
@@ -98,6 +61,8 @@ def describe(delivery: DeliveryFolder, mapping: Mapping, site: Site, scope: Scop
     for name in (t for t in schemas.CLINICAL_TYPES if t in delivered):
         key = name if name in told.data_through else "default"
         data_through[name] = clock.read(told.data_through[key], ("data_through", name))
+        if data_through[name] > exported_at + _AHEAD:
+            raise _ahead(delivery, name)
     facts: dict[str, Any] = {
         "site_id": site.site.id,
         "source": delivery.source.name,
@@ -112,20 +77,30 @@ def describe(delivery: DeliveryFolder, mapping: Mapping, site: Site, scope: Scop
     return DeliveryFacts(batch_id=batch_id(**facts), namespaces=mapping.namespaces, **facts)
 
 
+def _ahead(delivery: DeliveryFolder, event_type: str) -> DeliveryError:
+    return DeliveryError(
+        f"data_through of {event_type} is more than a day later than exported_at: an extract "
+        "cannot be complete up to a time after it was written.",
+        where=f"{delivery.where}, data_through.{event_type}",
+        remedy="Ask the sender which of the two is wrong; look for a mistyped year or zone.",
+        next_run=AGAIN,
+    )
+
+
 def _files(delivery: DeliveryFolder, mapping: Mapping) -> list[DeliveredFile]:
     """Match each file to its [[file]]; a copy of a file is one file."""
     aside = _sidecars(mapping) | {delivery.source.marker}
-    paths = sorted(
-        path
-        for path in delivery.path.iterdir()
-        if path.is_file() and not path.name.startswith(".") and path.name not in aside
-    )
+    with listing(delivery.where):
+        paths = [path for path in shown(delivery.path) if path.name not in aside]
+        for number, path in enumerate(paths, start=1):
+            if not stat.S_ISREG(path.lstat().st_mode):
+                raise no_plain_file(f"{delivery.where}, entry {number} of {len(paths)} by name")
     if not paths:
         raise DeliveryError(
             "A delivery holds no data file.",
             where=delivery.where,
             remedy="Deliver the files, remove the empty folder, or configure a `marker`.",
-            next_run=_AGAIN,
+            next_run=AGAIN,
         )
     found: dict[str, DeliveredFile] = {}
     for number, path in enumerate(paths, start=1):
@@ -137,7 +112,7 @@ def _files(delivery: DeliveryFolder, mapping: Mapping) -> list[DeliveredFile]:
                 f"One content is delivered as {found[sha256].role} and as {role}.",
                 where=where,
                 remedy="Ask the sender which of the two it is.",
-                next_run=_AGAIN,
+                next_run=AGAIN,
             )
         found.setdefault(sha256, DeliveredFile(path, role, sha256))
     return list(found.values())
@@ -157,7 +132,7 @@ def _role(path: Path, mapping: Mapping, where: str) -> str:
         f"A delivered file {what}.",
         where=where,
         remedy=f"Mend `pattern` in {mapping.path.name}, or take the file out of the delivery.",
-        next_run=_AGAIN,
+        next_run=AGAIN,
     )
 
 
@@ -189,13 +164,14 @@ class _Clock:
             what,
             where=f"{self.delivery.where}, {'.'.join(key)}",
             remedy=f"Ask the sender for it, written like {example}.",
-            next_run=_AGAIN,
+            next_run=AGAIN,
         )
 
     def _beside(self, name: str, key: tuple[str, ...]) -> str:
         if name not in self._sidecar:
             try:
-                self._sidecar[name] = tomllib.loads((self.delivery.path / name).read_text("utf-8"))
+                with open_plain(self.delivery.path / name) as stream:
+                    self._sidecar[name] = tomllib.load(stream)
             except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
                 what = f"The sidecar {name} is not there or is no TOML."
                 raise self._untold(key, what, "exported_at = 2026-01-06T02:00:00Z") from None

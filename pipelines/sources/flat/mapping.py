@@ -10,7 +10,7 @@ from pathlib import Path
 from pipelines.base.errors import ConfigError
 from pipelines.base.tomlcheck import Path_, line_index, parse_model, read_toml
 from pipelines.sources.flat.check import check_mapping, used_columns
-from pipelines.sources.flat.errors import MappingError, Mistake, closest, mapping_error
+from pipelines.sources.flat.errors import MappingError, Mistake, mapping_error
 from pipelines.sources.flat.model import FileRule, MappingTable
 
 
@@ -41,13 +41,6 @@ class Mapping:
         told = {rule.namespace or self.table.namespace for rule in patients if rule is not None}
         return tuple(sorted(told))
 
-    @property
-    def namespaces(self) -> tuple[str, ...]:
-        """The kinds of patient identifier that it makes keys of patients from, sorted."""
-        patients = [file.patient for file in self.table.file]
-        told = {rule.namespace or self.table.namespace for rule in patients if rule is not None}
-        return tuple(sorted(told))
-
     def file(self, role: str) -> FileRule:
         """Return the [[file]] of that name.
 
@@ -66,12 +59,8 @@ class Mapping:
         number = self.table.file.index(rule)
         mistakes = []
         for name, at in dict(used_columns(rule, ("file", number))).items():
-            if name not in header:
-                cause = f"the delivered file '{role}' has no column {name!r}."
-                mistakes.append(Mistake(at, cause, closest(name, header)))
-            elif header.count(name) > 1:
-                cause = f"the delivered file '{role}' has {header.count(name)} columns {name!r}."
-                mistakes.append(Mistake(at, cause, "Ask the sender for names that differ."))
+            if header.count(name) != 1:
+                mistakes.append(_not_there(at, role, name, header))
         if mistakes:
             raise mapping_error(mistakes, self.lines, self.path)
 
@@ -84,9 +73,18 @@ class Mapping:
             MappingError: naming the line.
         """
         if header.count(column) != 1:
-            cause = f"the delivered file '{role}' has {header.count(column)} columns {column!r}."
-            mistake = Mistake(("delivery", *key), cause, closest(column, header))
+            mistake = _not_there(("delivery", *key), role, column, header)
             raise mapping_error([mistake], self.lines, self.path)
+
+
+def _not_there(at: tuple[str | int, ...], role: str, column: str, header: list[str]) -> Mistake:
+    """Tell of a column; the delivered names are never told: without a header they are a patient."""
+    if n := header.count(column):
+        cause = f"{n} of the {len(header)} columns of the delivered file '{role}' are {column!r}."
+        return Mistake(at, cause, "Ask the sender for names that differ.")
+    cause = f"none of the {len(header)} columns of the delivered file '{role}' is {column!r}."
+    remedy = "Look at the first line of the file: mend the name here, or ask for the header."
+    return Mistake(at, cause, remedy)
 
 
 def _no_role(role: str) -> FileRule:

@@ -24,7 +24,9 @@ from pipelines.sources.flat.content import (
     Utf8Content,
     content_hash,
     damaged,
+    fault,
     is_parquet,
+    open_plain,
 )
 from pipelines.sources.flat.model import FileRule
 from pipelines.sources.flat.records import LONGEST, WholeRecords, read_header
@@ -87,10 +89,10 @@ def open_flat(path: Path, rule: FileRule, where: str) -> FlatFile:
         if not parquet:
             header, before = read_header(path, rule, where)
             return FlatFile(path, rule, where, header, before, is_parquet=False)
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with open_plain(path) as stream, pyarrow.parquet.ParquetFile(stream) as file:
             return FlatFile(path, rule, where, list(file.schema_arrow.names), 0, is_parquet=True)
-    except (pa.ArrowException, OSError):
-        raise damaged(where) from None
+    except (pa.ArrowException, OSError) as error:
+        raise fault(error, where) from None
 
 
 def load(
@@ -146,12 +148,12 @@ def _guarded(source: Iterator[Any], file: FlatFile, found: Reading, sha256: str 
     except (pa.ArrowException, OSError, EOFError, UnicodeError) as error:
         long = "straddling" in str(error)
         what = f"A record is longer than {BLOCK >> 20} MB (a quote that is never closed?)."
-        found.error = damaged(file.where, what) if long else damaged(file.where)
+        found.error = damaged(file.where, what) if long else fault(error, file.where)
         raise found.error from None
 
 
 def _parquet(file: FlatFile, numbers: list[int], found: Reading) -> Iterator[Any]:
-    with pyarrow.parquet.ParquetFile(file.path) as source:
+    with open_plain(file.path) as stream, pyarrow.parquet.ParquetFile(stream) as source:
         names = [f"c{number}" for number in numbers]
         types = [_plain(source.schema_arrow.field(number).type) for number in numbers]
         fields = [pa.field(name, kind) for name, kind in zip(names, types, strict=True)]
