@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import re
+import shutil
 import socket
 import stat
+import struct
 import subprocess
 import sys
+import termios
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,11 +28,13 @@ from flows.reference import FOLDER, PAGES, models_within
 from flows.reply import UsageError
 from flows.server import answers, require
 from pipelines.base import duck
-from pipelines.base.errors import ExitCode, LockedError, ServerError
+from pipelines.base.errors import ExitCode, LockedError, LogError, ServerError
 from pipelines.base.site import Site, load_site
+from pipelines.ingest.log import EventLog
 from pipelines.sources.flat import load_mapping
 from pipelines.sources.flat.model import MappingTable
 
+SHIPPED = Path(__file__).parents[2] / "studies" / "iv_bisphosphonate"
 CLI = "from flows.cli import main; main()"
 
 
@@ -196,6 +205,42 @@ def test_doctor_sees_a_package_that_shadows_ours(tmp_path: Path) -> None:
     assert "fail  package studies" in done.stdout
 
 
+def test_doctor_tells_a_mistake_of_a_mapping_once(site: Site) -> None:
+    mapping = site.root / "mapping.toml"
+    mapping.write_text(mapping.read_text().replace('namespace = "mrn"', 'namespce = "mrn"'))
+    told = [finding for finding in doctor.examine(site.root) if "namespce" in finding.found]
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("is_needed", [True, False])
+def test_doctor_warns_where_an_indication_is_needed_and_no_diagnosis_comes(
+    site: Site, *, is_needed: bool
+) -> None:
+    study = site.root / "own"
+    shutil.copytree(SHIPPED, study)
+    text = (study / "study.toml").read_text(encoding="utf-8")
+    wanted = f"[eligibility]\nrequires_indication = {str(is_needed).lower()}"
+    lines = [line for line in text.splitlines() if not line.startswith("requires_indication")]
+    text = "\n".join(lines).replace("[eligibility]", wanted)
+    (study / "study.toml").write_text(text, encoding="utf-8")
+    settings = site.config_path.read_text(encoding="utf-8")
+    site.config_path.write_text(settings.replace('"iv_bisphosphonate"', '"own"'))
+    told = [one for one in doctor.examine(site.root) if "needs an indication" in one.found]
+    assert len(told) == is_needed
+    assert {one.level for one in told} <= {"warn"}
+
+
+def test_doctor_checks_the_hash_of_every_file_of_the_log(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(_log: EventLog) -> None:
+        raise LogError("damaged", remedy="restore it")
+
+    assert any("as it was written" in one.found for one in doctor.examine(site.root))
+    monkeypatch.setattr(EventLog, "verify", damaged)
+    assert [one.level for one in doctor.examine(site.root) if one.what == "event log"] == ["fail"]
+
+
 def test_doctor_changes_nothing(site: Site) -> None:
     before = {path: path.stat().st_mtime_ns for path in site.root.rglob("*")}
     doctor.examine(site.root)
@@ -218,6 +263,39 @@ def published(tmp_path: Path) -> Path:
         con.execute("create schema signals")
         con.execute("create table signals.risk as select 33 as n_events, 'secret' as name")
     return path
+
+
+def in_terminal(columns: int, *arguments: str) -> str:
+    """Return what a command prints into a terminal of that many columns."""
+    primary, secondary = pty.openpty()
+    fcntl.ioctl(secondary, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    names = [name for name in os.environ if name not in ("COLUMNS", "LINES")]
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", CLI, *arguments],
+        stdout=secondary,
+        env={**{name: os.environ[name] for name in names}, "TERM": "xterm"},
+    ):
+        os.close(secondary)
+        told = b""
+        with suppress(OSError):  # Linux says EIO when the other end is closed
+            while part := os.read(primary, 65536):
+                told += part
+    os.close(primary)
+    return re.sub(r"\x1b\[[0-9;]*m", "", told.decode()).replace("\r\n", "\n")
+
+
+def test_sql_shortens_and_rounds_nothing_in_a_narrow_terminal(published: Path) -> None:
+    long = "x" * 60
+    statement = f"select 0.1234567890123456 as risk, '{long}' as label, '{long}' as note"
+    narrow = in_terminal(80, "sql", str(published), statement)
+    assert narrow.splitlines() == [
+        "- row 1 of 1",
+        "  risk   0.1234567890123456",
+        f"  label  {long}",
+        f"  note   {long}",
+    ]
+    wide = in_terminal(200, "sql", str(published), statement)
+    assert any(["0.1234567890123456", long, long] == line.split() for line in wide.splitlines())
 
 
 def test_sql_prints_a_table_csv_or_json(published: Path) -> None:
