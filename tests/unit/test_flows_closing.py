@@ -1,0 +1,81 @@
+"""What a run must say at its end about ties, and about studies that count nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from flows.closing import remark_on_empty_studies, remark_on_ties
+from flows.console import SilentConsole, plural
+from flows.context import RunContext
+from tests.unit.store_batches import make_site
+from warehouse.store import Store
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> RunContext:
+    return RunContext(make_site(tmp_path), "r1", SilentConsole(), datetime.now(UTC))
+
+
+@pytest.fixture
+def store(context: RunContext) -> Iterator[Store]:
+    with Store(context.site) as opened:
+        yield opened
+
+
+def add_units(store: Store, study: str, reason: str | None, count: int) -> None:
+    store.con.execute(
+        """INSERT INTO linkage.course BY NAME
+        SELECT $study AS study_id, 'north' AS site_id, uuid()::VARCHAR AS unit_id,
+               $reason IS NULL AS is_eligible, $reason AS ineligible_reason
+        FROM range($count)""",
+        {"study": study, "reason": reason, "count": count},
+    )
+
+
+def test_a_study_that_counts_nobody_says_why_and_shows_no_small_count(
+    context: RunContext, store: Store
+) -> None:
+    add_units(store, "s1", "no_indication", 30)
+    add_units(store, "s1", "too_old", 3)
+    remark_on_empty_studies(context, store)
+    assert context.remarks == [
+        "s1: 0 of 33 units are counted: no_indication (30), too_old (fewer than 11)."
+    ]
+
+
+def test_a_study_that_counts_anybody_or_has_no_unit_says_nothing(
+    context: RunContext, store: Store
+) -> None:
+    add_units(store, "s1", "too_old", 30)
+    add_units(store, "s1", None, 1)
+    remark_on_empty_studies(context, store)
+    assert context.remarks == []
+
+
+def test_each_tie_is_remarked_on(context: RunContext, store: Store) -> None:
+    for batch, count in (("a", 2), ("b", 1), ("c", 0)):
+        store.con.execute(
+            """INSERT INTO quality.reconciliation BY NAME
+            SELECT 'north' AS site_id, 'ehr' AS source, $batch AS batch_id,
+                   'LabResulted' AS event_type, $count AS n_tied""",
+            {"batch": batch, "count": count},
+        )
+    remark_on_ties(context, store)
+    [remark] = context.remarks
+    assert remark.startswith("ehr told 3 rows of LabResulted again")
+
+
+def test_without_a_tie_nothing_is_said(context: RunContext, store: Store) -> None:
+    remark_on_ties(context, store)
+    assert context.remarks == []
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(0, "0 batches"), (1, "1 batch"), (1200, "1,200 batches")]
+)
+def test_a_count_agrees_with_its_noun(count: int, told: str) -> None:
+    assert plural(count, "batch", "batches") == told
