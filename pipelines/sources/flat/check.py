@@ -49,14 +49,7 @@ def _reading(file: FileRule, at: At) -> Mistakes:
     if posixpath.sep in file.pattern or "\\" in file.pattern:
         remedy = "Write a pattern of the file name alone, such as labs*.csv.gz."
         yield Mistake((*at, "pattern"), "a folder in the pattern.", remedy)
-    if len(file.delimiter) != 1 or file.delimiter in '\r\n"':
-        remedy = 'Write one character, such as ";" or "\\t".'
-        yield Mistake((*at, "delimiter"), "not one character.", remedy)
-    for name in ("quote", "escape"):
-        sign: str = getattr(file, name)
-        if len(sign) > 1 or sign in ("\r", "\n") or (sign and sign == file.delimiter):
-            remedy = "Write one character other than the delimiter, or '' for none."
-            yield Mistake((*at, name), "not one character of its own.", remedy)
+    yield from _signs(file, at)
     if not _is_text_encoding(file.encoding):
         remedy = "Write one that Python knows: utf-8, latin-1, cp1252, utf-16."
         yield Mistake((*at, "encoding"), "not a known text encoding.", remedy)
@@ -68,6 +61,23 @@ def _reading(file: FileRule, at: At) -> Mistakes:
         yield Mistake((*at, "header"), "no header and no names of columns.", remedy)
     for name in sorted({name for name in file.columns if file.columns.count(name) > 1}):
         yield Mistake((*at, "columns"), f"{name!r} is named twice.", "Name each column once.")
+
+
+def _signs(file: FileRule, at: At) -> Mistakes:
+    if len(file.delimiter) != 1 or file.delimiter in '\r\n"' or not file.delimiter.isascii():
+        remedy = 'Write one character, such as ";" or "\\t".'
+        yield Mistake((*at, "delimiter"), "not one ASCII character.", remedy)
+    for name in ("quote", "escape"):
+        sign: str = getattr(file, name)
+        if len(sign) > 1 or sign in ("\r", "\n", *file.delimiter) or not sign.isascii():
+            remedy = "Write one ASCII character other than the delimiter, or '' for none."
+            yield Mistake((*at, name), "not one character of its own.", remedy)
+    if file.escape and file.escape == file.quote:
+        remedy = "Delete `escape`: doubled quotes are understood without it."
+        yield Mistake((*at, "escape"), "the same character as `quote`.", remedy)
+    if file.newlines_in_cells and not file.quote:
+        remedy = "Delete it: only quotes can tell such line ends from those of records."
+        yield Mistake((*at, "newlines_in_cells"), "there are no quotes.", remedy)
 
 
 def _is_text_encoding(name: str) -> bool:
