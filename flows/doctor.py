@@ -147,8 +147,23 @@ def _studies(site: Site) -> Iterator[Finding]:
     from studies.load import load_study
 
     for name in site.site.studies:
-        study = load_study(name, site.root)
-        yield Finding("ok", f"study {study.id}", f"hash {study.study_hash[:12]}")
+        try:
+            study = load_study(name, site.root)
+        except DripwatchError as error:
+            yield _failed(f"study {name}", error)
+        else:
+            yield Finding("ok", f"study {study.id}", f"hash {study.study_hash[:12]}")
+
+
+def _readable_studies(site: Site) -> list[Study]:
+    """Return the studies without mistakes; `_studies` tells of the others."""
+    from studies.load import load_study
+
+    found = []
+    for name in site.site.studies:
+        with suppress(DripwatchError):
+            found.append(load_study(name, site.root))
+    return found
 
 
 def _mappings(site: Site) -> Iterator[Finding]:
@@ -211,8 +226,6 @@ def _batches(site: Site) -> Iterator[Finding]:
 
 def _feeds(site: Site) -> Iterator[Finding]:
     """Find outcomes that nobody delivers the events for: they would be untested for ever."""
-    from studies.load import load_study
-
     mappings = _readable_mappings(site)
     if len(mappings) < len(site.source):
         return  # what is delivered cannot be told
@@ -228,7 +241,7 @@ def _feeds(site: Site) -> Iterator[Finding]:
             "no mapping delivers PatientRegistered",
             'Map the patients, or write patients = "implied" in site.toml.',
         )
-    for study in (load_study(name, site.root) for name in site.site.studies):
+    for study in _readable_studies(site):
         if _needs_diagnoses(study) and "DiagnosisRecorded" not in delivered:
             yield Finding(
                 "warn",

@@ -212,6 +212,13 @@ def test_doctor_tells_a_mistake_of_a_mapping_once(site: Site) -> None:
     assert len(told) == 1
 
 
+def test_doctor_tells_a_mistake_of_a_study_once(site: Site) -> None:
+    settings = site.config_path.read_text(encoding="utf-8")
+    site.config_path.write_text(settings.replace('"iv_bisphosphonate"', '"no_such_study"'))
+    told = [one for one in doctor.examine(site.root) if "no_such_study" in one.what + one.found]
+    assert [one.level for one in told] == ["fail"]
+
+
 @pytest.mark.parametrize("is_needed", [True, False])
 def test_doctor_warns_where_an_indication_is_needed_and_no_diagnosis_comes(
     site: Site, *, is_needed: bool
