@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.console import Console
+from flows.console import Console, plural
 from flows.server import configured_url
+from pipelines.base.errors import ExitCode
 from pipelines.base.site import Site, SourceTable
 
 if TYPE_CHECKING:
@@ -133,6 +134,18 @@ class RunContext:
             started_at=self.started_at,
             software_version=metadata.version("dripwatch"),
             conductor="prefect_server" if configured_url(self.site) else "in_process",
+        )
+
+    def closing_record(self) -> RunRecord:
+        """Return this run's row as it ends if nothing goes wrong from here on."""
+        return replace(
+            self.run_record(),
+            status="held" if self.held else "done",
+            finished_at=datetime.now(UTC),
+            exit_code=int(ExitCode.HELD if self.held else ExitCode.OK),
+            n_batches_applied=self.n_applied,
+            n_batches_held=len(self.held),
+            message=f"{plural(self.n_new, 'new batch', 'new batches')}, {len(self.held)} held.",
         )
 
     def remark(self, text: str) -> None:

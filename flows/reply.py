@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.console import TextConsole
 from pipelines.base.errors import DripwatchError, ExitCode, StorageError
-from pipelines.base.site import Site
+
+if TYPE_CHECKING:
+    from pipelines.base.site import Site
 
 ROOT = Path(__file__).parents[1]
 

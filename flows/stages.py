@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 import shutil
 from contextlib import closing
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from flows.closing import (
@@ -30,7 +28,6 @@ from flows.context import Incoming, RunContext
 from flows.plan import LINKED, find_deliveries, inputs_hash
 from flows.run import Stage, StageResult
 from pipelines.base import duck
-from pipelines.base.errors import ExitCode
 from pipelines.base.files import make_private
 
 if TYPE_CHECKING:
@@ -253,16 +250,8 @@ def publish(context: RunContext, _step: Step) -> StageResult:
     """Build the warehouse beside the published one and swap it in."""
     from warehouse.publish import publish_if_needed
 
-    held = find_held(context)
-    closing_record = replace(
-        context.run_record(),
-        status="held" if held else "done",
-        finished_at=datetime.now(UTC),
-        exit_code=int(ExitCode.HELD if held else ExitCode.OK),
-        n_batches_applied=context.n_applied,
-        n_batches_held=len(held),
-        message=f"{plural(context.n_new, 'new batch', 'new batches')}, {len(held)} held.",
-    )
+    context.held = find_held(context)
+    closing_record = context.closing_record()
     with _store(context) as site_store:
         publication = publish_if_needed(site_store, context.site, context.run_id, closing_record)
     if publication is None:

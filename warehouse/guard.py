@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines.base.errors import DripwatchError, LockedError, StorageError
+from pipelines.base.errors import DripwatchError, LockedError, LogError, StorageError
 
 _FULL = "Free disk space (`dripwatch doctor` says how much is needed) and run again."
 _NEXT = "The next run continues from the last committed batch."
@@ -93,4 +93,16 @@ def _ours(error: duckdb.Error | OSError, doing: str, path: Path) -> DripwatchErr
         remedy="Report it with this text. The site store and the warehouse are caches: deleted, "
         "they are made again from the log.",
         next_run="The next run tries the same again.",
+    )
+
+
+def lost_batches(log_root: Path, batch_ids: list[str]) -> LogError:
+    """Return the error of batches that the store has applied and the log no longer has."""
+    more = f" and {len(batch_ids) - 1} more" if len(batch_ids) > 1 else ""
+    return LogError(
+        "A committed batch is gone from the event log, and no later reading replaces it.",
+        where=f"{log_root / 'committed' / batch_ids[0]}{more}",
+        remedy="Restore its folder from the backup of the log; without it, its records would be "
+        "lost from every result.",
+        next_run="stops here again until the batch is back; the published warehouse is untouched",
     )

@@ -10,7 +10,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,56 +17,20 @@ from types import TracebackType
 import duckdb
 
 from pipelines.base.duck import connect, literal
-from pipelines.base.errors import LogError
 from pipelines.base.files import make_private
 from pipelines.base.site import Site
 from pipelines.ingest.log import EventLog
 from warehouse import intake, results, shards
-from warehouse.batch import AppliedBatch, Batch, committed_batch, naive
+from warehouse.batch import AppliedBatch, Batch, committed_batch
 from warehouse.digest import STATE_SCHEMAS, table_digest
-from warehouse.guard import guarded, is_damage, one_row
+from warehouse.guard import guarded, is_damage, lost_batches, one_row
 from warehouse.layout import create_layout, layout_hash
 from warehouse.models import in_schemas, model, models_hash
 from warehouse.results import LoadedTable
+from warehouse.run import RunRecord as RunRecord  # part of what this module offers
 
 _LAYOUT = "layout_hash"
 _DIGEST = "digest:"
-
-
-def _lost(log: EventLog, batch_ids: list[str]) -> LogError:
-    more = f" and {len(batch_ids) - 1} more" if len(batch_ids) > 1 else ""
-    return LogError(
-        "A committed batch is gone from the event log, and no later reading replaces it.",
-        where=f"{log.root / 'committed' / batch_ids[0]}{more}",
-        remedy="Restore its folder from the backup of the log; without it, its records would be "
-        "lost from every result.",
-        next_run="stops here again until the batch is back; the published warehouse is untouched",
-    )
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """One run of the refresh, as `ops.run` keeps it; see warehouse/models/ops.run.sql."""
-
-    run_id: str
-    site_id: str
-    started_at: datetime
-    software_version: str
-    conductor: str
-    status: str = "running"
-    finished_at: datetime | None = None
-    exit_code: int | None = None
-    n_batches_applied: int = 0
-    n_batches_held: int = 0
-    message: str | None = None
-
-    def row(self, state_hash: str | None) -> dict[str, object]:
-        """Return the run as columns of `ops.run`, with the hash of what it published."""
-        return asdict(self) | {
-            "started_at": naive(self.started_at),
-            "finished_at": naive(self.finished_at) if self.finished_at else None,
-            "state_hash": state_hash,
-        }
 
 
 class Store:
@@ -228,7 +191,7 @@ class Store:
         manifests = log.in_force()
         gone = set(self.batch_ids()) - {manifest.batch_id for manifest in manifests}
         if lost := gone - log.replaced():
-            raise _lost(log, sorted(lost))
+            raise lost_batches(log.root, sorted(lost))
         if gone:
             self._begin_again()
         return self.apply([committed_batch(log, manifest) for manifest in manifests], run_id)
