@@ -22,7 +22,7 @@ def find_deliveries(context: RunContext, step: Step) -> None:
         ConfigError: a mapping is wrong.
         DeliveryError: a delivery's declared facts cannot be read.
     """
-    from pipelines.sources.flat import describe, discover
+    from pipelines.sources.flat import describe, discover, loose_files
 
     site, scope = context.site, context.scope
     in_force = {one.batch_id for one in context.log.in_force()}
@@ -31,6 +31,11 @@ def find_deliveries(context: RunContext, step: Step) -> None:
     incoming: list[Incoming] = []
     for source in site.source:
         mapping = context.mappings[source.name]
+        if n_loose := loose_files(site, source):
+            context.remark(
+                f"{n_loose} entries of the inbox of {source.name} are in no delivery's folder and "
+                "were not read; move them into one, or set `layout` in site.toml."
+            )
         for delivery in discover(site, source):
             facts = describe(delivery, mapping, site, scope)
             step.advance(source.name)

@@ -61,3 +61,14 @@ def test_a_mended_mapping_leaves_nothing_of_the_first_reading(
     rewrite(site, 'namespace = "mrn"', 'namespace = "mrn"\nrevision = 2')
     run(site)
     assert state(site) == read_rightly
+
+
+def test_files_that_lie_beside_the_deliveries_are_said(
+    tmp_path: Path,
+    hospital: Path,
+) -> None:
+    site = make_site(tmp_path, hospital)
+    deliver(site, hospital, 1)
+    (site.root / "inbox" / "labs.csv").write_text("id\n1\n")
+    remarks = run(site).remarks
+    assert any("no delivery's folder" in remark for remark in remarks)
