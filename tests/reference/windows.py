@@ -82,7 +82,10 @@ def bounds(table: WindowTable, unit: Unit) -> tuple[int, int]:
 def after_moment(moment: datetime, zone: str, axis: Axis) -> int:
     """First number that lies beyond the end of follow-up; its own day is still followed."""
     if axis == "instant":
-        return micros(moment)
+        # Told as midnight it is known by its day, and the whole day belongs to follow-up.
+        day = local_date(moment, zone)
+        is_day = moment == midnight(day, zone)
+        return micros(midnight(day + timedelta(days=1), zone) if is_day else moment)
     return local_date(moment, zone).toordinal() + 1
 
 
