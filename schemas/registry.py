@@ -26,10 +26,11 @@ CLINICAL_TYPES: tuple[str, ...] = (
     "EncounterOccurred",
 )
 
-#: Every event type; the last four are written by Dripwatch about its own work.
+#: Every event type; the last five are written by Dripwatch about its own work.
 EVENT_TYPES: tuple[str, ...] = (
     *CLINICAL_TYPES,
     "ExtractDelivered",
+    "RecordWithdrawn",
     "LookTaken",
     "AlertReviewed",
     "PackExported",
@@ -56,6 +57,8 @@ ENVELOPE: tuple[str, ...] = (
     "source_file_sha",
     "source_row",
     "content_hash",
+    "source_part",
+    "resource_key",
 )
 
 _DUCKDB_TYPES: dict[str, str] = {

@@ -6,19 +6,11 @@ import codecs
 import posixpath
 from collections.abc import Callable, Iterator
 
-import schemas
-from pipelines.base import zones
-from pipelines.sources.flat import check_fields, probe
-from pipelines.sources.flat.errors import Mistake, closest
-from pipelines.sources.flat.model import (
-    OUT_OF_SCOPE,
-    Condition,
-    DeliveryRule,
-    FileRule,
-    MappingTable,
-    TimeSource,
-)
-from pipelines.sources.flat.targets import required, tellable
+from pipelines.sources.flat.model import FileRule, MappingTable
+from pipelines.sources.rows import check_fields, probe
+from pipelines.sources.rows.check_rule import check_rule, check_zone, used_columns
+from pipelines.sources.rows.errors import Mistake, closest
+from pipelines.sources.rows.model import DeliveryRule, TimeSource
 
 At = tuple[str | int, ...]
 Mistakes = Iterator[Mistake]
@@ -34,15 +26,9 @@ def check_mapping(table: MappingTable) -> list[Mistake]:
         if file.name in names[:number]:
             remedy = "Give each [[file]] its own name."
             found.append(Mistake((*at, "name"), "two files have one name.", remedy))
-        for part in (_reading, _events, _conditions, _columns, _record, _fields):
+        for part in (_reading, check_rule, _columns):
             found += part(file, at)
     return found
-
-
-def check_zone(zone: str | None, at: At) -> Mistakes:
-    """Tell of a zone that the pinned zone data do not know."""
-    if zone is not None and zone not in zones.known_zones():
-        yield Mistake(at, "not an IANA time zone.", closest(zone, zones.known_zones()))
 
 
 def _reading(file: FileRule, at: At) -> Mistakes:
@@ -88,88 +74,11 @@ def _is_text_encoding(name: str) -> bool:
     return True
 
 
-def _events(file: FileRule, at: At) -> Mistakes:
-    known = (*schemas.CLINICAL_TYPES, OUT_OF_SCOPE)
-    for number, case in enumerate(file.event):
-        if case.event not in known:
-            yield Mistake(
-                (*at, "event"), f"{case.event!r} is no event type.", closest(case.event, known)
-            )
-        if not case.when and number < len(file.event) - 1:
-            remedy = "Put the case without conditions last."
-            yield Mistake((*at, "event"), "the cases after this one never count.", remedy)
-    for name in schemas.CLINICAL_TYPES:
-        if getattr(file, name) is not None and name not in file.event_types:
-            remedy = "Delete its table, or add it to `event`."
-            yield Mistake((*at, name, "fields"), "no row of this file becomes this event.", remedy)
-
-
-def _conditions(file: FileRule, at: At) -> Mistakes:
-    for number, condition in enumerate(file.where):
-        yield from _condition(condition, (*at, "where", number))
-    for number, case in enumerate(file.event):
-        for place, condition in enumerate(case.when):
-            yield from _condition(condition, (*at, "event", number, "when", place))
-
-
-def _condition(condition: Condition, at: At) -> Mistakes:
-    operators = ("equals", "in_", "not_in", "is_null", "not_null", "matches")
-    given = [name for name in operators if getattr(condition, name) is not None]
-    if len(given) != 1:
-        remedy = "Give exactly one of equals, in, not_in, is_null, not_null, matches."
-        yield Mistake(at, f"{len(given)} operators.", remedy)
-    if condition.matches is not None and not probe.is_pattern(condition.matches):
-        remedy = "Mend it; RE2 knows no look-around and no back-references."
-        yield Mistake((*at, "matches"), "not a regular expression.", remedy)
-
-
 def _columns(file: FileRule, at: At) -> Mistakes:
     if file.columns:
         for name, place in used_columns(file, at):
             if name not in file.columns:
                 yield Mistake(place, f"no column {name!r}.", closest(name, file.columns))
-
-
-def used_columns(file: FileRule, at: At) -> Iterator[tuple[str, At]]:
-    """Yield every column that the rule of a file reads, and the key that names it."""
-    for name in file.key:
-        yield name, (*at, "key")
-    yield file.patient.column, (*at, "patient", "column")
-    for part in ("version", "last_updated", "operation"):
-        if (rule := getattr(file, part)) is not None:
-            yield rule.column, (*at, part)
-    for number, condition in enumerate(file.where):
-        yield condition.column, (*at, "where", number)
-    for number, case in enumerate(file.event):
-        for condition in case.when:
-            yield condition.column, (*at, "event", number)
-    for place, rule in check_fields.placed_rules(file, at):
-        for name in ([rule.column] if rule.column else []) + (rule.columns or []):
-            yield name, place
-
-
-def _record(file: FileRule, at: At) -> Mistakes:
-    if len(set(file.key)) < len(file.key):
-        yield Mistake((*at, "key"), "a column is named twice.", "Name each column once.")
-    if file.last_updated:
-        place = (*at, "last_updated")
-        yield from check_zone(file.last_updated.zone, place)
-        yield from check_fields.check_format(file.last_updated.format, place)
-
-
-def _fields(file: FileRule, at: At) -> Mistakes:
-    yield from check_fields.check_rules(file, at)
-    for event_type in file.event_types:
-        if event_type not in schemas.CLINICAL_TYPES:
-            continue
-        told = file.rules(event_type)
-        for name in required(event_type):
-            if name not in told:
-                remedy = f"Tell it in [file.fields]: {name} = {{ column = '...' }} or a constant."
-                yield Mistake((*at, "fields"), f"{event_type} needs {name}.", remedy)
-        if "unit" in tellable(event_type) and "value" in told and "unit" not in told:
-            remedy = "Tell its column, or a constant where the file has one unit."
-            yield Mistake((*at, "fields"), f"{event_type} has a value but no unit.", remedy)
 
 
 def _delivery(rule: DeliveryRule, table: MappingTable) -> Mistakes:

@@ -20,13 +20,13 @@ from pipelines.base.errors import DeliveryError
 from pipelines.base.site import Site
 from pipelines.ingest.batch import batch_id
 from pipelines.ingest.facts import DeliveredFile, DeliveryFacts
-from pipelines.sources.flat import sql
-from pipelines.sources.flat.content import content_hash, no_plain_file, open_plain
-from pipelines.sources.flat.extract import Scope
-from pipelines.sources.flat.folders import AGAIN, DeliveryFolder, listing, shown
 from pipelines.sources.flat.mapping import Mapping
-from pipelines.sources.flat.model import TimeSource
 from pipelines.sources.flat.reader import load, open_flat
+from pipelines.sources.rows import sql
+from pipelines.sources.rows.content import content_hash, no_plain_file, open_plain
+from pipelines.sources.rows.folders import AGAIN, DeliveryFolder, listing, shown
+from pipelines.sources.rows.model import TimeSource
+from pipelines.sources.rows.stage import Scope
 
 #: Raised when the same file would be read differently: every batch then gets a new id.
 PARSER_VERSION = "flat-2"

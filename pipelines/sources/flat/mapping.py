@@ -9,9 +9,10 @@ from pathlib import Path
 
 from pipelines.base.errors import ConfigError
 from pipelines.base.tomlcheck import Path_, line_index, parse_model, read_toml
-from pipelines.sources.flat.check import check_mapping, used_columns
-from pipelines.sources.flat.errors import MappingError, Mistake, mapping_error
+from pipelines.sources.flat.check import check_mapping
 from pipelines.sources.flat.model import FileRule, MappingTable
+from pipelines.sources.rows.check_rule import used_columns
+from pipelines.sources.rows.errors import MappingError, Mistake, mapping_error
 
 
 @dataclass(frozen=True)

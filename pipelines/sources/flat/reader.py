@@ -20,17 +20,16 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from pipelines.base.errors import DeliveryError
-from pipelines.sources.flat.content import (
+from pipelines.sources.flat.model import FileRule
+from pipelines.sources.flat.records import LONGEST, WholeRecords, read_header
+from pipelines.sources.flat.texts import as_text, trimmed
+from pipelines.sources.rows.content import (
     Utf8Content,
     content_hash,
     damaged,
     fault,
-    is_parquet,
     open_plain,
 )
-from pipelines.sources.flat.model import FileRule
-from pipelines.sources.flat.records import LONGEST, WholeRecords, read_header
-from pipelines.sources.flat.texts import as_text, trimmed
 
 #: Bytes of CSV that are parsed at once; also the longest record that can be read.
 BLOCK = LONGEST
@@ -85,7 +84,7 @@ def open_flat(path: Path, rule: FileRule, where: str) -> FlatFile:
         DeliveryError: the file is damaged or empty.
     """
     try:
-        parquet = is_parquet(path, rule)
+        parquet = _is_parquet(path, rule)
         if not parquet:
             header, before = read_header(path, rule, where)
             return FlatFile(path, rule, where, header, before, is_parquet=False)
@@ -93,6 +92,14 @@ def open_flat(path: Path, rule: FileRule, where: str) -> FlatFile:
             return FlatFile(path, rule, where, list(file.schema_arrow.names), 0, is_parquet=True)
     except (pa.ArrowException, OSError) as error:
         raise fault(error, where) from None
+
+
+def _is_parquet(path: Path, rule: FileRule) -> bool:
+    """Whether a file is Parquet: as its rule says, else by its first bytes."""
+    if rule.format != "auto":
+        return rule.format == "parquet"
+    with open_plain(path) as stream:
+        return stream.read(4) == b"PAR1"
 
 
 def load(

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.base.errors import DeliveryError
-from pipelines.sources.flat.content import Utf8Content, damaged, reading
 from pipelines.sources.flat.grammar import CR, LF, Grammar
 from pipelines.sources.flat.model import FileRule
 from pipelines.sources.flat.texts import is_utf8
+from pipelines.sources.rows.content import Utf8Content, damaged, reading
 
 #: The longest record that can be read, in bytes.
 LONGEST = 8 << 20

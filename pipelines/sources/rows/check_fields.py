@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import schemas
 from pipelines.base import zones
-from pipelines.sources.flat import probe
-from pipelines.sources.flat.errors import Mistake, closest
-from pipelines.sources.flat.model import FieldRule, FileRule
-from pipelines.sources.flat.targets import VOCABULARY, tellable
+from pipelines.sources.rows import probe
+from pipelines.sources.rows.errors import Mistake, closest
+from pipelines.sources.rows.model import FieldRule, RowRule
+from pipelines.sources.rows.targets import VOCABULARY, tellable
 
 At = tuple[str | int, ...]
 Mistakes = Iterator[Mistake]
@@ -17,7 +17,7 @@ _TIMES = frozenset({"TIMESTAMP", "DATE"})
 _NUMBERS = frozenset({"DOUBLE", "INTEGER", "BIGINT"})
 
 
-def placed_rules(file: FileRule, at: At) -> Iterator[tuple[At, FieldRule]]:
+def placed_rules(file: RowRule, at: At) -> Iterator[tuple[At, FieldRule]]:
     """Yield every field rule of a file with the key that holds it."""
     for name, rule in file.fields.items():
         yield (*at, "fields", name), rule
@@ -26,7 +26,7 @@ def placed_rules(file: FileRule, at: At) -> Iterator[tuple[At, FieldRule]]:
             yield (*at, event_type, "fields", name), rule
 
 
-def check_rules(file: FileRule, at: At) -> Mistakes:
+def check_rules(file: RowRule, at: At) -> Mistakes:
     """Tell every mistake of a file's field rules."""
     types = [t for t in file.event_types if t in schemas.CLINICAL_TYPES]
     for name, rule in file.fields.items():

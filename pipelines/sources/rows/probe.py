@@ -7,7 +7,7 @@ from functools import cache
 import duckdb
 
 from pipelines.base import duck
-from pipelines.sources.flat import sql
+from pipelines.sources.rows import sql
 
 
 def _ask(query: str, *parameters: str) -> object:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pipelines.base.duck import literal
-from pipelines.sources.flat import sql
-from pipelines.sources.flat.model import FileRule
-from pipelines.sources.flat.targets import tellable
+from pipelines.sources.rows import sql
+from pipelines.sources.rows.model import RowRule
+from pipelines.sources.rows.targets import tellable
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def microseconds(at: datetime) -> int:
     return whole * 1_000_000 + at.microsecond
 
 
-def told_code(rule: FileRule, event_type: str, column: dict[str, str]) -> tuple[str, str]:
+def told_code(rule: RowRule, event_type: str, column: dict[str, str]) -> tuple[str, str]:
     """Return the SQL of the code and the code system that a row tells; null where it has none."""
     rules = rule.rules(event_type)
     known = tellable(event_type)
@@ -48,8 +48,8 @@ def told_code(rule: FileRule, event_type: str, column: dict[str, str]) -> tuple[
     return code, system
 
 
-def patients(rule: FileRule, column: dict[str, str], ctx: Context) -> str:
-    """Return the query for `patient_text, patient_key` of each patient that `flat_raw` names.
+def patients(rule: RowRule, column: dict[str, str], ctx: Context) -> str:
+    """Return the query for `patient_text, patient_key` of each patient that `row_raw` names.
 
     A keyed hash is the dearest of all expressions, and patients are far fewer than rows.
     """
@@ -62,5 +62,5 @@ def patients(rule: FileRule, column: dict[str, str], ctx: Context) -> str:
     owner = f"{literal(ctx.site_id)}, {literal(rule.patient.namespace or ctx.namespace)}"
     return (
         f"SELECT patient_text, patient_key({owner}, {bare}) AS patient_key "
-        f"FROM (SELECT DISTINCT {told} AS patient_text FROM flat_raw)"
+        f"FROM (SELECT DISTINCT {told} AS patient_text FROM row_raw)"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipelines.base.duck import literal, quote
-from pipelines.sources.flat.model import Condition, FieldRule
+from pipelines.sources.rows.model import Condition, FieldRule
 
 _INSTANT = (
     r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?"

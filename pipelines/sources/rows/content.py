@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from pipelines.base.errors import DeliveryError
-from pipelines.sources.flat.model import FileRule
 
 _CHUNK = 1 << 20
 _BROKEN = "dripwatch-broken-bytes"
@@ -114,14 +113,6 @@ def content_hash(path: Path, where: str) -> str:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def is_parquet(path: Path, rule: FileRule) -> bool:
-    """Whether a file is Parquet: as its rule says, else by its first bytes."""
-    if rule.format != "auto":
-        return rule.format == "parquet"
-    with open_plain(path) as stream:
-        return stream.read(4) == b"PAR1"
 
 
 class Utf8Content(io.RawIOBase):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import schemas
 from pipelines.base.duck import literal, quote
-from pipelines.sources.flat import sql
-from pipelines.sources.flat.model import FieldRule, FileRule
-from pipelines.sources.flat.shared import Context, told_code
-from pipelines.sources.flat.targets import UNCODED, has_field, tellable
+from pipelines.sources.rows import sql
+from pipelines.sources.rows.model import FieldRule, RowRule
+from pipelines.sources.rows.shared import Context, told_code
+from pipelines.sources.rows.targets import UNCODED, has_field, tellable
 
 _COARSE = ("day", "month", "year")
 _NUMBERS = ("DOUBLE", "INTEGER", "BIGINT")
@@ -19,17 +19,17 @@ _KEYS = {"order_key": "order", "encounter_key": "encounter"}
 _CHANGED = "last_updated"
 
 
-def candidates(rule: FileRule, event_type: str, column: dict[str, str], ctx: Context) -> str:
+def candidates(rule: RowRule, event_type: str, column: dict[str, str], ctx: Context) -> str:
     """Return the query for candidate events: all columns of the type, `key_text`, `can_repeat`.
 
-    It reads `flat_raw` and `flat_patient`, and leaves out what is excluded or in `flat_out`.
+    It reads `row_raw` and `row_patient`, and leaves out what is excluded or in `row_out`.
     """
     return _Statement(rule, event_type, column, ctx).query()
 
 
 class _Statement:
     def __init__(
-        self, rule: FileRule, event_type: str, column: dict[str, str], ctx: Context
+        self, rule: RowRule, event_type: str, column: dict[str, str], ctx: Context
     ) -> None:
         self.rule, self.type, self.column, self.ctx = rule, event_type, column, ctx
         self.kinds = tellable(event_type)
@@ -72,11 +72,12 @@ class _Statement:
         inside = (
             ""
             if self.type in UNCODED
-            else f" AND NOT EXISTS (SELECT 1 FROM flat_out o WHERE o.code = {code} "
+            else f" AND NOT EXISTS (SELECT 1 FROM row_out o WHERE o.code = {code} "
             f"AND o.code_system = {system})"
         )
         return (
-            f"SELECT source_row, {', '.join(fixed + told)} FROM flat_raw LEFT JOIN flat_patient p "
+            f"SELECT source_row, source_part, resource_text, {', '.join(fixed + told)} "
+            "FROM row_raw LEFT JOIN row_patient p "
             f"ON p.patient_text = {self.column[self.rule.patient.column]} "
             f"WHERE route = {literal(self.type)} AND excluded IS NULL{inside}"
         )
@@ -218,6 +219,7 @@ class _Statement:
     def _enveloped(self) -> list[str]:
         """Everything else that an event of any type says."""
         ctx = self.ctx
+        owner = f"{literal(ctx.site_id)}, {literal(ctx.source)}"
         exported = f"make_timestamp({ctx.exported_us}::BIGINT)"
         known = _CHANGED in self.times
         changed = sql.in_calendar(_q("utc", _CHANGED)) if known else "NULL::TIMESTAMP"
@@ -234,6 +236,8 @@ class _Statement:
             f"{self._flags()} AS flags",
             f"{literal(ctx.batch_id)} AS batch_id",
             f"{literal(ctx.sha256)} AS source_file_sha",
+            f"CASE WHEN resource_text IS NOT NULL THEN other_key({owner}, 'resource', "
+            "resource_text) END AS resource_key",
             f"{str(self.rule.occurrence).lower()} AS can_repeat",
         ]
 

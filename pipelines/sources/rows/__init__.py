@@ -1,0 +1,1 @@
+"""Rows of named text columns to events: what every source shares."""
