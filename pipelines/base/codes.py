@@ -1,0 +1,34 @@
+"""Codes as they are compared, which is not always as they are written.
+
+ICD codes travel with their dot and without it ("J96.01", "J9601"), in either case: two notations of
+one code, not two codes. Events keep what the source wrote; only comparisons go through here, the
+scope of a site, a study's code lists and whatever else asks whether a code is meant.
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+
+def comparable(code: str, system: str) -> str:
+    """Return SQL for a code in the form in which it is compared.
+
+    Codes of systems whose token begins with `icd` lose dots and blanks and become upper case; all
+    others stay as told. A prefix is compared in this form too: `M80.0` begins `M8008XA`.
+
+    Args:
+        code: SQL expression of the code, as told (VARCHAR).
+        system: SQL expression of its code system's token (VARCHAR).
+    """
+    return (
+        f"CASE WHEN starts_with(lower({system}), 'icd') "
+        f"THEN upper(replace(replace({code}, '.', ''), ' ', '')) ELSE {code} END"
+    )
+
+
+def install(con: duckdb.DuckDBPyConnection) -> None:
+    """Give a connection the macro `comparable_code(code, code_system)` (see `comparable`)."""
+    con.execute(
+        "CREATE OR REPLACE TEMP MACRO comparable_code(code, code_system) AS "
+        + comparable("code", "code_system")
+    )
