@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
+from pipelines.base.duck import literal
 from pipelines.base.keys import SiteKey
 from pipelines.base.site import Site
 from pipelines.ingest.facts import DeliveryFacts
@@ -44,17 +45,16 @@ def extract(
     opened = _open_all(facts, mapping)
     try:
         open_staging(con, scope, key)
+        ctx = Context(
+            facts.site_id,
+            facts.source,
+            facts.batch_id,
+            mapping.table.zone or site.site.zone,
+            mapping.table.namespace,
+            microseconds(facts.exported_at),
+        )
         for sha256, file in opened.items():
-            ctx = Context(
-                facts.site_id,
-                facts.source,
-                facts.batch_id,
-                sha256,
-                mapping.table.zone or site.site.zone,
-                mapping.table.namespace,
-                microseconds(facts.exported_at),
-            )
-            _read_file(con, file, ctx, whole_scope=scope == "all")
+            _read_file(con, file, sha256, ctx, whole_scope=scope == "all")
         settle_all(con, facts, {t for f in opened.values() for t in f.rule.event_types})
         close_staging(con)
     except duckdb.Error as error:
@@ -73,14 +73,22 @@ def _open_all(facts: DeliveryFacts, mapping: Mapping) -> dict[str, FlatFile]:
 
 
 def _read_file(
-    con: duckdb.DuckDBPyConnection, file: FlatFile, ctx: Context, *, whole_scope: bool
+    con: duckdb.DuckDBPyConnection,
+    file: FlatFile,
+    sha256: str,
+    ctx: Context,
+    *,
+    whole_scope: bool,
 ) -> None:
     column = file.sql_names()
     used = list(dict.fromkeys(name for name, _ in used_columns(file.rule, ())))
     cells = {name: sql.cell(column[name], file.rule.null) for name in used}
-    rows = "(SELECT *, NULL::INTEGER AS source_part, NULL::VARCHAR AS resource_text FROM delivered)"
-    read = load(con, file, used, raw_sql(file.rule, cells, column, rows), ctx.sha256)
-    con.execute("INSERT INTO fate.file VALUES (?, ?, ?)", [ctx.sha256, file.path.name, read.n_rows])
+    rows = (
+        f"(SELECT *, {literal(sha256)} AS source_file_sha, NULL::INTEGER AS source_part, "
+        "NULL::VARCHAR AS resource_text FROM delivered)"
+    )
+    read = load(con, file, used, raw_sql(file.rule, cells, column, rows), sha256)
+    con.execute("INSERT INTO fate.file VALUES (?, ?, ?)", [sha256, file.path.name, read.n_rows])
     unreadable = [(row, "unreadable_record", raw) for row, raw in read.unreadable]
-    set_unreadable_aside(con, unreadable, ctx.sha256)
+    set_unreadable_aside(con, unreadable, sha256)
     make_events(con, file.rule, column, ctx, whole_scope=whole_scope)

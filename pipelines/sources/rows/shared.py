@@ -13,10 +13,10 @@ from pipelines.sources.rows.targets import tellable
 
 @dataclass(frozen=True)
 class Context:
-    """What is the same for every row of a file.
+    """What is the same for every row of a delivery.
 
     Attributes:
-        site_id, source, batch_id, sha256: as in the envelope.
+        site_id, source, batch_id: as in the envelope.
         zone: zone of times whose rule names none.
         namespace: kind of patient identifier where the rule names none.
         exported_us: when the extract was written, microseconds since 1970, UTC.
@@ -25,7 +25,6 @@ class Context:
     site_id: str
     source: str
     batch_id: str
-    sha256: str
     zone: str
     namespace: str
     exported_us: int

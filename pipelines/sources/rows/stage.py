@@ -13,6 +13,7 @@ import duckdb
 
 import schemas
 from pipelines.base import zones
+from pipelines.base.codes import comparable
 from pipelines.base.duck import literal, quote
 from pipelines.base.errors import DripwatchError, StorageError
 from pipelines.base.keys import SiteKey
@@ -62,8 +63,9 @@ def raw_sql(rule: RowRule, cells: Mapping[str, str], column: Mapping[str, str], 
         rule: what the rows become.
         cells: SQL of each column's text, by the column's name in the mapping.
         column: safe SQL name of each column.
-        rows: relation with `source_row`, `source_part` (null: the whole record), `resource_text`
-            (`<type>/<id>` of a resource; null for flat rows) and what the cells read.
+        rows: relation with `source_file_sha`, `source_row`, `source_part` (null: the whole
+            record), `resource_text` (`<type>/<id>` of a resource; null for flat rows) and what
+            the cells read; rows of many files may stand in one relation.
     """
     told = ", ".join(f"{text} AS {column[name]}" for name, text in cells.items())
     named = dict(column)
@@ -76,7 +78,7 @@ def raw_sql(rule: RowRule, cells: Mapping[str, str], column: Mapping[str, str], 
     return (
         f"CREATE OR REPLACE TEMP TABLE row_raw AS "
         f"SELECT *, CASE {cases} END AS route, {excluded} AS excluded "
-        f"FROM (SELECT source_row, source_part, resource_text, {told} FROM {rows})"
+        f"FROM (SELECT source_file_sha, source_row, source_part, resource_text, {told} FROM {rows})"
     )
 
 
@@ -89,11 +91,11 @@ def make_events(
     whole_scope: bool,
 ) -> None:
     """Turn `row_raw` into candidate events, or account for its rows otherwise; drops it."""
-    _set_aside(con, ctx)
+    _set_aside(con)
     con.execute(f"CREATE OR REPLACE TEMP TABLE row_patient AS {patients(rule, column, ctx)}")
     for event_type in rule.event_types:
         code = told_code(rule, event_type, column)
-        _leave_out(con, event_type, code, ctx, whole_scope=whole_scope)
+        _leave_out(con, event_type, code, whole_scope=whole_scope)
         query = candidates(rule, event_type, column, ctx)
         name = _candidate(event_type)
         con.execute(f"CREATE TEMP TABLE IF NOT EXISTS {name} AS {query} LIMIT 0")
@@ -166,6 +168,7 @@ def _load_scope(con: duckdb.DuckDBPyConnection, scope: Scope) -> None:
         return
     if rows := [(*row[:3], row.match == "prefix") for row in scope]:
         con.executemany("INSERT INTO row_scope VALUES (?, ?, ?, ?)", rows)
+        con.execute(f"UPDATE row_scope SET code = {comparable('code', 'code_system')}")
 
 
 def _all(conditions: list[Condition], column: dict[str, str]) -> str:
@@ -176,15 +179,25 @@ def _reason(condition: Condition) -> str:
     return condition.reason or f"where:{condition.column}"
 
 
-def _set_aside(con: duckdb.DuckDBPyConnection, ctx: Context) -> None:
+def _set_aside(con: duckdb.DuckDBPyConnection) -> None:
     """Account for rows that are no event whatever their type."""
     con.execute(
-        "INSERT INTO fate.row SELECT ?, source_row, NULL, "
+        "INSERT INTO fate.row SELECT source_file_sha, source_row, NULL, "
         "CASE WHEN excluded IS NULL AND route IS NULL THEN 'quarantined' ELSE 'out_of_scope' END, "
         "CASE WHEN excluded IS NOT NULL THEN excluded WHEN route IS NULL "
         "THEN 'unknown_event_type' ELSE 'mapping' END, NULL, NULL, NULL, source_part "
         "FROM row_raw WHERE route IS NULL OR route = ?",
-        [ctx.sha256, OUT_OF_SCOPE],
+        [OUT_OF_SCOPE],
+    )
+
+
+def in_scope(code: str, system: str, event_type: str) -> str:
+    """Return SQL for whether some study of the site names a code as this type of event."""
+    compared = comparable(code, system)
+    return (
+        f"EXISTS (SELECT 1 FROM row_scope s WHERE s.event_type = {literal(event_type)} "
+        f"AND s.code_system = {system} AND (s.code = {compared} "
+        f"OR (s.is_prefix AND starts_with({compared}, s.code))))"
     )
 
 
@@ -192,7 +205,6 @@ def _leave_out(
     con: duckdb.DuckDBPyConnection,
     event_type: str,
     told: tuple[str, str],
-    ctx: Context,
     *,
     whole_scope: bool,
 ) -> None:
@@ -208,17 +220,16 @@ def _leave_out(
         [event_type],
     )
     con.execute(
-        "DELETE FROM row_out o WHERE code IS NULL OR code_system IS NULL OR EXISTS "
-        "(SELECT 1 FROM row_scope s WHERE s.event_type = ? AND s.code_system = o.code_system "
-        "AND (s.code = o.code OR (s.is_prefix AND starts_with(o.code, s.code))))",
-        [event_type],
+        "DELETE FROM row_out o WHERE code IS NULL OR code_system IS NULL OR "
+        + in_scope("o.code", "o.code_system", event_type)
     )
     con.execute(
-        "INSERT INTO fate.row SELECT $sha, source_row, $type, 'out_of_scope', "
+        "INSERT INTO fate.row SELECT source_file_sha, source_row, $type, 'out_of_scope', "
         "coalesce(excluded, 'code'), code, code_system, NULL, source_part FROM "
-        f"(SELECT source_row, source_part, excluded, {code} AS code, {system} AS code_system "
+        f"(SELECT source_file_sha, source_row, source_part, excluded, {code} AS code, "
+        f"{system} AS code_system "
         "FROM row_raw WHERE route = $type) r "
         "WHERE excluded IS NOT NULL OR EXISTS (SELECT 1 FROM row_out o "
         "WHERE o.code = r.code AND o.code_system = r.code_system)",
-        {"sha": ctx.sha256, "type": event_type},
+        {"type": event_type},
     )

@@ -76,7 +76,8 @@ class _Statement:
             f"AND o.code_system = {system})"
         )
         return (
-            f"SELECT source_row, source_part, resource_text, {', '.join(fixed + told)} "
+            "SELECT source_file_sha, source_row, source_part, resource_text, "
+            f"{', '.join(fixed + told)} "
             "FROM row_raw LEFT JOIN row_patient p "
             f"ON p.patient_text = {self.column[self.rule.patient.column]} "
             f"WHERE route = {literal(self.type)} AND excluded IS NULL{inside}"
@@ -235,7 +236,6 @@ class _Statement:
             f"{self._zone('occurred_at')} AS zone",
             f"{self._flags()} AS flags",
             f"{literal(ctx.batch_id)} AS batch_id",
-            f"{literal(ctx.sha256)} AS source_file_sha",
             f"CASE WHEN resource_text IS NOT NULL THEN other_key({owner}, 'resource', "
             "resource_text) END AS resource_key",
             f"{str(self.rule.occurrence).lower()} AS can_repeat",
