@@ -93,7 +93,11 @@ class SourceTable(Checked):
         pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",
         description="Short name of the source; part of every record key, so it can never change.",
     )
-    kind: Literal["flat"] = Field("flat", description="`flat`: CSV or Parquet with a mapping.")
+    kind: Literal["flat", "fhir"] = Field(
+        "flat",
+        description="`flat`: CSV or Parquet; `fhir`: FHIR R4 bulk exports, NDJSON or JSON. Each "
+        "has a mapping of its own.",
+    )
     mapping: Path = Field(description="The mapping TOML of this source.")
     path: Path = Field(description="Folder that the deliveries arrive in.")
     layout: Literal["folder", "folder_per_delivery"] = Field(

@@ -25,11 +25,13 @@ class DeliveredFile:
         role: what the mapping uses it as (the mapping's name for this file or group of files);
             the same bytes under another role are another batch.
         sha256: SHA-256 of the decompressed content, 64 hex digits.
+        n_told: how many records the sender says it holds; None where it does not say.
     """
 
     path: Path
     role: str
     sha256: str
+    n_told: int | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class DeliveryFacts:
         files: every file read, in any order.
         namespaces: the kinds of patient identifier that keys of patients are made from, sorted;
             already part of the mapping's hash.
+        remarks: what the reader must be told of it, a sentence each; not part of its identity.
     """
 
     batch_id: str
@@ -63,6 +66,7 @@ class DeliveryFacts:
     parser_version: str
     files: tuple[DeliveredFile, ...]
     namespaces: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

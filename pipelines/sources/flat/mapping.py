@@ -42,6 +42,11 @@ class Mapping:
         told = {rule.namespace or self.table.namespace for rule in patients if rule is not None}
         return tuple(sorted(told))
 
+    @property
+    def event_types(self) -> tuple[str, ...]:
+        """The event types that its files can tell."""
+        return tuple(dict.fromkeys(t for file in self.table.file for t in file.event_types))
+
     def file(self, role: str) -> FileRule:
         """Return the [[file]] of that name.
 

@@ -201,17 +201,22 @@ class RowRule(Checked):
         return {**self.fields, **self.override(event_type)}
 
 
-class TimeSource(Checked):
-    """Where a delivery's time is told; give one of literal, column, sidecar."""
+class ToldTime(Checked):
+    """Where a delivery's time is told in the ways that every kind of source knows."""
 
     literal: str | None = Field(None, description="The time itself.")
-    column: str | None = Field(None, description="Column whose latest time counts.")
-    file: str | None = Field(None, description="The [[file]] that has the column.")
-    format: str = Field("iso", description="`iso` or a strptime pattern (with column).")
     zone: str | None = Field(None, description="IANA zone of times without offset.")
     sidecar: str | None = Field(
         None, description="TOML file in the delivery that tells it under the same key."
     )
+
+
+class TimeSource(ToldTime):
+    """Where a delivery's time is told; give one of literal, column, sidecar."""
+
+    column: str | None = Field(None, description="Column whose latest time counts.")
+    file: str | None = Field(None, description="The [[file]] that has the column.")
+    format: str = Field("iso", description="`iso` or a strptime pattern (with column).")
 
 
 Source = Annotated[TimeSource, BeforeValidator(_as_source)]
