@@ -18,8 +18,8 @@ OUT_OF_SCOPE = "out_of_scope"
 Precision = Literal["auto", "instant", "day", "month", "year"]
 
 
-def _as_text(value: Any) -> Any:  # noqa: ANN401 - whatever TOML held
-    """Let users write 3 or true where a file holds the text of it."""
+def as_text(value: Any) -> Any:  # noqa: ANN401 - whatever TOML held
+    """Return what users wrote as the text of it: 3, true, a day."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int | float):
@@ -34,11 +34,11 @@ def _as_cases(value: Any) -> Any:  # noqa: ANN401 - whatever TOML held
 
 
 def _as_source(value: Any) -> Any:  # noqa: ANN401 - whatever TOML held
-    text = _as_text(value)
+    text = as_text(value)
     return {"literal": text} if isinstance(text, str) else value
 
 
-Text = Annotated[str, BeforeValidator(_as_text)]
+Text = Annotated[str, BeforeValidator(as_text)]
 
 
 class Condition(Checked):
