@@ -62,6 +62,11 @@ class AdministrationTable(Checked):
     max_infusion_hours: Hours = Field(
         24, description="An in-progress record without an end holds its windows open this long."
     )
+    cover_days: Days = Field(
+        7,
+        description="An order or dispense that names no administration is covered by the nearest "
+        "one of the drug, at most this far away.",
+    )
     baseline_grace_minutes: Annotated[float, Field(ge=0)] = Field(
         30, description="A draw up to this long after the index start still is baseline."
     )

@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pipelines.base import duck, zones
+from pipelines.base import codes, duck, zones
 from pipelines.linkage.study_tables import load_tables, study_tables
 from schemas import create_table_sql
 from studies.load import Study
@@ -93,6 +93,7 @@ def link_bucket(shard: Path, given: LinkageInput, out: Path) -> LinkedBucket:
     con = duck.connect(memory_limit=given.memory_limit, temp_dir=given.temp_dir)
     try:
         zones.install(con)
+        codes.install(con)
         _load_events(con, shard)
         return _link(con, given, out)
     finally:
@@ -104,6 +105,7 @@ def link_tables(events: dict[str, pa.Table], given: LinkageInput, out: Path) -> 
     con = duck.connect()
     try:
         zones.install(con)
+        codes.install(con)
         for name, event_type in RAW_TABLES.items():
             con.execute(create_table_sql(event_type, name))
             if event_type in events:

@@ -50,7 +50,7 @@ def _setting(study: Study, *, patients_implied: bool) -> Table:
     age = model.eligibility.max_age_years
     columns = """
         study_id VARCHAR, resolution VARCHAR, unit VARCHAR, evidence VARCHAR[], routes VARCHAR[],
-        bag_gap_us BIGINT, max_infusion_us BIGINT, grace_us BIGINT, patients_implied BOOLEAN,
+        bag_gap_us BIGINT, max_infusion_us BIGINT, cover_us BIGINT, grace_us BIGINT, patients_implied BOOLEAN,
         max_age_months DOUBLE, requires_indication BOOLEAN, naive_lookback_us BIGINT,
         contact_grace_us BIGINT"""
     row = (
@@ -61,6 +61,7 @@ def _setting(study: Study, *, patients_implied: bool) -> Table:
         list(model.study.routes),
         _us(model.administration.bag_gap_hours, HOUR_US),
         _us(model.administration.max_infusion_hours, HOUR_US),
+        _us(model.administration.cover_days, DAY_US),
         _us(model.administration.baseline_grace_minutes, HOUR_US // 60),
         patients_implied,
         None if age is None else age * 12,

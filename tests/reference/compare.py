@@ -17,7 +17,7 @@ FEEDS = dict.fromkeys(ALL_TYPES, THROUGH)
 WITHOUT_WINDOW = {"unplaceable", "ineligible", "not_at_risk", "superseded_same_day"}
 UNIT_FIELDS = (
     "n_infusions", "is_eligible", "age_months", "indication_type", "setting", "is_naive",
-    "premedicated",
+    "premedicated", "evidence", "is_dispensed_undated",
 )  # fmt: skip
 
 
@@ -100,7 +100,10 @@ def by_patient(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 def unit_differences(
     key: str, units: list[UnitRow], found_units: list[dict[str, Any]]
 ) -> list[Difference]:
-    product = {one["unit_id"]: one for one in found_units}
+    product = {
+        one["unit_id"]: one | {"is_dispensed_undated": "dispensed_undated" in one["flags"]}
+        for one in found_units
+    }
     expected = {one.key: one for one in units}
     if set(product) != set(expected):
         return [Difference(key, "-", "units", "unit_id", sorted(expected), sorted(product))]

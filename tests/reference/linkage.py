@@ -46,6 +46,8 @@ class UnitRow:
     setting: str
     is_naive: bool | None
     premedicated: bool
+    evidence: str
+    is_dispensed_undated: bool
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ def unit_row(patient: Patient, unit: Unit) -> UnitRow:
         setting(events, unit),
         is_naive(study, events, unit),
         premedicated(study, events, unit),
+        unit.evidence,
+        unit.is_dispensed_undated,
     )
 
 

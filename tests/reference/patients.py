@@ -20,6 +20,7 @@ STARTS = (
     "2024-06-12 23:47",
 )  # fmt: skip
 HOURS_TO_NEXT = (0, 0, 1 / 12, 1, 2, 2.5, 12, 23, 24, 48, 71, 72, 73, 96, 97, 120, 340, 85 * 24)
+ORDERS = ("order", "order", "other")
 DURATIONS = (None, 0.25, 0.5, 0.5, 2, 4, 26)
 EDGES = (
     -90 * 24, -14 * 24, -100, -72, -25, -24, -3, -1, 0, 1 / 6, 0.5, 1, 1.5, 2, 6, 24, 30, 47, 48,
@@ -81,6 +82,7 @@ class Maker:
         for number, add in (
             (2, self.history), (4, self.temperature), (4, self.heart_rate), (3, self.report),
             (5, self.lab), (2, self.encounter), (1, self.medication), (1, self.pair),
+            (1, self.second_source), (2, self.supply),
         ):  # fmt: skip
             for _ in range(self.random.randint(0, number)):
                 add()
@@ -104,7 +106,7 @@ class Maker:
     def infusion(self, start: datetime, code: str, *, by_day: bool) -> None:
         fields: dict[str, Any] = {}
         if self.chance(0.2):
-            fields["order_key"] = "order"
+            fields["order_key"] = self.random.choice(ORDERS)
         hours = self.random.choice(DURATIONS)
         status = self.random.choice(("completed",) * 8 + ("stopped", "in-progress", "not-done"))
         ended = None if hours is None or by_day else start + hours * HOUR
@@ -113,6 +115,50 @@ class Maker:
             at, text(ended) if ended else None, code=code, status=status, **fields
         )
         self.anchors += [start, ended or start]
+
+    def infusions_so_far(self) -> list[dict[str, Any]]:
+        rows = [row for name, row in self.patient.events if name == "InfusionRecorded"]
+        return [row for row in rows if row["occurred_at"] is not None]
+
+    def second_source(self) -> None:
+        """Some infusions told again, as a point or with a duration, and doses beside them."""
+        for row in self.infusions_so_far():
+            if self.chance(0.3):
+                continue
+            hours = self.random.choice((0, 0, 0, 1 / 6, 0.5, -0.5, 2, 3))
+            start = row["occurred_at"] + hours * HOUR
+            lasts = self.random.choice((None, None, 0.5, 1))
+            is_day = row["time_precision"] == "day"
+            order = f"b-{row['order_key']}" if row.get("order_key") and self.chance(0.7) else None
+            self.patient.infusion(
+                text(row["occurred_at"])[:10] if is_day else text(start),
+                None if is_day or lasts is None else text(start + lasts * HOUR),
+                code=row["code"], source="b", order_key=order,
+                status=self.random.choice(("completed", "completed", "stopped", "in-progress")),
+            )  # fmt: skip
+
+    def supply(self) -> None:
+        """An order or a dispense near an infusion, or on its own."""
+        infusion = self.random.choice(self.infusions_so_far())
+        days = self.random.choice((0, 0, -1 / 24, 1 / 24, -1, 1, -3, 6, -7, 7, 8, -20))
+        at = text(infusion["occurred_at"] + days * 24 * HOUR + self.random.choice(SHIFTS))
+        fields: dict[str, Any] = {
+            "evidence": self.random.choice(("ordered", "ordered", "dispensed")),
+            "status": self.random.choice(
+                ("completed", "completed", "stopped", "active", "on-hold", "unknown", "cancelled",
+                 "entered-in-error", "in-progress")
+            ),
+            "order_key": self.random.choice((None, *ORDERS)),
+            "source": self.random.choice(("ehr", "ehr", "b")),
+        }  # fmt: skip
+        if fields["evidence"] == "dispensed" and self.chance(0.3):
+            fields |= {"occurred_at": None, "time_precision": None}
+        elif self.chance(0.1):
+            at = at[:10]
+        if self.chance(0.2):
+            fields["ended_at"] = utc(at) + 24 * HOUR
+        code = infusion["code"] if self.chance(0.8) else self.random.choice(DRUGS)
+        self.patient.infusion(at, code=code, **fields)
 
     def registered(self) -> None:
         if self.chance(0.03):

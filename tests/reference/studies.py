@@ -45,10 +45,11 @@ def changed_outcomes(base: Study, **changes: dict[str, Any]) -> Study:
 
 def every_kind(resolution: str = "instant", unit: str = "course") -> Study:
     """A study of anybody, with all kinds of outcomes, settings off their defaults, odd windows."""
+    evidence = ["administered", "dispensed", "ordered"]
     base = with_outcomes(load_study("iv_bisphosphonate"), [*clinical(), *laboratory(), *composed()])
     return with_settings(
         base,
-        study={"resolution": resolution, "unit": unit},
+        study={"resolution": resolution, "unit": unit, "evidence": evidence},
         eligibility={"max_age_years": None, "requires_indication": False},
     )
 

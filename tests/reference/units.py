@@ -10,64 +10,12 @@ from typing import Any
 from studies.load import Study
 from studies.model import DrugTable
 from tests.reference.clock import Axis, When, age_in_months, meets, micros
+from tests.reference.doses import Administration, is_in_force
 from tests.reference.events import Event
+from tests.reference.evidence import administrations_of, supplied_before
 
-GIVEN = {"completed", "stopped", "in-progress"}
 UNKNOWN = "unknown"
 HOURS_BEFORE = timedelta(hours=24)
-
-
-@dataclass
-class Record:
-    """One record of a study drug that was given."""
-
-    key: str
-    drug: DrugTable
-    when: When
-    order: str | None
-    is_running: bool
-
-    @property
-    def has_duration(self) -> bool:
-        return self.end > self.when.at
-
-    @property
-    def end(self) -> datetime:
-        """Missing end: the start. (A day's 24:00 is not the end of an infusion.)"""
-        return self.ended_at or self.when.at
-
-    ended_at: datetime | None = None
-
-
-@dataclass
-class Administration:
-    """Records that are one dose."""
-
-    records: list[Record]
-
-    @property
-    def key(self) -> str:
-        return min(self.records, key=lambda one: (one.when.at, one.key)).key
-
-    @property
-    def start(self) -> datetime:
-        return min(one.when.at for one in self.records)
-
-    @property
-    def end(self) -> datetime:
-        return max(one.end for one in self.records)
-
-    @property
-    def first(self) -> date:
-        return min(one.when.first for one in self.records)
-
-    @property
-    def last(self) -> date:
-        return max(one.when.last for one in self.records)
-
-    @property
-    def is_day(self) -> bool:
-        return any(one.when.is_day for one in self.records)
 
 
 @dataclass
@@ -106,7 +54,17 @@ class Unit:
 
     @property
     def is_running(self) -> bool:
-        return any(record.is_running for one in self.administrations for record in one.records)
+        return any(one.is_running for one in self.administrations)
+
+    @property
+    def evidence(self) -> str:
+        """The strongest of its doses."""
+        kinds = {one.evidence for one in self.administrations}
+        return next(one for one in ("administered", "dispensed", "ordered") if one in kinds)
+
+    @property
+    def is_dispensed_undated(self) -> bool:
+        return any(one.is_dispensed_undated for one in self.administrations)
 
     @property
     def start(self) -> int:
@@ -120,49 +78,6 @@ class Unit:
         return self.start_at, self.end_at
 
 
-def records_of(study: Study, events: list[Event]) -> list[Record]:
-    found = []
-    for event in events:
-        drugs = [one for one in study.model.drug if event.means([one.concept])]
-        if event.type != "InfusionRecorded" or event.span is None or not drugs:
-            continue
-        row = event.row
-        is_given = row["status"] in GIVEN and row["route"] in study.model.study.routes
-        if is_given and row["evidence"] == "administered":
-            ended_at = row.get("ended_at")
-            if ended_at is not None and ended_at < event.span.at:
-                continue  # quarantined
-            is_running = row["status"] == "in-progress" and ended_at is None
-            order = row.get("order_key")
-            found.append(
-                Record(row["record_key"], drugs[0], event.span, order, is_running, ended_at)
-            )
-    return sorted(found, key=lambda one: (one.when.at, one.key))
-
-
-def are_one_dose(study: Study, one: Record, other: Record) -> bool:
-    """Two records of one administration."""
-    if one.drug.name != other.drug.name:
-        return False
-    if one.has_duration and other.has_duration:
-        gap = timedelta(hours=study.model.administration.bag_gap_hours)
-        return one.when.at <= other.end + gap and other.when.at <= one.end + gap
-    if one.has_duration or other.has_duration or one.order is None:
-        return False
-    return one.when == other.when and one.order == other.order
-
-
-def administrations_of(study: Study, records: list[Record]) -> list[Administration]:
-    """Join records until none are left that are one dose with another of the group."""
-    groups: list[list[Record]] = []
-    for record in records:
-        same = [group for group in groups if any(are_one_dose(study, record, one) for one in group)]
-        groups = [group for group in groups if group not in same]
-        groups.append([one for group in same for one in group] + [record])
-    found = [Administration(sorted(group, key=lambda one: one.key)) for group in groups]
-    return sorted(found, key=lambda one: (one.start, one.end, one.key))
-
-
 def continues(course: list[Administration], later: Administration, gap_hours: float) -> bool:
     """Whether a course goes on; by days where a day is all that is known of either."""
     if later.is_day or any(one.is_day for one in course):
@@ -172,10 +87,10 @@ def continues(course: list[Administration], later: Administration, gap_hours: fl
 
 def units_of(study: Study, events: list[Event]) -> list[Unit]:
     """All units of a patient, in order within their drug class."""
-    records = records_of(study, events)
+    counted = administrations_of(study, events)
     found: list[Unit] = []
     for drug in study.model.drug:
-        doses = administrations_of(study, [one for one in records if one.drug.name == drug.name])
+        doses = [one for one in counted if one.drug.name == drug.name]
         runs: list[list[Administration]] = []
         for dose in doses:
             is_course = study.model.study.unit == "course"
@@ -217,13 +132,21 @@ def is_naive(study: Study, events: list[Event], unit: Unit) -> bool | None:
     if unit.ordinal > 1 or any(
         event.when is not None and event.when.at < unit.start_at
         for event in events
-        if event.means(signs)
+        if event.means(signs) and event.type != "InfusionRecorded"
     ):
         return False
-    starts = {"EncounterOccurred", "InfusionRecorded"}
-    record_start = min(one.when.at for one in events if one.type in starts and one.when)
+    if supplied_before(study, events, unit.start_at):
+        return False
+    starts = [one.when.at for one in events if one.when is not None and begins_record(one)]
     lookback = timedelta(days=study.model.naive.lookback_days)
-    return True if unit.start_at - record_start >= lookback else None
+    return True if starts and unit.start_at - min(starts) >= lookback else None
+
+
+def begins_record(event: Event) -> bool:
+    """An encounter, or an infusion that was at least dispensed."""
+    if event.type == "InfusionRecorded":
+        return is_in_force(event) and event.row["evidence"] != "ordered"
+    return event.type == "EncounterOccurred"
 
 
 def premedicated(study: Study, events: list[Event], unit: Unit) -> bool:

@@ -43,7 +43,7 @@ CREATE MACRO followed_until(instant, zone) AS
         ELSE instant
     END;
 
--- Codes that the study knows, once per distinct code.
+-- Codes that the study knows, once per distinct code; ICD codes are one with and without their dot.
 CREATE TABLE code_concept AS
 WITH seen AS (
     SELECT DISTINCT 'InfusionRecorded' AS event_type, code_system, code FROM raw_infusion
@@ -58,7 +58,12 @@ FROM seen AS s
 JOIN concept_map AS m
   ON m.event_type = s.event_type
  AND m.code_system = s.code_system
- AND CASE m.match WHEN 'prefix' THEN starts_with(s.code, m.code) ELSE s.code = m.code END;
+ AND CASE m.match
+        WHEN 'prefix' THEN starts_with(
+            comparable_code(s.code, s.code_system), comparable_code(m.code, m.code_system)
+        )
+        ELSE comparable_code(s.code, s.code_system) = comparable_code(m.code, m.code_system)
+     END;
 
 CREATE VIEW raw_lab_collected AS
 SELECT
@@ -66,7 +71,8 @@ SELECT
         coalesce(occurred_at, resulted_at) AS occurred_at,
         CASE WHEN occurred_at IS NULL THEN 'instant' ELSE time_precision END AS time_precision
     ),
-    occurred_at IS NULL AS is_issue_time
+    -- A source that has no other time may put the issue time there itself, and says so.
+    occurred_at IS NULL OR list_contains(coalesce(flags, []), 'imprecise_time') AS is_issue_time
 FROM raw_lab;
 
 CREATE TABLE infusion_event AS
@@ -80,7 +86,9 @@ SELECT e.*, c.concept
 FROM placed('raw_medication') AS e
 JOIN code_concept AS c
   ON c.event_type = 'MedicationGiven' AND c.code_system = e.code_system AND c.code = e.code
-WHERE coalesce(e.status, 'completed') NOT IN ('not-done', 'entered-in-error', 'cancelled', 'draft');
+WHERE coalesce(e.status, 'completed') NOT IN (
+    'not-done', 'entered-in-error', 'cancelled', 'draft', 'declined', 'preparation'
+);
 
 CREATE TABLE diagnosis AS
 SELECT e.*, c.concept
@@ -143,3 +151,19 @@ SELECT
 FROM raw_patient
 WHERE patient_key IS NOT NULL
 GROUP BY patient_key;
+
+-- Events of the study that fall into no window, for want of a day: counted, never linked.
+CREATE MACRO of_study_without_day(table_name, type_name) AS TABLE
+SELECT type_name AS event_type, e.site_id, count(*) AS n
+FROM query_table(table_name) AS e
+SEMI JOIN code_concept AS c
+  ON c.event_type = type_name AND c.code_system = e.code_system AND c.code = e.code
+WHERE e.occurred_at IS NULL OR e.time_precision IS NULL OR e.time_precision NOT IN ('instant', 'day')
+GROUP BY e.site_id;
+
+CREATE TABLE event_without_day AS
+FROM of_study_without_day('raw_medication', 'MedicationGiven')
+UNION ALL FROM of_study_without_day('raw_adverse_event', 'AdverseEventReported')
+UNION ALL FROM of_study_without_day('raw_diagnosis', 'DiagnosisRecorded')
+UNION ALL FROM of_study_without_day('raw_lab_collected', 'LabResulted')
+UNION ALL FROM of_study_without_day('raw_vital', 'VitalSignMeasured');

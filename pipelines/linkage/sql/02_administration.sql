@@ -1,37 +1,58 @@
--- What one administration is (docs/windows.md, section 2).
+-- Which records tell of one dose (docs/windows.md, section 2).
 --
--- Records of a study drug by a studied route, given and not merely planned. Records with a duration
--- that overlap, or follow within the bag gap, are one administration; point doses are one only when
--- they share time and order.
+-- Records of a study drug by a studied route, in force. Administrations with a duration that
+-- overlap, or follow within the bag gap, are one dose. Within one source point doses are one only
+-- when they share time and order. Two sources tell the same doses: at one moment the first of one
+-- source is the first of the other, and what one source tells as a point within the duration that
+-- another tells is one with it. Orders and dispenses are doses of their own here; 02_evidence says
+-- which of them an administration covers.
+
+CREATE MACRO is_in_force(evidence, status) AS coalesce(
+    CASE evidence
+        WHEN 'ordered' THEN status IN ('active', 'on-hold', 'completed', 'stopped', 'unknown')
+        WHEN 'dispensed' THEN status IN ('completed', 'stopped', 'in-progress', 'unknown')
+        ELSE status IN ('completed', 'stopped', 'in-progress')
+    END,
+    false
+);
 
 CREATE TABLE study_record AS
 SELECT
-    e.*,
-    d.drug,
-    d.drug_class,
-    d.course_gap_us,
+    e.* EXCLUDE (told_end),
     e.occurred_at AS started_at,
-    coalesce(e.ended_at, e.occurred_at) AS closed_at,
-    e.ended_at IS NULL AS is_end_missing,
-    coalesce(e.ended_at > e.occurred_at, false) AS has_duration,
+    coalesce(e.told_end, e.occurred_at) AS closed_at,
+    e.told_end IS NULL AS is_end_missing,
+    coalesce(e.told_end > e.occurred_at, false) AS has_duration,
+    is_in_force(e.evidence, e.status) AS is_in_force,
     CASE
-        WHEN e.occurred_at IS NULL OR e.time_precision NOT IN ('instant', 'day') THEN 'unplaceable'
-        WHEN NOT list_contains(s.evidence, e.evidence) OR e.evidence IS NULL
-            THEN 'evidence_not_counted'
-        WHEN e.status IS NULL OR e.status NOT IN ('completed', 'stopped', 'in-progress')
-            THEN 'not_administered'
+        WHEN e.occurred_at IS NULL OR e.time_precision IS NULL
+            OR e.time_precision NOT IN ('instant', 'day') THEN 'unplaceable'
+        WHEN e.evidence IS NULL THEN 'evidence_not_counted'
+        WHEN NOT is_in_force(e.evidence, e.status) THEN
+            CASE e.evidence
+                WHEN 'administered' THEN 'not_administered' ELSE 'not_in_force'
+            END
         WHEN e.route IS NULL THEN 'route_unknown'
-        WHEN NOT list_contains(s.routes, e.route) THEN 'route_not_studied'
-        WHEN e.ended_at < e.occurred_at THEN 'ends_before_start'
+        WHEN NOT list_contains(e.routes, e.route) THEN 'route_not_studied'
+        WHEN e.told_end < e.occurred_at THEN 'ends_before_start'
     END AS why_not
-FROM infusion_event AS e
-JOIN study_drug AS d USING (concept)
-CROSS JOIN setting AS s
-WHERE e.patient_key IS NOT NULL;
+FROM (
+    SELECT
+        i.*,
+        d.drug,
+        d.drug_class,
+        d.course_gap_us,
+        s.routes,
+        -- An order or a dispense lasts no time: its validity is no infusion.
+        CASE WHEN i.evidence = 'administered' THEN i.ended_at END AS told_end
+    FROM infusion_event AS i
+    JOIN study_drug AS d USING (concept)
+    CROSS JOIN setting AS s
+    WHERE i.patient_key IS NOT NULL
+) AS e;
 
-CREATE TABLE record_group AS
-WITH given AS (SELECT * FROM study_record WHERE why_not IS NULL),
-durations AS (
+CREATE TABLE lasting_record AS
+WITH marked AS (
     SELECT
         *,
         coalesce(
@@ -41,34 +62,68 @@ durations AS (
             ) + to_microseconds((SELECT bag_gap_us FROM setting)),
             true
         ) AS is_new
-    FROM given
-    WHERE has_duration
+    FROM study_record
+    WHERE why_not IS NULL AND has_duration
 )
 SELECT
     * EXCLUDE (is_new),
     'run ' || sum(is_new::INTEGER) OVER (
         PARTITION BY patient_key, drug ORDER BY started_at, closed_at, record_key
         ROWS UNBOUNDED PRECEDING
-    ) AS group_name
-FROM durations
-UNION ALL BY NAME
-SELECT
-    *,
-    CASE
-        WHEN order_key IS NULL THEN 'point ' || record_key
-        ELSE 'order ' || started_at || ' ' || order_key
-    END AS group_name
-FROM given
-WHERE NOT has_duration;
+    ) AS dose
+FROM marked;
 
-CREATE TABLE administration AS
+-- The nth point dose that a source tells of a moment, in the order of its keys.
+CREATE TABLE point_record AS
+WITH told AS (
+    SELECT *, min(record_key) OVER (
+        PARTITION BY patient_key, drug, evidence, started_at, time_precision, source,
+            coalesce('order ' || order_key, 'record ' || record_key)
+    ) AS first_key
+    FROM study_record
+    WHERE why_not IS NULL AND NOT has_duration
+)
 SELECT
+    * EXCLUDE (first_key),
+    concat_ws(' ', evidence, started_at, time_precision, dense_rank() OVER (
+        PARTITION BY patient_key, drug, evidence, started_at, time_precision, source
+        ORDER BY first_key
+    )) AS dose
+FROM told;
+
+-- A point of one source within a duration of another; a source's own bolus beside its drip is not.
+CREATE TABLE point_within AS
+SELECT p.patient_key, p.drug, p.dose, any_value(r.dose) AS run
+FROM (
+    SELECT patient_key, drug, dose, started_at, list(DISTINCT source) AS sources
+    FROM point_record
+    WHERE evidence = 'administered' AND time_precision = 'instant'
+    GROUP BY patient_key, drug, dose, started_at
+) AS p
+JOIN lasting_record AS r
+  ON r.patient_key = p.patient_key AND r.drug = p.drug
+ AND p.started_at BETWEEN r.started_at AND r.closed_at
+GROUP BY p.patient_key, p.drug, p.dose
+HAVING NOT bool_or(list_contains(p.sources, r.source));
+
+CREATE TABLE dose_record AS
+FROM lasting_record
+UNION ALL BY NAME
+SELECT p.* REPLACE (coalesce(w.run, p.dose) AS dose)
+FROM point_record AS p
+LEFT JOIN point_within AS w USING (patient_key, drug, dose);
+
+CREATE MACRO is_one_told(n_records, n_sources, n_told) AS n_records = n_sources AND n_told = 1;
+
+CREATE TABLE dose AS
+SELECT
+    patient_key,
+    drug,
+    dose,
     first(record_key ORDER BY started_at, record_key) AS infusion_key,
     list(record_key ORDER BY started_at, record_key) AS record_keys,
     first(site_id ORDER BY started_at, record_key) AS site_id,
     first(zone ORDER BY started_at, record_key) AS zone,
-    patient_key,
-    drug,
     any_value(drug_class) AS drug_class,
     any_value(course_gap_us) AS course_gap_us,
     min(started_at) AS started_at,
@@ -76,15 +131,28 @@ SELECT
     bool_or(time_precision = 'day') AS is_day_precision,
     local_day_of(min(started_at), first(zone ORDER BY started_at, record_key)) AS first_day,
     local_day_of(max(closed_at), first(zone ORDER BY started_at, record_key)) AS last_day,
-    bool_or(is_end_missing) AS is_end_missing,
-    bool_or(status = 'in-progress' AND is_end_missing) AS is_running,
+    -- Where one source tells the end, that another tells none is no gap in what is known.
+    bool_and(is_end_missing) AS is_end_missing,
+    bool_and(is_end_missing) AND bool_or(evidence = 'administered' AND status = 'in-progress')
+        AS is_running,
     CASE WHEN bool_or(status = 'stopped') THEN 'stopped' ELSE min(status) END AS status,
-    min(evidence) AS evidence,
+    any_value(evidence) AS evidence,
     min(route) AS route,
-    -- Two records of one administration may be two bags or one dose told twice: no sum is safe.
-    CASE WHEN count(*) = 1 THEN any_value(dose_value) END AS dose_value,
-    CASE WHEN count(*) = 1 THEN any_value(dose_unit) END AS dose_unit,
+    -- Two records of one source may be two bags or one dose told twice: no sum is safe. Sources
+    -- that tell one record each, and the same dose, tell that dose.
+    CASE WHEN is_one_told(count(*), count(DISTINCT source),
+        count(DISTINCT (dose_value, dose_unit)) FILTER (WHERE dose_value IS NOT NULL)
+    ) THEN min(dose_value) FILTER (WHERE dose_value IS NOT NULL) END AS dose_value,
+    CASE WHEN is_one_told(count(*), count(DISTINCT source),
+        count(DISTINCT (dose_value, dose_unit)) FILTER (WHERE dose_value IS NOT NULL)
+    ) THEN min(dose_unit) FILTER (WHERE dose_value IS NOT NULL) END AS dose_unit,
     first(encounter_key ORDER BY started_at, record_key) AS encounter_key,
-    count(*) AS n_records
-FROM record_group
-GROUP BY patient_key, drug, group_name;
+    count(*) AS n_records,
+    -- Only what is said of times and codes; what checks remarked on is told in `quality`.
+    list_sort(list_intersect(
+        flatten(list(coalesce(flags, []))),
+        ['ambiguous_local_time', 'missing_local_time', 'bad_end_time', 'start_is_end',
+         'several_codings']
+    )) AS source_flags
+FROM dose_record
+GROUP BY patient_key, drug, dose;

@@ -61,7 +61,8 @@ SELECT
             CASE WHEN bool_or(is_end_missing) THEN 'end_missing' END,
             CASE WHEN bool_or(is_running) THEN 'in_progress' END,
             CASE WHEN bool_or(is_day_precision) THEN 'day_precision' END,
-            CASE WHEN bool_or(n_records > 1) THEN 'merged_records' END
+            CASE WHEN bool_or(n_records > 1) THEN 'merged_records' END,
+            CASE WHEN bool_or(is_dispensed_undated) THEN 'dispensed_undated' END
         ],
         lambda flag: flag IS NOT NULL
     ) AS flags
@@ -84,14 +85,17 @@ WINDOW in_class AS (
     PARTITION BY s.patient_key, s.drug_class ORDER BY s.started_at, s.ended_at, s.unit_id DESC
 );
 
+-- An order shows neither that something was given nor that anybody was there.
+CREATE MACRO was_supplied(evidence, status) AS
+    is_in_force(evidence, status) AND evidence IS DISTINCT FROM 'ordered';
+
 CREATE TABLE record_start AS
 SELECT patient_key, min(occurred_at) AS record_started_at
 FROM (
     SELECT patient_key, occurred_at FROM encounter
     UNION ALL
     SELECT patient_key, occurred_at FROM raw_infusion
-    WHERE time_precision IN ('instant', 'day')
-      AND status IN ('completed', 'stopped', 'in-progress')
+    WHERE time_precision IN ('instant', 'day') AND was_supplied(evidence, status)
 )
 WHERE occurred_at IS NOT NULL
 GROUP BY patient_key;
@@ -104,12 +108,15 @@ FROM (
     UNION ALL
     SELECT patient_key, i_lo FROM diagnosis_fact SEMI JOIN prior_concept USING (concept)
     UNION ALL
+    -- An order alone shows no exposure, and a dispense that an administration covers none but that
+    -- one's: both may belong to the very infusion that is judged, and stand before it.
     SELECT patient_key, occurred_at FROM infusion_event SEMI JOIN prior_concept USING (concept)
-    WHERE status IN ('completed', 'stopped', 'in-progress') AND evidence IS DISTINCT FROM 'ordered'
+    WHERE was_supplied(evidence, status)
+      AND record_key NOT IN (SELECT record_key FROM record_fate WHERE covered IS NOT NULL)
     UNION ALL
-    -- An order alone shows no exposure: it may be the order of the very infusion that is judged.
     SELECT patient_key, started_at FROM study_record
-    WHERE status IN ('completed', 'stopped', 'in-progress') AND evidence IS DISTINCT FROM 'ordered'
+    WHERE was_supplied(evidence, status)
+      AND record_key NOT IN (SELECT record_key FROM record_fate WHERE covered IS NOT NULL)
 )
 WHERE occurred_at IS NOT NULL
 GROUP BY patient_key;
@@ -171,7 +178,8 @@ JOIN infusion_event AS i
   ON i.patient_key = u.patient_key
  AND i.occurred_at >= u.started_at
  AND i.occurred_at < u.ended_at + INTERVAL 72 HOUR
- AND i.status IN ('completed', 'stopped', 'in-progress')
+ AND is_in_force(i.evidence, i.status)
+ AND list_contains((SELECT evidence FROM setting), i.evidence)
 SEMI JOIN co_infusion_concept AS c ON c.concept = i.concept;
 
 CREATE TABLE last_contact AS
@@ -179,7 +187,7 @@ SELECT patient_key, max(occurred_at) AS last_contact_at
 FROM (
     SELECT patient_key, occurred_at FROM encounter
     UNION ALL SELECT patient_key, occurred_at FROM raw_infusion
-    WHERE status IN ('completed', 'stopped', 'in-progress')
+    WHERE was_supplied(evidence, status)
     UNION ALL SELECT patient_key, occurred_at FROM raw_lab
     UNION ALL SELECT patient_key, occurred_at FROM raw_vital
 )

@@ -19,13 +19,17 @@ SELECT
     m.dose_value,
     m.dose_unit,
     m.n_records,
-    list_filter(
-        [
-            CASE WHEN m.is_end_missing THEN 'end_missing' END,
-            CASE WHEN m.is_running THEN 'in_progress' END,
-            CASE WHEN m.n_records > 1 THEN 'merged_records' END
-        ],
-        lambda flag: flag IS NOT NULL
+    list_concat(
+        list_filter(
+            [
+                CASE WHEN m.is_end_missing THEN 'end_missing' END,
+                CASE WHEN m.is_running THEN 'in_progress' END,
+                CASE WHEN m.n_records > 1 THEN 'merged_records' END,
+                CASE WHEN m.is_dispensed_undated THEN 'dispensed_undated' END
+            ],
+            lambda flag: flag IS NOT NULL
+        ),
+        m.source_flags
     ) AS flags
 FROM unit_member AS m
 CROSS JOIN setting AS s;
@@ -218,10 +222,10 @@ CREATE TABLE out_attrition AS
 SELECT s.study_id, x.site_id, x.step_number, x.step, x.n
 FROM (
     SELECT site_id, 1 AS step_number, 'records of study drugs' AS step, count(*) AS n
-    FROM study_record GROUP BY site_id
+    FROM record_fate GROUP BY site_id
     UNION ALL
     SELECT site_id, 2, 'left out: ' || why_not, count(*)
-    FROM study_record WHERE why_not IS NOT NULL GROUP BY site_id, why_not
+    FROM record_fate WHERE why_not IS NOT NULL GROUP BY site_id, why_not
     UNION ALL
     SELECT site_id, 3, 'merged with another record', sum(n_records - 1)
     FROM administration GROUP BY site_id HAVING sum(n_records - 1) > 0
@@ -238,5 +242,7 @@ FROM (
     UNION ALL
     SELECT site_id, 8, 'eligible units', count(*)
     FROM unit WHERE not_counted_reason IS NULL GROUP BY site_id
+    UNION ALL
+    SELECT site_id, 9, 'never linked, no day known: ' || event_type, n FROM event_without_day
 ) AS x
 CROSS JOIN setting AS s;
