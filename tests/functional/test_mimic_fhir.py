@@ -72,7 +72,7 @@ def site(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     key = folder / "restricted" / "site.key"
     key.touch(mode=0o600)
     key.write_text(new_key())
-    command = [Path(sys.executable).with_name("dripwatch"), "refresh", "--config", str(folder)]
+    command = [str(Path(sys.executable).with_name("dripwatch")), "refresh", "--config", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr + done.stdout
     return folder
