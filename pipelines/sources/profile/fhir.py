@@ -1,0 +1,5 @@
+"""What is in FHIR resources."""
+from dataclasses import dataclass
+@dataclass
+class F: tables=()
+def describe(files, asked): return F()

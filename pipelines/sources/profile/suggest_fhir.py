@@ -1,0 +1,4 @@
+"""A first mapping of FHIR resources."""
+
+from __future__ import annotations
+def fhir_mapping(found): return ""
