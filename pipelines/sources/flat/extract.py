@@ -85,7 +85,7 @@ def _read_file(
     cells = {name: sql.cell(column[name], file.rule.null) for name in used}
     rows = (
         f"(SELECT *, {literal(sha256)} AS source_file_sha, NULL::INTEGER AS source_part, "
-        "NULL::VARCHAR AS resource_text FROM delivered)"
+        "NULL::VARCHAR AS resource_text, NULL::VARCHAR[] AS noted FROM delivered)"
     )
     read = load(con, file, used, raw_sql(file.rule, cells, column, rows), sha256)
     con.execute("INSERT INTO fate.file VALUES (?, ?, ?)", [sha256, file.path.name, read.n_rows])

@@ -64,8 +64,9 @@ def raw_sql(rule: RowRule, cells: Mapping[str, str], column: Mapping[str, str], 
         cells: SQL of each column's text, by the column's name in the mapping.
         column: safe SQL name of each column.
         rows: relation with `source_file_sha`, `source_row`, `source_part` (null: the whole
-            record), `resource_text` (`<type>/<id>` of a resource; null for flat rows) and what
-            the cells read; rows of many files may stand in one relation.
+            record), `resource_text` (`<type>/<id>` of a resource; null for flat rows), `noted`
+            (flags that the source itself raises, VARCHAR[] or null) and what the cells read;
+            rows of many files may stand in one relation.
     """
     told = ", ".join(f"{text} AS {column[name]}" for name, text in cells.items())
     named = dict(column)
@@ -78,7 +79,8 @@ def raw_sql(rule: RowRule, cells: Mapping[str, str], column: Mapping[str, str], 
     return (
         f"CREATE OR REPLACE TEMP TABLE row_raw AS "
         f"SELECT *, CASE {cases} END AS route, {excluded} AS excluded "
-        f"FROM (SELECT source_file_sha, source_row, source_part, resource_text, {told} FROM {rows})"
+        "FROM (SELECT source_file_sha, source_row, source_part, resource_text, noted, "
+        f"{told} FROM {rows})"
     )
 
 

@@ -76,7 +76,7 @@ class _Statement:
             f"AND o.code_system = {system})"
         )
         return (
-            "SELECT source_file_sha, source_row, source_part, resource_text, "
+            "SELECT source_file_sha, source_row, source_part, resource_text, noted, "
             f"{', '.join(fixed + told)} "
             "FROM row_raw LEFT JOIN row_patient p "
             f"ON p.patient_text = {self.column[self.rule.patient.column]} "
@@ -268,7 +268,8 @@ class _Statement:
         if self.type == "InfusionRecorded":
             absent = f"{_t('ended_at')} IS NULL" if "ended_at" in self.rules else "true"
             raised.append(f"CASE WHEN {absent} THEN 'end_missing' END")
-        return f"list_sort(list_distinct([{', '.join(raised)}]::VARCHAR[]))"
+        own = f"[{', '.join(raised)}]::VARCHAR[]"
+        return f"list_sort(list_distinct(list_concat({own}, coalesce(noted, []))))"
 
     def _content_hash(self) -> str:
         clinical = [f for f in schemas.fields(self.type) if f.name not in schemas.ENVELOPE]
