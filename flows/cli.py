@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -144,13 +144,29 @@ def simulate(
     seed: Annotated[str | None, typer.Option(help="Equal seeds, equal hospitals.")] = None,
     nights: Annotated[int, typer.Option(min=1, help="Number of nightly deliveries.")] = 3,
     dirt: Annotated[float, typer.Option(min=0, max=1, help="Share of spoilt rows.")] = 0.01,
+    form: Annotated[
+        Literal["csv", "fhir"],
+        typer.Option("--format", help="csv: flat files; fhir: FHIR R4 bulk exports (NDJSON)."),
+    ] = "csv",
     as_json: AsJson = False,
 ) -> None:
-    """Invent a hospital: deliveries, and the truth beside."""
+    """Invent a hospital: deliveries, and the truth beside.
+
+    Equal seeds give the same patients in both formats, and the same truth about
+    them; only where spoilt rows lie is told per format.
+    """
     with reply("simulate", as_json=as_json) as answer:
         from flows.demo import run_simulate
 
-        run_simulate(out, patients=patients, seed=seed, nights=nights, dirt=dirt, answer=answer)
+        run_simulate(
+            out,
+            patients=patients,
+            seed=seed,
+            nights=nights,
+            dirt=dirt,
+            form=form,
+            answer=answer,
+        )
 
 
 @app.command()

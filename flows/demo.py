@@ -21,7 +21,7 @@ from pipelines.base.files import make_private
 from pipelines.base.site import Site, load_site
 
 if TYPE_CHECKING:
-    from pipelines.simulate import SimulationSummary
+    from pipelines.simulate import Form, SimulationSummary
 
 MARKER = ".dripwatch-demo"
 DEMO_SITE: Mapping[str, Mapping[str, Any]] = {
@@ -46,10 +46,11 @@ def run_simulate(
     seed: str | None,
     nights: int,
     dirt: float,
+    form: Form,
     answer: Reply,
 ) -> None:
     """Make deliveries and truth for the command line."""
-    summary = _simulate(out, patients, seed, nights, dirt, answer.console)
+    summary = _simulate(out, patients, seed, nights, dirt, answer.console, form=form)
     answer.result = asdict(summary)
     answer.message = _told(summary)
     rows = [[name, f"{count:,}"] for name, count in summary.rows_by_file.items()]
@@ -64,12 +65,20 @@ def _simulate(
     nights: int,
     dirt: float,
     console: Console,
+    *,
+    form: Form = "csv",
 ) -> SimulationSummary:
     from pipelines.simulate import NAMED_PATIENTS, NAMED_SEED, simulate
 
     with console.step("simulate") as step:
         return simulate(
-            patients or NAMED_PATIENTS, seed or NAMED_SEED, nights, dirt, out, report=step.advance
+            patients or NAMED_PATIENTS,
+            seed or NAMED_SEED,
+            nights,
+            dirt,
+            out,
+            form=form,
+            report=step.advance,
         )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import polars as pl
 
-from pipelines.simulate.clock import DAY
+from pipelines.simulate.clock import DAY, to_utc
 from pipelines.simulate.cohort import END, Patients, Units
 from pipelines.simulate.truth import patient_ids
 
@@ -56,6 +58,25 @@ TIME_COLUMNS: dict[str, tuple[str | None, str | None, str]] = {
 MINUTE_FORMAT = "%Y-%m-%d %H:%M"
 DAY_FORMAT = "%Y-%m-%d"
 LATE_SHARE = 0.015
+EXPORTED_AFTER_MINUTES = 120
+
+
+@dataclass(frozen=True)
+class Night:
+    """One nightly delivery: complete to its midnight, exported two hours later."""
+
+    number: int
+    n_nights: int
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return f"night-{self.number:03d}"
+
+    def through(self, *, minutes: int = 0) -> str:
+        """Return the instant to which it is complete, so many minutes later, as UTC text."""
+        local = np.array([END - (self.n_nights - self.number) * DAY])
+        return f"{np.datetime64(int(to_utc(local)[0]) + minutes, 'm')}:00Z"
 
 
 def finish(

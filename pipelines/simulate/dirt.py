@@ -6,7 +6,6 @@ through. None of them may change any outcome, so truth is the same with and with
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -71,25 +70,10 @@ EVENT_TYPES = {
 }
 
 
-@dataclass(frozen=True)
-class Soiled:
-    """One file of one night: rows in order, and what was done to the dirty ones.
-
-    Attributes:
-        rows: text columns as they go to the file.
-        fates: `row` (1-based), `kind`, `fate`, `reason`, `event_type`.
-        broken: positions (0-based) of records that get too many fields.
-    """
-
-    rows: pl.DataFrame
-    fates: pl.DataFrame
-    broken: list[int]
-
-
 def soil(
     rng: np.random.Generator, file: str, clean: pl.DataFrame, share: float, quiet: pl.Series
-) -> Soiled:
-    """Add dirty rows to one file of one night.
+) -> pl.DataFrame:
+    """Add dirty rows to one file of one night: text columns, and `kind` of a dirty row or null.
 
     `quiet` holds per unit a time (text) at which no outcome reads anything, or null.
     """
@@ -104,12 +88,7 @@ def soil(
     after = dirty["place"] + 0.5 + rng.integers(0, 40, dirty.height)
     dirty = dirty.with_columns(place=after)
     mixed = pl.concat([pool, dirty]).sort("place", maintain_order=True)
-    mixed = mixed.with_row_index("row", offset=1)
-    return Soiled(
-        mixed.drop("row", "unit_index", "quiet", "place", "kind"),
-        _fates(file, mixed.filter(pl.col("kind").is_not_null())),
-        (mixed.filter(pl.col("kind") == "broken_record")["row"] - 1).to_list(),
-    )
+    return mixed.drop("unit_index", "quiet", "place")
 
 
 def _spoiled(
@@ -182,8 +161,12 @@ def _impossible() -> pl.Expr:
     return pl.col("code").replace(IMPOSSIBLE).alias("value")
 
 
-def _fates(file: str, dirty: pl.DataFrame) -> pl.DataFrame:
-    """One row per dirty row: where it must end and which check or reason says so."""
+def fates_of(file: str, rows: pl.DataFrame) -> pl.DataFrame:
+    """One row per dirty row: where it must end and which check or reason says so.
+
+    `rows` are soiled ones, with their number in the written file as `row`.
+    """
+    dirty = rows.filter(pl.col("kind").is_not_null())
     table = pl.DataFrame(
         [(name, kind.fate, kind.reason) for name, kind in KINDS.items()],
         schema=["kind", "fate", "reason"],

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
 
 from pipelines.base.errors import DripwatchError, ExitCode
-from pipelines.simulate import care, clock, labs, symptoms, truth, vitals
+from pipelines.simulate import care, fhir, flat, labs, symptoms, truth, vitals
 from pipelines.simulate.clock import DAY
 from pipelines.simulate.cohort import END, Patients, Units, make_cohort
-from pipelines.simulate.deliver import FILES, MINUTE_FORMAT, finish
+from pipelines.simulate.deliver import FILES, MINUTE_FORMAT, Night, finish
 from pipelines.simulate.dirt import soil
 from pipelines.simulate.scenario import Plan, make_plan
 
@@ -26,6 +28,9 @@ NAMED_UNITS = 942
 NAMED_NIGHTS = 3
 #: Between the longest window (14 d) and the next unit's baseline (90 d), nothing is read.
 QUIET_DAYS = 16
+Form = Literal["csv", "fhir"]
+#: What writes the nights, and the mapping that reads them.
+FORMS = {"csv": flat, "fhir": fhir}
 
 
 class SimulateError(DripwatchError):
@@ -71,13 +76,15 @@ def simulate(
     dirt: float,
     out: Path,
     *,
+    form: Form = "csv",
     report: Callable[[str], None] | None = None,
 ) -> SimulationSummary:
     """Make a hospital's deliveries, its mapping and the truth about it under `out`.
 
     `NAMED_SEED` with 123 patients holds exactly 942 counted units, 33 of 123 first and 66 of all
     with a side effect (Nasomyont 2019); any other call varies around those rates. The same
-    arguments give the same bytes. `dirt` is the share of extra, dirty rows.
+    arguments give the same bytes. `dirt` is the share of extra, dirty rows. `form` says whether
+    the nights are flat files or FHIR bulk exports; the truth but for `fate.csv` is the same.
 
     Errors:
         SimulateError: an argument is out of range, or `out` already holds deliveries.
@@ -90,12 +97,18 @@ def simulate(
     table = truth.unit_table(people, units, plan)
     outcomes = truth.outcome_table(people, units, plan, table)
     risks = truth.write_truth(out / "truth", table, outcomes)
-    counts, fates = _deliver(people, units, plan, seed, nights, dirt, out, say)
+    counts, fates = _deliver(people, units, plan, seed, nights, dirt, form, out, say)
     fates.write_csv(out / "truth" / "fate.csv")
-    mapping = resources.files("pipelines.simulate").joinpath("mapping.toml").read_bytes()
-    (out / "mapping.toml").write_bytes(mapping)
+    name = FORMS[form].MAPPING
+    mapping = resources.files("pipelines.simulate").joinpath(name).read_bytes()
+    (out / name).write_bytes(mapping)
     summary = _summary(seed, nights, table, risks, counts, fates, out)
-    shown = asdict(summary) | {"out": ".", "is_named": is_named, "dirt": dirt}
+    shown = asdict(summary) | {
+        "out": ".",
+        "is_named": is_named,
+        "dirt": dirt,
+        "format": form,
+    }
     text = json.dumps(shown, indent=2, sort_keys=True) + "\n"
     (out / "truth" / "summary.json").write_text(text, encoding="utf-8")
     return summary
@@ -154,30 +167,27 @@ def _deliver(
     seed: str,
     nights: int,
     dirt: float,
+    form: Form,
     out: Path,
     say: Callable[[str], None],
 ) -> tuple[dict[str, int], pl.DataFrame]:
     """Write every night's folder; return rows per file and the fates of dirty rows."""
-    files = render(people, units, plan, seed, nights)
+    rendered = render(people, units, plan, seed, nights)
     quiet = _quiet_times(people, units, nights)
     rng = stream(seed, "dirt")
-    fates, counts = [], dict.fromkeys(FILES, 0)
-    for night in range(1, nights + 1):
-        folder = out / "deliveries" / f"night-{night:03d}"
+    fates, counts = [], Counter[str]()
+    for night in (Night(number, nights) for number in range(1, nights + 1)):
+        folder = out / "deliveries" / night.name
         folder.mkdir(parents=True)
-        for file, rows in files.items():
-            clean = rows.filter(pl.col("night") == night).drop("night")
-            soiled = soil(rng, file, clean, dirt, quiet)
-            write_csv(folder / f"{file}.csv", soiled.rows, soiled.broken)
-            counts[file] += soiled.rows.height
-            fates.append(
-                soiled.fates.select(
-                    pl.lit(night).alias("night"), pl.lit(f"{file}.csv").alias("file"), pl.all()
-                )
-            )
-        (folder / "delivery.toml").write_text(sidecar(night, nights), encoding="utf-8")
-        say(f"wrote night {night} of {nights}")
-    return counts, pl.concat(fates)
+        files = {}
+        for file, rows in rendered.items():
+            clean = rows.filter(pl.col("night") == night.number).drop("night")
+            files[file] = soil(rng, file, clean, dirt, quiet)
+        n_rows, told = FORMS[form].write_night(folder, night, files)
+        counts.update(n_rows)
+        fates.append(told.select(pl.lit(night.number).alias("night"), pl.all()))
+        say(f"wrote night {night.number} of {night.n_nights}")
+    return dict(counts), pl.concat(fates)
 
 
 def _quiet_times(people: Patients, units: Units, nights: int) -> pl.Series:
@@ -189,29 +199,6 @@ def _quiet_times(people: Patients, units: Units, nights: int) -> pl.Series:
     text = pl.Series(moment.astype("datetime64[m]").astype("datetime64[us]"))
     shown = text.dt.strftime(MINUTE_FORMAT)
     return pl.select(pl.when(pl.Series(is_calm)).then(shown)).to_series()
-
-
-def write_csv(path: Path, rows: pl.DataFrame, broken: list[int]) -> None:
-    """Write a CSV file; records at the `broken` positions get two fields too many."""
-    data = rows.write_csv(line_terminator="\n")
-    if broken:
-        lines = data.split("\n")
-        for place in broken:
-            lines[place + 1] += ",7,unexpected"
-        data = "\n".join(lines)
-    path.write_text(data, encoding="utf-8", newline="")
-
-
-def sidecar(night: int, nights: int) -> str:
-    """Return delivery.toml of a night: complete to midnight, exported two hours later."""
-    minute = clock.to_utc(np.array([END - (nights - night) * DAY]))[0]
-    through = np.datetime64(int(minute), "m")
-    return (
-        'kind = "delta"\n'
-        f"exported_at = {through + np.timedelta64(120, 'm')}:00Z\n\n"
-        "[data_through]\n"
-        f"default = {through}:00Z\n"
-    )
 
 
 def _summary(
