@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import codecs
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from pipelines.sources.flat.model import FileRule, MappingTable
-from pipelines.sources.rows import check_fields, probe
+from pipelines.sources.rows import check_fields
+from pipelines.sources.rows.check_delivery import check_times
 from pipelines.sources.rows.check_rule import check_rule, check_zone, used_columns
 from pipelines.sources.rows.errors import Mistake, closest
-from pipelines.sources.rows.model import DeliveryRule, TimeSource
+from pipelines.sources.rows.model import DeliveryRule, TimeSource, ToldTime
 
 At = tuple[str | int, ...]
 Mistakes = Iterator[Mistake]
@@ -82,46 +83,16 @@ def _columns(file: FileRule, at: At) -> Mistakes:
 
 
 def _delivery(rule: DeliveryRule, table: MappingTable) -> Mistakes:
-    at: At = ("delivery",)
-    yield from _source(rule.exported_at, (*at, "exported_at"), table)
-    produced = {t for file in table.file for t in file.event_types}
-    for name, source in rule.data_through.items():
-        place = (*at, "data_through", name)
-        yield from _source(source, place, table)
-        if name != "default" and name not in produced:
-            cause = f"no file has rows of {name!r}."
-            yield Mistake(place, cause, closest(name, {*produced, "default"}))
-    if "default" not in rule.data_through:
-        for name in sorted(produced - set(rule.data_through)):
-            yield Mistake(
-                (*at, "data_through"), f"nothing for {name}.", "Add it, or add a `default`."
-            )
+    def column(source: ToldTime, at: At) -> Mistakes:
+        return _column_source(source, at, table) if isinstance(source, TimeSource) else iter(())
 
-
-def _source(source: TimeSource, at: At, table: MappingTable) -> Mistakes:
-    given = [name for name in ("literal", "column", "sidecar") if getattr(source, name) is not None]
-    if len(given) != 1:
-        remedy = "Write a time, { column = ..., file = ... } or { sidecar = ... }."
-        yield Mistake(at, "it must be told in exactly one way.", remedy)
-        return
-    yield from check_zone(source.zone, at)
-    checks: dict[str, Callable[[], Mistakes]] = {
-        "literal": lambda: _literal(source, at),
-        "column": lambda: _column_source(source, at, table),
-        "sidecar": lambda: _sidecar(source, at),
-    }
-    yield from checks[given[0]]()
-
-
-def _literal(source: TimeSource, at: At) -> Mistakes:
-    if not probe.is_time(source.literal or "", "iso"):
-        remedy = "Write it like 2026-01-06T02:00:00Z."
-        yield Mistake(at, "not a time.", remedy)
-
-
-def _sidecar(source: TimeSource, at: At) -> Mistakes:
-    if posixpath.basename(source.sidecar or "") != source.sidecar:
-        yield Mistake(at, "not a file name.", "Name a file in the delivery: delivery.toml.")
+    yield from check_times(
+        rule.exported_at,
+        rule.data_through,
+        {t for file in table.file for t in file.event_types},
+        {"column": column},
+        "{ column = ..., file = ... }",
+    )
 
 
 def _column_source(source: TimeSource, at: At, table: MappingTable) -> Mistakes:

@@ -20,6 +20,7 @@ from pipelines.sources.rows.delivery import (
     data_through,
     each_once,
     facts_of,
+    no_data,
     plain_files,
     sidecars,
     utc_query,
@@ -69,6 +70,8 @@ def _files(delivery: DeliveryFolder, mapping: Mapping) -> list[DeliveredFile]:
     told = mapping.table.delivery
     aside = sidecars([told.exported_at, *told.data_through.values()])
     paths = plain_files(delivery, aside | {delivery.source.marker})
+    if not paths:
+        raise no_data(delivery)
     found = []
     for number, path in enumerate(paths, start=1):
         where = f"{delivery.where}, file {number} of {len(paths)} by name"

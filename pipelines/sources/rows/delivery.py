@@ -103,24 +103,27 @@ def _ahead(delivery: DeliveryFolder, event_type: str) -> DeliveryError:
 
 
 def plain_files(delivery: DeliveryFolder, aside: set[str | None]) -> list[Path]:
-    """Return the files of a delivery by name, but for those that stand aside; at least one.
+    """Return the files of a delivery by name, but for those that stand aside.
 
     Errors:
-        DeliveryError: there is none, or something there is no plain file.
+        DeliveryError: something there is no plain file.
     """
     with listing(delivery.where):
         paths = [path for path in shown(delivery.path) if path.name not in aside]
         for number, path in enumerate(paths, start=1):
             if not stat.S_ISREG(path.lstat().st_mode):
                 raise no_plain_file(f"{delivery.where}, entry {number} of {len(paths)} by name")
-    if not paths:
-        raise DeliveryError(
-            "A delivery holds no data file.",
-            where=delivery.where,
-            remedy="Deliver the files, remove the empty folder, or configure a `marker`.",
-            next_run=AGAIN,
-        )
     return paths
+
+
+def no_data(delivery: DeliveryFolder) -> DeliveryError:
+    """Return the error for a delivery without a file of data."""
+    return DeliveryError(
+        "A delivery holds no data file.",
+        where=delivery.where,
+        remedy="Deliver the files, remove the empty folder, or configure a `marker`.",
+        next_run=AGAIN,
+    )
 
 
 def each_once(told: Sequence[DeliveredFile], delivery: DeliveryFolder) -> list[DeliveredFile]:
