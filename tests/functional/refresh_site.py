@@ -52,8 +52,11 @@ def make_site(root: Path, hospital: Path, **tables: dict[str, object]) -> Site:
     make_private(root / "restricted")
     (root / "inbox").mkdir()
     write_new(root / "restricted" / "site.key", KEY, 0o600)
-    shutil.copy(hospital / "mapping.toml", root / "mapping.toml")
-    source = {"name": "ehr", "mapping": "mapping.toml", "path": "inbox"}
+    is_fhir = (hospital / "fhir.toml").exists()
+    mapping = "fhir.toml" if is_fhir else "mapping.toml"
+    shutil.copy(hospital / mapping, root / mapping)
+    kind = "fhir" if is_fhir else "flat"
+    source = {"name": "ehr", "kind": kind, "mapping": mapping, "path": "inbox"}
     write_new(root / "site.toml", site_toml(settings, [source]), 0o644)
     return load_site(root / "site.toml")
 
