@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from pipelines.ingest.facts import DeliveryFacts, ValidationSummary
     from pipelines.ingest.log import EventLog
     from pipelines.linkage.transform import LinkageResult
-    from pipelines.sources.flat import Mapping, Scope
+    from pipelines.sources import SourceMapping
+    from pipelines.sources.rows.stage import Scope
     from studies.load import ConceptRow, Study
     from warehouse.store import RunRecord
 
@@ -40,7 +41,7 @@ class Incoming:
     """
 
     source: SourceTable
-    mapping: Mapping
+    mapping: SourceMapping
     facts: DeliveryFacts
     staging: Path
     n_rows: int = 0
@@ -111,11 +112,14 @@ class RunContext:
         return "all" if self.site.site.scope == "all" else self.concepts
 
     @cached_property
-    def mappings(self) -> dict[str, Mapping]:
+    def mappings(self) -> dict[str, SourceMapping]:
         """How to read each source, by the source's name."""
-        from pipelines.sources.flat import load_mapping
+        from pipelines.sources import source_kind
 
-        return {one.name: load_mapping(self.site.at(one.mapping)) for one in self.site.source}
+        return {
+            one.name: source_kind(one.kind).load_mapping(self.site.at(one.mapping))
+            for one in self.site.source
+        }
 
     @cached_property
     def log(self) -> EventLog:

@@ -10,22 +10,17 @@ import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from flows.console import plural
+from flows.doctor_sources import deliveries, failed, feeds, mappings
 from flows.installation import Finding, installation
 from flows.lock import holder, lock_path
-from flows.reply import Reply, as_ours, may_name
+from flows.reply import Reply, may_name
 from flows.server import answers, configured_url
 from pipelines.base.errors import DripwatchError, ExitCode
 from pipelines.base.site import Site, load_site
-
-if TYPE_CHECKING:
-    from pipelines.sources.flat import Mapping
-    from studies.load import Study
 
 MIN_FREE_BYTES = 1 << 30
 #: A night's files, staged and written as Avro and Parquet, need about this many times their size.
@@ -38,14 +33,14 @@ def examine(config: Path) -> list[Finding]:
     try:
         site = load_site(config)
     except DripwatchError as error:
-        return [*findings, _failed("site.toml", error)]
+        return [*findings, failed("site.toml", error)]
     may_name(site)
     findings.append(Finding("ok", "site.toml", str(site.config_path)))
     for name, look in EXAMINATIONS.items():
         try:
             findings.extend(look(site))
         except Exception as error:  # a broken part is a finding, not an end
-            findings.append(_failed(name, error))
+            findings.append(failed(name, error))
     return findings
 
 
@@ -62,12 +57,6 @@ def show(findings: list[Finding], answer: Reply) -> None:
         if one.remedy:
             answer.console.say(f"      -> {one.remedy}")
     answer.console.say(answer.message)
-
-
-def _failed(what: str, error: Exception) -> Finding:
-    ours = as_ours(error)
-    where = f" ({ours.where})" if ours.where else ""
-    return Finding("fail", what, f"{ours.what}{where}", ours.remedy)
 
 
 def _folders(site: Site) -> Iterator[Finding]:
@@ -150,59 +139,9 @@ def _studies(site: Site) -> Iterator[Finding]:
         try:
             study = load_study(name, site.root)
         except DripwatchError as error:
-            yield _failed(f"study {name}", error)
+            yield failed(f"study {name}", error)
         else:
             yield Finding("ok", f"study {study.id}", f"hash {study.study_hash[:12]}")
-
-
-def _readable_studies(site: Site) -> list[Study]:
-    """Return the studies without mistakes; `_studies` tells of the others."""
-    from studies.load import load_study
-
-    found = []
-    for name in site.site.studies:
-        with suppress(DripwatchError):
-            found.append(load_study(name, site.root))
-    return found
-
-
-def _mappings(site: Site) -> Iterator[Finding]:
-    from pipelines.sources.flat import load_mapping
-
-    for source in site.source:
-        what = f"mapping of {source.name}"
-        try:
-            load_mapping(site.at(source.mapping))
-        except DripwatchError as error:
-            yield _failed(what, error)
-        else:
-            yield Finding("ok", what, str(source.mapping))
-
-
-def _readable_mappings(site: Site) -> list[Mapping]:
-    """Return the mappings without mistakes; `_mappings` tells of the others."""
-    from pipelines.sources.flat import load_mapping
-
-    found = []
-    for source in site.source:
-        with suppress(DripwatchError):
-            found.append(load_mapping(site.at(source.mapping)))
-    return found
-
-
-def _deliveries(site: Site) -> Iterator[Finding]:
-    from pipelines.sources.flat import discover
-
-    for source in site.source:
-        what, folder = f"deliveries of {source.name}", site.at(source.path)
-        if not folder.is_dir():
-            yield Finding(
-                "warn", what, f"{folder} is not there", "Make it, or mend `path` of the source."
-            )
-            continue
-        count = len(discover(site, source))
-        hint = "" if count else "Nothing to read: check `path`, `layout` and `marker`."
-        yield Finding("ok" if count else "warn", what, f"{count} in {folder}", hint)
 
 
 def _batches(site: Site) -> Iterator[Finding]:
@@ -222,46 +161,6 @@ def _batches(site: Site) -> Iterator[Finding]:
             f"{one.batch_id[:12]} of {one.source}: {' '.join(one.hold_reasons)}",
             "Mend the mapping, or `dripwatch quarantine release`.",
         )
-
-
-def _feeds(site: Site) -> Iterator[Finding]:
-    """Find outcomes that nobody delivers the events for: they would be untested for ever."""
-    mappings = _readable_mappings(site)
-    if len(mappings) < len(site.source):
-        return  # what is delivered cannot be told
-    delivered = {
-        name for mapping in mappings for file in mapping.table.file for name in file.event_types
-    }
-    if site.site.patients == "implied":
-        delivered.add("PatientRegistered")
-    elif "PatientRegistered" not in delivered:
-        yield Finding(
-            "fail",
-            "patients",
-            "no mapping delivers PatientRegistered",
-            'Map the patients, or write patients = "implied" in site.toml.',
-        )
-    for study in _readable_studies(site):
-        if _needs_diagnoses(study) and "DiagnosisRecorded" not in delivered:
-            yield Finding(
-                "warn",
-                f"study {study.id}",
-                "needs an indication, but no mapping delivers DiagnosisRecorded: no unit counts",
-                "Map the diagnoses, or set `requires_indication = false` in the study.",
-            )
-        for outcome in study.model.outcome:
-            lacking = [name for name in study.reads(outcome) if name not in delivered]
-            if lacking and outcome.publish:
-                yield Finding(
-                    "warn",
-                    f"outcome {outcome.name}",
-                    f"needs {', '.join(lacking)}, which no mapping delivers",
-                    "Map a source of them, or expect it to be unobserved or untested.",
-                )
-
-
-def _needs_diagnoses(study: Study) -> bool:
-    return study.model.eligibility.requires_indication
 
 
 def _server(site: Site) -> Iterator[Finding]:
@@ -285,9 +184,9 @@ EXAMINATIONS: dict[str, Callable[[Site], Iterator[Finding]]] = {
     "disk": _disk,
     "lock": _lock,
     "studies": _studies,
-    "mappings": _mappings,
-    "deliveries": _deliveries,
+    "mappings": mappings,
+    "deliveries": deliveries,
     "event log": _batches,
-    "feeds": _feeds,
+    "feeds": feeds,
     "Prefect server": _server,
 }

@@ -22,7 +22,8 @@ def find_deliveries(context: RunContext, step: Step) -> None:
         ConfigError: a mapping is wrong.
         DeliveryError: a delivery's declared facts cannot be read.
     """
-    from pipelines.sources.flat import describe, discover, loose_files
+    from pipelines.sources import source_kind
+    from pipelines.sources.rows.folders import discover, loose_files
 
     site, scope = context.site, context.scope
     in_force = {one.batch_id for one in context.log.in_force()}
@@ -37,9 +38,11 @@ def find_deliveries(context: RunContext, step: Step) -> None:
                 "were not read; move them into one, or set `layout` in site.toml."
             )
         for delivery in discover(site, source):
-            facts = describe(delivery, mapping, site, scope)
+            facts = source_kind(source.kind).describe(delivery, mapping, site, scope)
             step.advance(source.name)
             context.current[facts.batch_id] = facts
+            for text in facts.remarks:
+                context.remark(text)
             if facts.batch_id in replaced:
                 raise _read_back(source.name, site.at(source.mapping))
             if facts.batch_id in seen:

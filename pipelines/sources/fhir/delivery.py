@@ -1,0 +1,122 @@
+"""What a delivery of FHIR resources says about itself: its times, its kind, what it is all of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal
+
+import schemas
+from pipelines.base.errors import DeliveryError
+from pipelines.base.site import Site
+from pipelines.ingest.facts import DeliveredFile, DeliveryFacts
+from pipelines.sources.fhir.content import latest_time, resource_types
+from pipelines.sources.fhir.delivery_model import ExportRule, ExportTime
+from pipelines.sources.fhir.export_files import ANY, Found, find
+from pipelines.sources.fhir.manifest import NAME, Manifest
+from pipelines.sources.fhir.mapping import Mapping
+from pipelines.sources.rows.delivery import Clock, Key, data_through, facts_of
+from pipelines.sources.rows.folders import AGAIN, DeliveryFolder
+from pipelines.sources.rows.stage import Scope
+
+#: Raised when the same file would be read differently: every batch then gets a new id.
+PARSER_VERSION = "fhir-1"
+
+
+def describe(delivery: DeliveryFolder, mapping: Mapping, site: Site, scope: Scope) -> DeliveryFacts:
+    """Return what a delivery holds and declares.
+
+    Errors:
+        DeliveryError: it is not what its manifest says, its manifest reports errors, a file is
+            damaged or of no known kind, or it does not tell a time that the mapping asks for.
+    """
+    rule = mapping.table.delivery
+    found = find(delivery, rule, mapping.table.files)
+    manifest = found.manifest
+
+    def within(clock: Clock, source: ExportTime, key: Key) -> datetime | None:
+        if source.manifest:
+            return _transaction_time(clock, manifest, key)
+        if source.resource is None:
+            return None
+        return _latest(clock, found.files, source, key)
+
+    clock = Clock(delivery, mapping.table.zone or site.site.zone, within)
+    types = _delivered(delivery, mapping, found)
+    return facts_of(
+        delivery,
+        mapping,
+        site,
+        scope,
+        kind=_kind(delivery, rule, manifest),
+        exported_at=clock.read(rule.exported_at, ("exported_at",)),
+        data_through=data_through(clock, rule.data_through, types),
+        files=found.files,
+        parser_version=PARSER_VERSION,
+        remarks=found.remarks,
+    )
+
+
+def _transaction_time(clock: Clock, manifest: Manifest | None, key: Key) -> datetime:
+    if manifest is None:
+        raise clock.untold(
+            key,
+            f"The mapping asks for the time in {NAME}, and there is no {NAME} in the delivery.",
+            '"transactionTime": "2026-01-06T02:00:00Z"',
+        )
+    return manifest.transaction_time.astimezone(UTC)
+
+
+def _latest(clock: Clock, files: Sequence[DeliveredFile], source: ExportTime, key: Key) -> datetime:
+    """Return the latest time of an element in all resources of a type."""
+    name = source.resource or ""
+    zone = source.zone or clock.zone
+    latest = [
+        at
+        for number, file in enumerate(files, start=1)
+        if file.role in (ANY, name)
+        and (at := latest_time(file.path, f"{clock.delivery.where}, file {number}", source, zone))
+    ]
+    if not latest:
+        raise clock.untold(key, f"No {name} of the delivery tells {source.element}.", "2026-01-06")
+    return max(latest)
+
+
+def _kind(
+    delivery: DeliveryFolder, rule: ExportRule, manifest: Manifest | None
+) -> Literal["snapshot", "delta"]:
+    is_since = manifest.is_since if manifest else None
+    if rule.kind == "snapshot" and is_since:
+        raise DeliveryError(
+            "The mapping says kind = snapshot, but this export was asked for changes only "
+            "(`_since`): all that did not change would count as gone.",
+            where=f"{delivery.where}, {NAME}, request",
+            remedy='Write kind = "manifest" or "delta" in [delivery], or export without `_since`.',
+            next_run=AGAIN,
+        )
+    if rule.kind != "manifest":
+        return rule.kind
+    if is_since is None:
+        raise DeliveryError(
+            f'The mapping says kind = "manifest", but no {NAME} of the delivery tells the request.',
+            where=f"{delivery.where}, {NAME}, request",
+            remedy='Ask the sender for it, or write kind = "snapshot" or "delta" in [delivery].',
+            next_run=AGAIN,
+        )
+    return "delta" if is_since else "snapshot"
+
+
+def _delivered(delivery: DeliveryFolder, mapping: Mapping, found: Found) -> set[str]:
+    """Return the event types that a delivery is complete for."""
+    manifest = found.manifest
+    if told := mapping.table.delivery.delivers:
+        names = set(told)
+    elif manifest is not None:
+        names = set(manifest.types or [file.type for file in manifest.output])
+    else:
+        names = set()
+        for number, file in enumerate(found.files, start=1):
+            names |= resource_types(file.path, f"{delivery.where}, file {number}")
+    return {t for name in names for t in (mapping.types_of(name) or (name,))} & set(
+        schemas.CLINICAL_TYPES
+    )
