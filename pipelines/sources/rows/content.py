@@ -19,6 +19,18 @@ from pipelines.base.errors import DeliveryError
 
 _CHUNK = 1 << 20
 _BROKEN = "dripwatch-broken-bytes"
+_LFS = b"version https://git-lfs.github.com/spec/"
+_PAGES = (b"<!doctype html", b"<html")
+_PACKED = {
+    b"PK\x03\x04": "a zip archive",
+    b"PK\x05\x06": "a zip archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a rar archive",
+    b"\xfd7zXZ\x00": "something packed by xz",
+    b"\x28\xb5\x2f\xfd": "something packed by zstd",
+    b"\x1f\x8b": "something packed by gzip twice",
+    b"BZh": "something packed by bzip2",
+}
 #: What compressed or damaged files raise; their texts can quote content, so none is passed on.
 _DAMAGE = (OSError, EOFError, zlib.error, UnicodeError)
 
@@ -76,6 +88,38 @@ def damaged(where: str, what: str = "A delivered file is damaged or cut off.") -
     )
 
 
+def foreign(where: str, what: str, remedy: str) -> DeliveryError:
+    """Return the error for a file that holds something else than data."""
+    return DeliveryError(
+        f"A delivered file holds no data but {what}.",
+        where=where,
+        remedy=remedy,
+        next_run="Stops here again until the file is replaced; nothing of it was applied.",
+    )
+
+
+def check_head(head: bytes, where: str) -> None:
+    """Look at the first bytes of a file's content, decompressed where that was gzip.
+
+    An archive is never unpacked: its names could lead out of the folder.
+
+    Errors:
+        DeliveryError: it is a Git LFS pointer, an archive, otherwise compressed, or a web page.
+    """
+    if head.startswith(_LFS):
+        remedy = "Have the sender run `git lfs pull` and deliver the files themselves."
+        raise foreign(where, "a Git LFS pointer, which only names them", remedy)
+    for magic, kind in _PACKED.items():
+        if head.startswith(magic):
+            raise foreign(where, kind, "Unpack it: deliver the files themselves, plain or gzip.")
+    if head[257:262] == b"ustar":
+        remedy = "Unpack it: deliver the files themselves, plain or gzip."
+        raise foreign(where, "a tar archive", remedy)
+    if head[:512].removeprefix(codecs.BOM_UTF8).lstrip().lower().startswith(_PAGES):
+        remedy = "Look at it in a browser: the download failed. Then ask for the file again."
+        raise foreign(where, "a web page", remedy)
+
+
 def open_plain(path: Path) -> BinaryIO:
     """Open a delivered file's bytes; a link is never followed: it could lead to the site's key.
 
@@ -110,8 +154,11 @@ def content_hash(path: Path, where: str) -> str:
     """
     digest = hashlib.sha256()
     with reading(where), open_content(path) as stream:
-        while chunk := stream.read(_CHUNK):
+        chunk = stream.read(_CHUNK)
+        check_head(chunk, where)
+        while chunk:
             digest.update(chunk)
+            chunk = stream.read(_CHUNK)
     return digest.hexdigest()
 
 
