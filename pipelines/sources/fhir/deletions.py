@@ -1,0 +1,105 @@
+"""Deletions: Bundles whose entries say which resources are gone (`DELETE`, `Type/id`).
+
+A manifest's `deleted` lists files of them, and a Bundle may hold some among its resources. Only
+the resource that is named goes: a deleted Patient takes no observation along, since the server
+names each resource that it deleted, and guessing more would withdraw facts that still stand.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from pipelines.base.duck import literal, quote
+from pipelines.sources.fhir.lines import FhirFile, open_fhir
+from pipelines.sources.rows.content import open_content, reading
+from pipelines.sources.rows.shared import Context
+
+_SHAPE = '{"entry":[{"request":{"method":"VARCHAR","url":"VARCHAR"}}]}'
+#: A relative or absolute address that ends in type and id; conditional deletes name no resource.
+_TARGET = r"^(?:https?://[^?#]*/|/)?([A-Z][A-Za-z]{1,63}/[A-Za-z0-9._-]{1,200})$"
+
+#: One row per entry; `target` is null where it is no deletion of one resource.
+_ENTRIES = """
+CREATE OR REPLACE TEMP TABLE deletion AS
+SELECT source_row, CASE WHEN told.request.method = 'DELETE'
+    THEN nullif(regexp_extract(told.request.url, {target}, 1), '') END AS target
+FROM (SELECT source_row, unnest(t.entry) AS told FROM (
+    SELECT source_row, json_transform(resource, {shape}) AS t FROM {table}
+    WHERE resource_type = 'Bundle'))
+"""
+#: One row per Bundle; one that tells anything but deletions is kept whole in the quarantine.
+_BUNDLES = """
+CREATE OR REPLACE TEMP TABLE deletion_bundle AS
+SELECT b.source_row, b.resource, json_type(b.resource, '$.entry') NOT IN ('ARRAY', 'NULL')
+    OR coalesce(d.n_unreadable, 0) > 0 AS is_unreadable
+FROM {table} AS b LEFT JOIN (
+    SELECT source_row, count(*) FILTER (target IS NULL) AS n_unreadable
+    FROM deletion GROUP BY source_row) AS d USING (source_row)
+WHERE b.resource_type = 'Bundle'
+"""
+
+
+def open_deletions(path: Path, where: str) -> FhirFile:
+    """Open a file that the manifest lists under `deleted`: one Bundle a line, also if it is one.
+
+    Errors:
+        DeliveryError: as `open_fhir`.
+    """
+    file = open_fhir(path, where)
+    if file.shape == "json" and _is_one_line(path, where):
+        return FhirFile(path, where, "ndjson")
+    return file
+
+
+def _is_one_line(path: Path, where: str) -> bool:
+    is_ended = False
+    with reading(where), open_content(path) as stream:
+        while chunk := stream.read(1 << 20):
+            first, end, rest = (b"", b"\n", chunk) if is_ended else chunk.lstrip().partition(b"\n")
+            if end and rest.strip():
+                return False
+            is_ended = is_ended or bool(end and first.strip())
+    return True
+
+
+def take_deletions(con: duckdb.DuckDBPyConnection, table: str, ctx: Context, sha256: str) -> int:
+    """Account for the Bundles among a file's resources, and withdraw what they say is gone.
+
+    Args:
+        con: the staging database.
+        table: `source_row, resource_type, resource` of a file, as `lines.load` makes it.
+        ctx: the delivery; a deletion is as new as the export that tells it.
+        sha256: of the file.
+
+    Returns:
+        How many Bundles there were.
+    """
+    told = {"target": literal(_TARGET), "shape": literal(_SHAPE), "table": quote(table)}
+    con.execute(_ENTRIES.format(**told))
+    con.execute(_BUNDLES.format(**told))
+    owner = f"{literal(ctx.site_id)}, {literal(ctx.source)}"
+    con.execute(
+        "INSERT INTO fate.withdrawn "
+        f"SELECT other_key({owner}, 'resource', target), $at, make_timestamp($at), $sha, "
+        "source_row, 'deleted' FROM (SELECT target, min(source_row) AS source_row FROM deletion "
+        "WHERE target IS NOT NULL GROUP BY target)",
+        {"at": ctx.exported_us, "sha": sha256},
+    )
+    con.execute(
+        "INSERT INTO fate.row SELECT $sha, source_row, NULL, "
+        "CASE WHEN is_unreadable THEN 'quarantined' ELSE 'reference' END, "
+        "CASE WHEN is_unreadable THEN 'unreadable_deletion' ELSE 'deletions' END, "
+        "NULL, NULL, NULL, NULL FROM deletion_bundle",
+        {"sha": sha256},
+    )
+    con.execute(
+        "INSERT INTO fate.unreadable SELECT ?, source_row, resource FROM deletion_bundle "
+        "WHERE is_unreadable",
+        [sha256],
+    )
+    row = con.execute("SELECT count(*) FROM deletion_bundle").fetchone()
+    for name in ("deletion", "deletion_bundle"):
+        con.execute(f"DROP TABLE {name}")
+    return int(row[0]) if row else 0
