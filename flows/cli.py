@@ -65,6 +65,10 @@ def demo(
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder to make; nothing in it is overwritten.")],
+    kind: Annotated[
+        Literal["flat", "fhir"],
+        typer.Option(help="How the hospital delivers. flat: CSV or Parquet; fhir: bulk exports."),
+    ] = "flat",
     as_json: AsJson = False,
 ) -> None:
     """Make the folder of a new site.
@@ -75,13 +79,13 @@ def init(
     with reply("init", as_json=as_json) as answer:
         from flows.init import make_site
 
-        made = make_site(folder)
+        made = make_site(folder, kind)
         answer.result = {"made": [str(path) for path in made]}
         answer.message = f"A new site is in {folder}."
         for path in made:
             answer.console.say(f"made {path}")
         answer.console.say(
-            f"Next: edit {folder / 'site.toml'} and {folder / 'mapping.toml'}, then\n"
+            f"Next: edit {folder / 'site.toml'} and {made[2]}, then\n"
             f"  dripwatch doctor --config {folder / 'site.toml'}"
         )
 

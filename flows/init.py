@@ -6,7 +6,7 @@ import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -28,6 +28,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "privacy": {"min_cell": 11},
 }
 SOURCE_EXAMPLE = {"name": "ehr", "mapping": "mapping.toml", "path": "inbox"}
+FHIR_SOURCE = {"name": "ehr", "kind": "fhir", "mapping": "fhir.toml", "path": "inbox"}
 
 
 def site_toml(
@@ -104,17 +105,19 @@ def toml_value(value: Any) -> str:  # noqa: ANN401 - any setting
     return str(tomlkit.item(value).as_string())
 
 
-def make_site(folder: Path) -> list[Path]:
-    """Make the folder of a new site and return what was made.
+def make_site(folder: Path, kind: Literal["flat", "fhir"] = "flat") -> list[Path]:
+    """Make the folder of a new site, with one source of a kind, and return what was made.
 
     Errors:
         UsageError: something that would be made is already there; nothing is written then.
     """
     from pipelines.base.keys import new_key
 
+    source = FHIR_SOURCE if kind == "fhir" else SOURCE_EXAMPLE
+    mapping = folder / source["mapping"]
     targets = {
-        folder / "site.toml": (site_toml(), 0o644),
-        folder / "mapping.toml": (mapping_example(), 0o644),
+        folder / "site.toml": (site_toml(sources=[source]), 0o644),
+        mapping: (mapping_example(mapping.name), 0o644),
         folder / "restricted" / "site.key": (new_key() + "\n", 0o600),
     }
     if there := [path for path in targets if path.exists() or path.is_symlink()]:
@@ -139,6 +142,6 @@ def write_new(path: Path, text: str, mode: int) -> None:
         stream.write(text)
 
 
-def mapping_example() -> str:
-    """Return the commented example of a mapping that comes with the package."""
-    return (Path(__file__).parent / "templates" / "mapping.toml").read_text(encoding="utf-8")
+def mapping_example(name: str = "mapping.toml") -> str:
+    """Return a commented example of a mapping that comes with the package."""
+    return (Path(__file__).parent / "templates" / name).read_text(encoding="utf-8")
