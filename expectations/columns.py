@@ -28,6 +28,7 @@ def _flagged(flag: str) -> str:
 _ALWAYS = {
     "source_file_sha": "e.source_file_sha",
     "source_row": "e.source_row",
+    "source_part": "e.source_part",
     "is_content": "e.operation IS DISTINCT FROM 'retract'",
     "record_key": _text("record_key"),
     "version": "e.version",
@@ -125,5 +126,5 @@ def columns_of(event_type: str) -> dict[str, str]:
         found["end_latest_at"] = _END_WITHOUT
     found |= _BY_TYPE.get(event_type, {})
     needed = {column for check in checks_of(event_type) for column in check.on}
-    identity = {"source_file_sha", "source_row", "record_key", "is_content"}
+    identity = {"source_file_sha", "source_row", "source_part", "record_key", "is_content"}
     return {name: sql for name, sql in found.items() if name in needed | identity}

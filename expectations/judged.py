@@ -219,7 +219,7 @@ def prepare_records(
     con.execute(
         f"""
         CREATE OR REPLACE TABLE {SCHEMA}.{quote(table)} AS
-        SELECT source_file_sha, source_row, record_key, true AS is_content,
+        SELECT source_file_sha, source_row, source_part, record_key, true AS is_content,
             {because("unreadable_record")} AS unreadable,
             {because("unknown_event_type")} AS unknown_type
         FROM {source}

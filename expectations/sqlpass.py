@@ -16,11 +16,12 @@ TABLES = """
     DROP SCHEMA IF EXISTS judge CASCADE;
     CREATE SCHEMA judge;
     CREATE TABLE judge.failure (event_type VARCHAR, source_file_sha VARCHAR, source_row BIGINT,
-        record_key VARCHAR, check_id VARCHAR, severity VARCHAR);
+        source_part INTEGER, record_key VARCHAR, check_id VARCHAR, severity VARCHAR);
     CREATE TABLE judge."check" (check_id VARCHAR, event_type VARCHAR, column_name VARCHAR,
         severity VARCHAR, n_rows BIGINT, n_failed_sql BIGINT, n_failed_gx BIGINT, agrees BOOLEAN,
         kahn_category VARCHAR);
-    CREATE TABLE judge.rejected (event_type VARCHAR, source_file_sha VARCHAR, source_row BIGINT);
+    CREATE TABLE judge.rejected (event_type VARCHAR, source_file_sha VARCHAR, source_row BIGINT,
+        source_part INTEGER);
 """
 
 
@@ -70,9 +71,10 @@ def failures_sql(judged: Judged) -> str:
     )
     return f"""
         SELECT {literal(judged.event_type)} AS event_type, f.source_file_sha, f.source_row,
-            f.record_key, n.check_id, n.severity
+            f.source_part, f.record_key, n.check_id, n.severity
         FROM (
-            SELECT source_file_sha, source_row, record_key, unnest([{listed}]) AS position
+            SELECT source_file_sha, source_row, source_part, record_key,
+                unnest([{listed}]) AS position
             FROM {SCHEMA}.{quote(judged.table)}
             WHERE {" OR ".join(conditions)}
         ) f
@@ -93,8 +95,9 @@ def name_failures(con: duckdb.DuckDBPyConnection, judged: Judged) -> dict[str, i
     name = judged.event_type
     con.execute(f"INSERT INTO judge.failure {failures_sql(judged)}")
     con.execute(
-        "INSERT INTO judge.rejected SELECT DISTINCT event_type, source_file_sha, source_row "
-        "FROM judge.failure WHERE event_type = ? AND severity = 'reject'",
+        "INSERT INTO judge.rejected "
+        "SELECT DISTINCT event_type, source_file_sha, source_row, source_part FROM judge.failure "
+        "WHERE event_type = ? AND severity = 'reject'",
         [name],
     )
     counted = con.execute(
@@ -116,10 +119,12 @@ def append_flags(con: duckdb.DuckDBPyConnection, event_type: str) -> None:
             list_filter($warnings, lambda id:
                 list_contains(w.found, id) AND NOT list_contains(coalesce(e.flags, []), id)))
         FROM (
-            SELECT source_file_sha, source_row, list(check_id) AS found FROM judge.failure
+            SELECT source_file_sha, source_row, source_part, list(check_id) AS found
+            FROM judge.failure
             WHERE event_type = $type AND severity = 'warn' GROUP BY ALL
         ) w
         WHERE w.source_file_sha = e.source_file_sha AND w.source_row = e.source_row
+            AND w.source_part IS NOT DISTINCT FROM e.source_part
         """,
         {"warnings": warnings, "type": event_type},
     )

@@ -28,7 +28,7 @@ COUNTS: Mapping[str, object] = {
 IDENTITIES: Mapping[str, object] = {
     **COUNTS,
     "result_format": "COMPLETE",
-    "unexpected_index_column_names": ["source_file_sha", "source_row"],
+    "unexpected_index_column_names": ["source_file_sha", "source_row", "source_part"],
     "partial_unexpected_count": 1000,
 }
 

@@ -29,6 +29,7 @@ from flows.plan import LINKED, find_deliveries, inputs_hash
 from flows.run import Stage, StageResult
 from pipelines.base import duck
 from pipelines.base.files import make_private
+from pipelines.ingest.accounting import n_candidates, n_set_aside
 
 if TYPE_CHECKING:
     import duckdb
@@ -74,17 +75,19 @@ def discover(context: RunContext, step: Step) -> StageResult:
 
 def extract(context: RunContext, step: Step) -> StageResult:
     """Read new deliveries into staging databases, one per batch."""
-    from pipelines.sources.flat import extract as extract_flat
+    from pipelines.sources import source_kind
 
     step.expect(len(context.incoming))
     n_out = 0
     for one in context.incoming:
         one.staging.unlink(missing_ok=True)
         with closing(_staging(context, one)) as con:
-            extract_flat(con, one.facts, one.mapping, context.site, context.scope, context.key)
+            kind = source_kind(one.source.kind)
+            kind.extract(con, one.facts, one.mapping, context.site, context.scope, context.key)
+            for text in kind.remarks(con, one.source.name):
+                context.remark(text)
             one.n_rows = _number(con, "SELECT coalesce(sum(n_rows), 0) FROM fate.file")
-            gone = _number(con, "SELECT count(*) FROM fate.row")
-        n_out += one.n_rows - gone
+            n_out += n_candidates(con)
         step.advance(one.facts.batch_id[:8])
     return StageResult("extract", sum(one.n_rows for one in context.incoming), n_out)
 
@@ -123,12 +126,8 @@ def validate(context: RunContext, step: Step) -> StageResult:
                 docs_dir=context.site.report / "data_docs" if is_last else None,
                 proven=proven,
             )
-            one.n_rejected = _number(
-                con,
-                "SELECT (SELECT count(*) FROM judge.rejected)"
-                " + (SELECT count(*) FROM fate.row WHERE fate = 'quarantined')",
-            )
-            n_in += one.n_rows - _number(con, "SELECT count(*) FROM fate.row")
+            one.n_rejected = n_set_aside(con)
+            n_in += n_candidates(con)
             n_rejected += _number(con, "SELECT count(*) FROM judge.rejected")
         step.advance(one.facts.batch_id[:8])
     quarantined = sum(one.n_rejected for one in context.incoming)

@@ -115,8 +115,11 @@ def staged(rows: Rows, *, types: Iterable[str] = CLINICAL_TYPES) -> duckdb.DuckD
         CREATE SCHEMA event; CREATE SCHEMA fate;
         CREATE TABLE fate.file (source_file_sha VARCHAR, name VARCHAR, n_rows BIGINT);
         CREATE TABLE fate.row (source_file_sha VARCHAR, source_row BIGINT, event_type VARCHAR,
-            fate VARCHAR, reason VARCHAR, code VARCHAR, code_system VARCHAR, record_key VARCHAR);
+            fate VARCHAR, reason VARCHAR, code VARCHAR, code_system VARCHAR, record_key VARCHAR,
+            source_part INTEGER);
         CREATE TABLE fate.unreadable (source_file_sha VARCHAR, source_row BIGINT, raw VARCHAR);
+        CREATE TABLE fate.withdrawn (resource_key VARCHAR, version BIGINT, recorded_at TIMESTAMP,
+            source_file_sha VARCHAR, source_row BIGINT, reason VARCHAR);
         """
     )
     for event_type in types:

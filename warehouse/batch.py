@@ -27,6 +27,7 @@ class Fates:
     n_superseded: int = 0
     n_quarantined: int = 0
     n_out_of_scope: int = 0
+    n_reference: int = 0
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Batch:
         fates: per event type of the delivery, counts of rows.
         event_types: event types that the batch has a file of.
         read_events: yields the accepted events of a type in canonical columns, in parts.
-        read_quarantined: returns event_type, record_key, source_file_sha, source_row, check_ids
-            of the rows that were not accepted; no other column is used.
+        read_quarantined: returns event_type, record_key, source_file_sha, source_row, source_part,
+            check_ids of the rows that were not accepted; no other column is used.
     """
 
     batch_id: str
@@ -95,6 +96,7 @@ class Reconciled:
     n_superseded: int
     n_quarantined: int
     n_out_of_scope: int
+    n_reference: int = 0
     n_tied: int = 0
 
     def check(self, batch_id: str) -> None:
@@ -105,6 +107,7 @@ class Reconciled:
             + self.n_superseded
             + self.n_quarantined
             + self.n_out_of_scope
+            + self.n_reference
         )
         if told != self.n_read:
             raise ReconciliationError(
@@ -143,7 +146,7 @@ def keep_quarantined(
         con.execute(
             """INSERT INTO quality.quarantine BY NAME
             SELECT $site AS site_id, $source AS source, $batch AS batch_id, event_type, record_key,
-                   source_file_sha, source_row, list_sort(check_ids) AS check_ids,
+                   source_file_sha, source_row, source_part, list_sort(check_ids) AS check_ids,
                    $run AS run_id
             FROM quarantined""",
             {
@@ -191,7 +194,7 @@ def keep_facts(
     head = [batch.site_id, batch.source, batch.batch_id]
     for row in rows:
         con.execute(
-            "INSERT INTO quality.reconciliation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO quality.reconciliation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 *head,
                 row.event_type,
@@ -201,6 +204,7 @@ def keep_facts(
                 row.n_superseded,
                 row.n_quarantined,
                 row.n_out_of_scope,
+                row.n_reference,
                 row.n_tied,
                 run_id,
             ],

@@ -26,7 +26,7 @@ STATE_SCHEMAS = ("linkage", "signals")
 #: Tables of those schemas that record history (looks, alerts) and so depend on the nights.
 _HISTORY_TABLES = frozenset({"signals.sequential", "signals.alert"})
 
-_LEFT_OUT = frozenset({"run_id", "source_file_sha", "source_row"})
+_LEFT_OUT = frozenset({"run_id", "source_file_sha", "source_row", "source_part"})
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,7 @@ def _reconcile(
             n_superseded=fates.n_superseded + verdict.n_superseded,
             n_quarantined=quarantined.get(event_type, 0),
             n_out_of_scope=fates.n_out_of_scope,
+            n_reference=fates.n_reference,
             n_tied=verdict.n_tied,
         )
         row.check(batch.batch_id)

@@ -20,6 +20,7 @@ from pipelines.ingest.accounting import (
     delivered_types,
     known_type_sql,
     reconcile,
+    same_row,
 )
 from pipelines.ingest.batch import naive_utc
 from pipelines.ingest.facts import DeliveryFacts, ValidationSummary
@@ -122,7 +123,8 @@ def _write_quarantine(
     parameters = {"batch_id": facts.batch_id, "source": facts.source}
     reader = con.execute(_quarantine_sql(delivered_types(con)), parameters)
     written = write_events(reader.to_arrow_reader(_STREAM_ROWS), QUARANTINED, folder / name)
-    _check_rows(written.rows, account.fates["quarantined"], name, facts)
+    counted = sum(counts["quarantined"] for counts in account.fates_by_type.values())
+    _check_rows(written.rows, counted, name, facts)
     return _event_file(name, written, written.rows)
 
 
@@ -131,30 +133,28 @@ def _quarantine_sql(types: list[str]) -> str:
     rejected = [
         f"""
         SELECT r.event_type, e.record_key, r.source_file_sha, r.source_row, f.check_ids,
-               to_json(e)::VARCHAR AS event_json, NULL::VARCHAR AS raw
+               to_json(e)::VARCHAR AS event_json, NULL::VARCHAR AS raw, r.source_part
         FROM judge.rejected r
-        JOIN event.{quote(name)} e
-          ON e.source_file_sha = r.source_file_sha AND e.source_row = r.source_row
-        JOIN reasons f ON f.event_type = r.event_type
-         AND f.source_file_sha = r.source_file_sha AND f.source_row = r.source_row
+        JOIN event.{quote(name)} e ON {same_row("e", "r")}
+        JOIN reasons f ON f.event_type = r.event_type AND {same_row("f", "r")}
         WHERE r.event_type = {literal(name)}"""
         for name in types
     ]
     unread = f"""
         SELECT {known_type_sql("r.event_type")}, r.record_key, r.source_file_sha, r.source_row,
-               [r.reason], NULL, u.raw
+               [r.reason], NULL, u.raw, r.source_part
         FROM fate.row r
         LEFT JOIN fate.unreadable u
           ON u.source_file_sha = r.source_file_sha AND u.source_row = r.source_row
         WHERE r.fate = 'quarantined'"""
     return f"""
         WITH reasons AS (
-            SELECT event_type, source_file_sha, source_row,
+            SELECT event_type, source_file_sha, source_row, source_part,
                    list(DISTINCT check_id ORDER BY check_id) AS check_ids
             FROM judge.failure WHERE severity = 'reject' GROUP BY ALL
         ), every AS ({" UNION ALL ".join([*rejected, unread])})
         SELECT $batch_id AS batch_id, $source AS source, every.* FROM every
-        ORDER BY source_file_sha, source_row"""
+        ORDER BY source_file_sha, source_row, source_part"""
 
 
 def _write_delivered(folder: Path, facts: DeliveryFacts, account: Account) -> EventFile:

@@ -38,7 +38,7 @@ def log(tmp_path: Path) -> EventLog:
     con.execute("UPDATE fate.file SET n_rows = 6")
     con.execute(
         "INSERT INTO fate.row VALUES (repeat('f', 64), 6, NULL, 'quarantined', "
-        "'unreadable_record', NULL, NULL, NULL)"
+        "'unreadable_record', NULL, NULL, NULL, NULL)"
     )
     con.execute("INSERT INTO fate.unreadable VALUES (repeat('f', 64), 6, 'SECRET')")
     verdict = validate(

@@ -253,7 +253,7 @@ def test_a_good_row_of_every_type_passes_every_check_and_every_sentinel_is_found
 def test_a_rejected_row_is_listed_once_however_many_checks_it_fails() -> None:
     con = staged({LAB: [good(LAB), good(LAB, record_key=None, code=None, value=None)]})
     verdict = judge(con)
-    assert con.execute("FROM judge.rejected").fetchall() == [(LAB, "f" * 64, 2)]
+    assert con.execute("FROM judge.rejected").fetchall() == [(LAB, "f" * 64, 2, None)]
     assert verdict.rejected_by_type == {LAB: 1}
     assert failures(con).keys() == {
         (LAB, "key_present", 2),
@@ -335,7 +335,7 @@ def test_the_share_of_rejected_rows_decides_whether_a_batch_is_held(
     con = staged({LAB: [*bad, *[good(LAB)] * (100 - n_bad - n_unread)]})
     con.execute(
         "INSERT INTO fate.row SELECT repeat('f', 64), 1000 + i, ?, 'quarantined', 'x', "
-        "NULL, NULL, NULL FROM range(?) t(i)",
+        "NULL, NULL, NULL, NULL FROM range(?) t(i)",
         [LAB, n_unread],
     )
     reasons = [one for one in judge(con, **thresholds).hold_reasons if "reject_share" in one]
@@ -350,7 +350,7 @@ def test_records_of_no_known_type_are_set_against_the_whole_delivery() -> None:
     con.execute(
         "INSERT INTO fate.row SELECT repeat('f', 64), 50 + i, NULL, 'quarantined', "
         "CASE WHEN i < 20 THEN 'unreadable_record' ELSE 'unknown_event_type' END, "
-        "NULL, NULL, NULL FROM range(50) t(i)"
+        "NULL, NULL, NULL, NULL FROM range(50) t(i)"
     )
     verdict = judge(con)
     counted = {one.check_id: one for one in verdict.checks if one.event_type == "*"}

@@ -32,6 +32,7 @@ _QUARANTINED: dict[str, pa.DataType] = {
     "record_key": pa.string(),
     "source_file_sha": pa.string(),
     "source_row": pa.int64(),
+    "source_part": pa.int32(),
     "check_ids": pa.list_(pa.string()),
 }
 

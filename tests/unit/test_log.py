@@ -78,12 +78,15 @@ def stage(con: duckdb.DuckDBPyConnection, facts: DeliveryFacts = FACTS) -> None:
         CREATE SCHEMA event; CREATE SCHEMA fate; CREATE SCHEMA judge;
         CREATE TABLE fate.file(source_file_sha VARCHAR, name VARCHAR, n_rows BIGINT);
         CREATE TABLE fate.row(source_file_sha VARCHAR, source_row BIGINT, event_type VARCHAR,
-            fate VARCHAR, reason VARCHAR, code VARCHAR, code_system VARCHAR, record_key VARCHAR);
+            fate VARCHAR, reason VARCHAR, code VARCHAR, code_system VARCHAR, record_key VARCHAR,
+            source_part INTEGER);
         CREATE TABLE fate.unreadable(source_file_sha VARCHAR, source_row BIGINT, raw VARCHAR);
+        CREATE TABLE fate.withdrawn(resource_key VARCHAR, version BIGINT, recorded_at TIMESTAMP,
+            source_file_sha VARCHAR, source_row BIGINT, reason VARCHAR);
         CREATE TABLE judge.failure(event_type VARCHAR, source_file_sha VARCHAR, source_row BIGINT,
-            record_key VARCHAR, check_id VARCHAR, severity VARCHAR);
+            source_part INTEGER, record_key VARCHAR, check_id VARCHAR, severity VARCHAR);
         CREATE TABLE judge.rejected(event_type VARCHAR, source_file_sha VARCHAR,
-            source_row BIGINT);
+            source_row BIGINT, source_part INTEGER);
         """
     )
     for name in ("LabResulted", "InfusionRecorded"):
@@ -104,16 +107,16 @@ def stage(con: duckdb.DuckDBPyConnection, facts: DeliveryFacts = FACTS) -> None:
         (LABS, 8, "LabResulted", "quarantined", "unreadable_record", None, None, None),
         (MEDS, 1, None, "quarantined", "unknown_event_type", None, None, None),
     ]
-    con.executemany("INSERT INTO fate.row VALUES (?, ?, ?, ?, ?, ?, ?, ?)", fates)
+    con.executemany("INSERT INTO fate.row VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)", fates)
     con.execute("INSERT INTO fate.unreadable VALUES (?, 8, 'a;\"b')", [LABS])
     con.execute(
-        "INSERT INTO judge.failure VALUES ('LabResulted', $1, 4, 'k', 'no_code', 'reject'), "
-        "('LabResulted', $1, 4, 'k', 'bad_value', 'reject'), "
-        "('LabResulted', $1, 4, 'k', 'unknown_unit', 'warn'), "
-        "('LabResulted', $1, 6, 'k', 'unknown_unit', 'warn')",
+        "INSERT INTO judge.failure VALUES ('LabResulted', $1, 4, NULL, 'k', 'no_code', 'reject'), "
+        "('LabResulted', $1, 4, NULL, 'k', 'bad_value', 'reject'), "
+        "('LabResulted', $1, 4, NULL, 'k', 'unknown_unit', 'warn'), "
+        "('LabResulted', $1, 6, NULL, 'k', 'unknown_unit', 'warn')",
         [LABS],
     )
-    con.execute("INSERT INTO judge.rejected VALUES ('LabResulted', ?, 4)", [LABS])
+    con.execute("INSERT INTO judge.rejected VALUES ('LabResulted', ?, 4, NULL)", [LABS])
 
 
 @pytest.fixture
@@ -149,6 +152,7 @@ def test_every_row_ends_in_exactly_one_fate(log: EventLog, con: duckdb.DuckDBPyC
         "duplicate": 1,
         "superseded": 0,
         "out_of_scope": 2,
+        "reference": 0,
     }
     assert sum(manifest.fates.values()) == manifest.n_rows == 10
     assert {name: sum(counts.values()) for name, counts in manifest.fates_by_type.items()} == {
@@ -257,7 +261,7 @@ def test_columns_are_read_back_from_the_log(log: EventLog, con: duckdb.DuckDBPyC
     [
         ("DELETE FROM fate.row WHERE source_row = 3", "7 are accounted for"),
         ("DELETE FROM event.\"InfusionRecorded\"", "1 are accounted for"),
-        ("INSERT INTO fate.row FROM fate.row WHERE source_row = 3", "9 are accounted for"),
+        ("INSERT INTO fate.row FROM fate.row WHERE source_row = 3", "1 rows .* for twice"),
         ("UPDATE fate.row SET source_row = 1 WHERE source_row = 3", "some of them twice"),
         ("UPDATE fate.row SET source_row = 9 WHERE source_row = 3", "some of them twice"),
         ("UPDATE fate.row SET source_row = 0 WHERE source_row = 3", "some of them twice"),
@@ -305,7 +309,7 @@ def test_a_file_in_two_roles_has_each_row_twice(log: EventLog) -> None:
     con.execute("INSERT INTO fate.file FROM fate.file WHERE n_rows = 2")
     con.execute(
         "INSERT INTO fate.row SELECT ?, unnest([1, 2]), 'MedicationGiven', 'out_of_scope', "
-        "NULL, NULL, NULL, NULL",
+        "NULL, NULL, NULL, NULL, NULL",
         [MEDS],
     )
     assert log.write(con, FACTS, VERDICT).n_rows == 12

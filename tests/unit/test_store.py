@@ -185,10 +185,11 @@ def test_quarantined_rows_are_listed_by_place_and_check_only(store: Store) -> No
         "record_key",
         "source_file_sha",
         "source_row",
+        "source_part",
         "check_ids",
         "run_id",
     ]
-    assert cursor.fetchall() == [("north", "ehr", "b", None, None, "sha-b", 1000, ["a", "b"], "r1")]
+    assert cursor.fetchall() == [("north", "ehr", "b", None, None, "sha-b", 1000, None, ["a", "b"], "r1")]
     assert reconciled(store, "b") == {"unknown": (1, 0, 0, 0, 1, 0, 0)}
 
 

@@ -17,6 +17,7 @@
 --   n_superseded BIGINT - Rows older than a version in the batch or in an earlier one.
 --   n_quarantined BIGINT - Rows that a check rejected, or that could not be read.
 --   n_out_of_scope BIGINT - Rows whose code no study of the site asks for.
+--   n_reference BIGINT - Rows that only serve others to look something up in.
 --   n_tied BIGINT - Rows with the version of an earlier one but other content (already in n_accepted or n_superseded); the greater content hash stands.
 --   run_id VARCHAR - Run that applied the batch.
 
