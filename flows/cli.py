@@ -124,6 +124,44 @@ def refresh(
 
 
 @app.command()
+def profile(
+    extract: Annotated[Path, typer.Argument(help="A file or folder: CSV, Parquet, FHIR JSON.")],
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="A site.toml whose min_cell and studies count."),
+    ] = None,
+    min_cell: Annotated[
+        int | None, typer.Option(min=1, help="Smallest count that is told; default 11.")
+    ] = None,
+    study: Annotated[
+        list[str] | None, typer.Option(help="Study whose codes are known; may be repeated.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="Codes told per column and code system.")] = 10,
+    mapping_out: Annotated[
+        Path | None, typer.Option(help="File for the suggested mapping; else it is printed.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """See what is in an extract before configuring it.
+
+    Tells columns, codes, units, precision of times, repeated keys, and suggests
+    a mapping. Tells no patient's value and no count below the threshold.
+    """
+    with reply("profile", as_json=as_json) as answer:
+        from flows.profile import show_profile
+
+        show_profile(
+            extract,
+            answer,
+            config=config,
+            min_cell=min_cell,
+            studies=study or (),
+            top=top,
+            mapping_out=mapping_out,
+        )
+
+
+@app.command()
 def sql(
     file: Annotated[Path, typer.Argument(help="A DuckDB file, such as warehouse.duckdb.")],
     statement: Annotated[str, typer.Argument(help="What to ask, in SQL.")],

@@ -1,5 +1,322 @@
-"""What is in FHIR resources."""
-from dataclasses import dataclass
+"""What is in FHIR resources: elements, codes, units and times by resource type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from pipelines.base.duck import literal
+from pipelines.base.errors import DeliveryError
+from pipelines.sources.fhir.lines import load, open_fhir
+from pipelines.sources.profile import coded, times
+from pipelines.sources.profile.asked import Asked
+from pipelines.sources.profile.disclosure import Value, count, share
+from pipelines.sources.profile.report import Codes, Column, Key, Problem, Table
+from pipelines.sources.profile.resource_types import R4_TYPES
+from pipelines.sources.profile.shapes import elements, sql_path
+from pipelines.sources.profile.sniff import Sniffed
+from pipelines.sources.profile.tables import Rows
+
+#: Elements that say what a resource is about; studies name their codes.
+MAIN = ("code", "medicationCodeableConcept", "event", "component[*].code",
+        "ingredient[*].itemCodeableConcept", "vaccineCode")  # fmt: skip
+#: Elements of fixed words.
+_WORDS = ("status", "intent", "gender", "priority", "valueQuantity.comparator", "doNotPerform")
+#: Codes told per system of an element that is no main one.
+_FEW = 8
+#: Where the unit of a resource's number is, best first.
+_QUANTITIES = ("valueQuantity", "dosage.dose", "dosage.rateQuantity", "quantity",
+               "dosageInstruction[*].doseAndRate[*].doseQuantity")  # fmt: skip
+_TIME = r"(^|\.)(.*(DateTime|Instant|Date|Time|Start|End)|issued|date|recorded|authoredOn|when[A-Z]\w*|lastUpdated|start|end|instant)$"
+_BORN = ("birthDate", "deceasedDateTime")
+#: More shapes than this are not looked at one by one.
+_SHAPES = 50_000
+
+
 @dataclass
-class F: tables=()
-def describe(files, asked): return F()
+class FhirFound:
+    """Resources as they were found: what a mapping is suggested from.
+
+    Attributes:
+        tables: one per resource type that may be told.
+        elements: elements of each, by resource type.
+        has_manifest: whether a bulk export's manifest lies beside them.
+    """
+
+    tables: tuple[Table, ...] = ()
+    elements: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    has_manifest: bool = False
+
+
+def describe(files: Sequence[Sniffed], asked: Asked) -> FhirFound:
+    """Return what resources hold; those of types with few patients are not told of."""
+    found = FhirFound()
+    if not files:
+        return found
+    asked.con.execute(
+        "CREATE TABLE resource (file INTEGER, type VARCHAR, patient VARCHAR, resource VARCHAR)"
+    )
+    unreadable = _read(files, asked, found)
+    _stand_in_for_patients(asked)
+    rows = Rows(asked.con, "resource", "patient")
+    if not rows.size()[0]:
+        return found
+    types = rows.disclose(["type"], asked.min_cell, may_tell=_is_type)
+    tables = []
+    for n, one in enumerate(types.values, start=1):
+        name = str(one.value[0])
+        tables.append(_table(name, asked, found))
+        asked.advance(f"{name}, {n} of {len(types.values)}")
+    if types.has_more or not types.values:
+        tables.append(_others(rows, [t.name for t in tables], asked))
+    if unreadable and tables:
+        told = f"{unreadable:,}" if unreadable >= asked.min_cell else f"fewer than {asked.min_cell}"
+        note = f"resources of this extract that cannot be read: {told}."
+        last = tables[-1]
+        tables[-1] = Table(**{**vars(last), "notes": (*last.notes, note)})
+    found.tables = tuple(sorted(tables, key=lambda t: (t.name == OTHERS, t.name)))
+    asked.con.execute("DROP TABLE resource")
+    return found
+
+
+OTHERS = "other types"
+
+
+def _is_type(value: Value) -> bool:
+    return value[0] in R4_TYPES
+
+
+def _others(rows: Rows, told: Sequence[str], asked: Asked) -> Table:
+    names = ", ".join(map(literal, told)) or "''"
+    size, patients = rows.size(f"type NOT IN ({names})")
+    note = (
+        f"types with fewer than {asked.min_cell} patients, or left out so that those cannot be "
+        "reckoned, or that FHIR R4 does not know."
+    )
+    n_rows = count(size, patients, asked.min_cell)
+    return Table(OTHERS, "fhir", None, n_rows, None, "patients", notes=(note,))
+
+
+def _read(files: Sequence[Sniffed], asked: Asked, found: FhirFound) -> int:
+    """Read every file; return the number of records that cannot be read."""
+    unreadable = 0
+    for number, one in enumerate(files, start=1):
+        if one.path.name == "manifest.json":
+            found.has_manifest = True
+            continue
+        try:
+            told = load(asked.con, open_fhir(one.path, one.where), "lines")
+        except DeliveryError as error:
+            asked.problems.append(Problem.of(error))
+            continue
+        unreadable += len(told.unreadable)
+        asked.con.execute(
+            f"INSERT INTO resource SELECT {number}, resource_type, {_PATIENT}, resource FROM lines"
+        )
+        asked.con.execute("DROP TABLE lines")
+        asked.advance(f"FHIR file {number} of {len(files)}")
+    return unreadable
+
+
+_PATIENT = """CASE WHEN resource_type = 'Patient' THEN json_extract_string(resource, '$.id') ELSE
+    split_part(coalesce(json_extract_string(resource, '$.subject.reference'),
+        json_extract_string(resource, '$.patient.reference'),
+        json_extract_string(resource, '$.subject.identifier.value'),
+        json_extract_string(resource, '$.patient.identifier.value')), '/', -1) END"""
+
+
+def _stand_in_for_patients(asked: Asked) -> None:
+    """Let each resource of a type that tells no patient count as one of its own."""
+    asked.con.execute(
+        "UPDATE resource SET patient = 'row ' || rowid WHERE type NOT IN "
+        "(SELECT type FROM resource WHERE patient IS NOT NULL)"
+    )
+
+
+def _table(name: str, asked: Asked, found: FhirFound) -> Table:
+    con = asked.con
+    con.execute(
+        "CREATE OR REPLACE TABLE one AS SELECT row_number() OVER () AS n, file, patient, resource, "
+        f"json_structure(resource)::VARCHAR AS shape FROM resource WHERE type = {literal(name)}"
+    )
+    rows = Rows(con, "one", "patient")
+    size, patients = rows.size()
+    has_patient = not con.execute("FROM one WHERE starts_with(patient, 'row ') LIMIT 1").fetchall()
+    notes = []
+    shapes = con.execute("SELECT count(DISTINCT shape) FROM one").fetchall()[0][0]
+    if shapes > _SHAPES:
+        notes.append("too many shapes to look at each; elements of the rarest are left out.")
+    columns = _columns(rows, asked)
+    told = [one.name for one in columns]
+    found.elements[name] = tuple(told)
+    told_times = (
+        times.describe(
+            rows,
+            path,
+            f"json_extract_string(resource, {sql_path(path)})",
+            asked.min_cell,
+            with_span=path not in _BORN,
+        )
+        for path in _time_paths(columns)
+    )
+    return Table(
+        name,
+        "fhir",
+        rows.one("count(DISTINCT file)")[0],
+        size,
+        patients if has_patient else None,
+        "patients" if has_patient else "rows",
+        tuple(columns),
+        tuple(one for one in told_times if one.forms or one.span),
+        tuple(_all_codes(rows, columns, asked)),
+        tuple(_keys(rows, asked)),
+        tuple(notes),
+    )
+
+
+def _columns(rows: Rows, asked: Asked) -> list[Column]:
+    """Return the elements that enough patients have."""
+    con = rows.con
+    con.execute(
+        "CREATE OR REPLACE TABLE shape AS SELECT row_number() OVER (ORDER BY n DESC) AS id, shape "
+        "FROM (SELECT shape, count(*) AS n FROM one GROUP BY shape ORDER BY n DESC "
+        f"LIMIT {_SHAPES})"
+    )
+    kinds: dict[str, dict[str, int]] = {}
+    having: list[tuple[str, int]] = []
+    for number, shape in con.execute("FROM shape").fetchall():
+        for path, kind in {one.path: one.kind for one in elements(shape)}.items():
+            kinds.setdefault(path, {}).setdefault(kind, 0)
+            kinds[path][kind] += 1
+            having.append((path, number))
+    return [
+        Column(path, _kind(kinds[path]), share(*counts, asked.min_cell))
+        for path, *counts in _counted(rows, having)
+        if min(counts[0], counts[1]) >= asked.min_cell
+    ]
+
+
+def _kind(kinds: dict[str, int]) -> str:
+    told = {kind for kind in kinds if kind != "empty"}
+    if told == {"integer", "decimal"}:
+        return "decimal"
+    return told.pop() if len(told) == 1 else " or ".join(sorted(told)) or "empty"
+
+
+def _counted(
+    rows: Rows, having: list[tuple[str, int]]
+) -> list[tuple[str, int, int, int, int]]:
+    """Return path, rows and patients that have it, all rows, patients of rows without it."""
+    import pyarrow as pa
+
+    paths = list(dict.fromkeys(path for path, _ in having))
+    place = {path: n for n, path in enumerate(paths)}
+    table = pa.table({"path": [place[p] for p, _ in having], "id": [n for _, n in having]})
+    rows.con.register("having_path", table)
+    found = rows.con.execute(
+        "WITH held AS (SELECT s.id, o.patient, count(*) AS k FROM one o JOIN shape s "
+        "ON o.shape = s.shape GROUP BY ALL), "
+        "every AS (SELECT DISTINCT path FROM having_path) "
+        "SELECT e.path, sum(k) FILTER (h.id IS NOT NULL), "
+        "count(DISTINCT patient) FILTER (h.id IS NOT NULL), sum(k), "
+        "count(DISTINCT patient) FILTER (h.id IS NULL) FROM every e CROSS JOIN held "
+        "LEFT JOIN having_path h ON h.path = e.path AND h.id = held.id GROUP BY e.path ORDER BY 1"
+    ).fetchall()
+    rows.con.unregister("having_path")
+    return [(paths[p], int(a or 0), b, int(c or 0), d) for p, a, b, c, d in found]
+
+
+def _time_paths(columns: Sequence[Column]) -> Iterator[str]:
+    import re
+
+    for one in columns:
+        if "[*]" in one.name or one.name.count(".") > 1:
+            continue
+        if one.kind == "Period":
+            yield from (f"{one.name}.start", f"{one.name}.end")
+        elif one.kind == "text" and re.search(_TIME, one.name):
+            yield one.name
+    if any(one.name == "meta" for one in columns):
+        yield "meta.lastUpdated"  # inside `meta`, which is told as one
+
+
+def _all_codes(rows: Rows, columns: Sequence[Column], asked: Asked) -> Iterator[Codes]:
+    by_name = {one.name: one.kind for one in columns}
+    ordered = [one for one in MAIN if one in by_name]
+    ordered += [one for one in by_name if one not in MAIN]
+    for name in ordered:
+        if "CodeableConcept" in by_name[name] or by_name[name] == "Coding":
+            yield from _coding(rows, name, by_name, asked)
+    for name in _WORDS:
+        if by_name.get(name, "text") in ("text", "yes/no") and name.split(".")[0] in by_name:
+            text = f"json_extract_string(resource, {sql_path(name)})"
+            told = coded.codes(
+                rows, coded.Values(name, text), asked.known, asked.min_cell, asked.top
+            )
+            if told.values:
+                yield told
+
+
+def _coding(
+    rows: Rows, name: str, by_name: dict[str, str], asked: Asked
+) -> Iterator[Codes]:
+    """Yield the codes of an element of codings."""
+    base = name.split(".", maxsplit=1)[0] if name.startswith(("component[*].", "ingredient[*].")) else ""
+    inside = name.removeprefix(base).removeprefix(".")
+    path = inside if by_name[name] == "Coding" else f"{inside}.coding[*]"
+    quantities = [q for q in _QUANTITIES if (f"{base}.{q}" if base else q) in by_name]
+    unit = _unit(quantities[0]) if quantities and name in MAIN else "NULL"
+    source = "one"
+    if base:
+        # each part counts like a resource of its own
+        source = f"(SELECT n, patient, unnest({_list(base)}) AS resource FROM one)"
+    rows.con.execute(
+        f"CREATE OR REPLACE TABLE coding AS WITH found AS (SELECT patient, {unit} AS unit, "
+        f"{_list(path)} AS codings FROM {source}), each AS (SELECT patient, unit, "
+        "unnest(CASE WHEN len(codings) > 0 THEN codings ELSE [NULL] END) AS c FROM found) "
+        "SELECT patient, unit, c->>'$.code' AS code, c->>'$.display' AS label, "
+        "CASE WHEN c->>'$.code' IS NOT NULL THEN coalesce(c->>'$.system', '(no system)') END "
+        "AS system FROM each"
+    )
+    values = coded.Values(
+        name, "code", system="system", label="label",
+        unit="unit" if unit != "NULL" else None, is_coded=name in MAIN,
+    )
+    limit = asked.top if name in MAIN else _FEW
+    told = coded.codes(
+        Rows(rows.con, "coding", "patient"), values, asked.known, asked.min_cell, limit
+    )
+    if told.values or told.has_more or told.is_coded:
+        yield told
+
+
+def _list(path: str) -> str:
+    """Return SQL of the list of what is at a path."""
+    found = f"json_extract(resource, {sql_path(path)})"
+    return found if "[*]" in path else f"[{found}]"
+
+
+def _unit(path: str) -> str:
+    parts = [f"json_extract_string(resource, {sql_path(f'{path}.{key}')})" for key in ("unit", "code")]
+    if "[*]" in path:
+        parts = [f"{part}[1]" for part in parts]
+    return f"coalesce({', '.join(parts)})"
+
+
+def _keys(rows: Rows, asked: Asked) -> Iterator[Key]:
+    """Yield how often ids repeat: versions, or one resource in several files."""
+    made = Rows(
+        rows.con,
+        "(SELECT patient, json_extract_string(resource, '$.id') AS id, "
+        "json_extract_string(resource, '$.meta.versionId') AS version FROM one)",
+        "patient",
+    )
+    for names, columns in ((("id",), "id"), (("id", "meta.versionId"), "id, version")):
+        repeats, patients = made.con.execute(
+            "SELECT coalesce(sum(n - 1), 0), count(DISTINCT p) FROM (SELECT count(*) AS n, "
+            f"any_value(patient) AS p FROM {made.relation} GROUP BY {columns} HAVING count(*) > 1)"
+        ).fetchall()[0]
+        yield Key(names, count(int(repeats), patients, asked.min_cell),
+                  made.share("id IS NULL", asked.min_cell))
+        if not repeats:
+            return

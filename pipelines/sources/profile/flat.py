@@ -20,7 +20,7 @@ from pipelines.sources.profile.sniff import Sniffed
 from pipelines.sources.profile.tables import Rows
 
 #: Roles whose words are told; words of other columns only where they are few and short.
-_WORDS = frozenset({"unit", "dose_unit", "status", "category", "sex", "route", "system"})
+_WORDS = frozenset({"unit", "dose_unit", "rate_unit", "status", "category", "sex", "route", "system"})
 _CODES = frozenset({"code", "concept"})
 _FEW, _SHORT = 50, 30
 #: Roles whose first and last time are a patient's own.
@@ -45,6 +45,8 @@ class FlatColumn:
         kind: what its texts look like.
         role: what it seems to be for; empty if unclear.
         decimal: decimal sign of its numbers.
+        has_offset, pattern: of times: whether most tell an offset; how they are written where
+            that is not ISO (a strptime pattern).
         is_wordlike: whether its values are few and short.
         token: its code system, as studies call it; None where unclear.
     """
@@ -55,6 +57,8 @@ class FlatColumn:
     kind: str = "empty"
     role: str = ""
     decimal: str = "."
+    has_offset: bool = False
+    pattern: str = ""
     is_wordlike: bool = False
     is_full: bool = False
     token: str | None = None
@@ -199,6 +203,7 @@ def _look(rows: Rows, one: FlatColumn, *, believed: bool) -> None:
     enough = 0.95 * filled
     if dates >= enough:
         one.kind = "time"
+        one.has_offset, one.pattern = times.writing(rows, c, filled)
     elif integers >= enough:
         one.kind = "integer"
     elif max(decimals, commas) >= enough:

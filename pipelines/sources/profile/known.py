@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,11 @@ TOKENS: dict[str, str] = {
     "http://hl7.org/fhir/sid/cvx": "cvx",
     "http://unitsofmeasure.org": "ucum",
 }
+
+
+def slug(text: str) -> str:
+    """Return a short name: lower case, digits and hyphens."""
+    return re.sub("[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "local"
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ _PATIENT = (
 #: Role of a column by its name; the first that fits.
 _ROLES: tuple[tuple[str, str], ...] = (
     ("system", r"(^|_)(code_?system|coding_?system|vocabulary|vocabulary_id)$"),
+    ("dose_unit", r"(dose|amount)_?(unit|uom)$"),
+    ("rate_unit", r"rate_?(unit|uom)$"),
     ("unit", r"(^|_)(units?|uom|einheit|einh|valueuom)$|(^|_)unit_(source_value|name|code)$"),
     ("low", r"(ref|range|normal|limit).*(low|min|lower)|(low|lower)_?limit|^range_low$"),
     ("high", r"(ref|range|normal|limit).*(high|max|upper)|(high|upper)_?limit|^range_high$"),
@@ -51,7 +53,6 @@ _ROLES: tuple[tuple[str, str], ...] = (
     ("birth", r"birth|geburt|(^|_)(dob|born)$"),
     ("died", r"death|died|deceased|gestorben|(^|_)dod$"),
     ("sex", r"(^|_)(sex|gender|geschlecht)$"),
-    ("dose_unit", r"(dose|amount|rate)_?(unit|uom)$"),
     ("dose", r"(^|_)(dose|dosis|amount|quantity|menge|dose_value|dose_val_rx)$"),
     ("rate", r"(^|_)rate$"),
     ("route", r"(^|_)(route|applikationsweg)(_|$)"),

@@ -32,7 +32,7 @@ def keys(rows: Rows, columns: Sequence[KeyColumn], min_cell: int) -> Iterator[Ke
             yield _key(rows, [one], min_cell)
     told: list[list[KeyColumn]] = []
     for roles in _TOGETHER:
-        some = [one for role in roles for one in columns if _role(one) == role]
+        some = [one for role in roles if (one := _first(columns, role)) is not None]
         if len(some) > 1 and some not in told:
             told.append(some)
             yield _key(rows, some, min_cell)
@@ -40,8 +40,9 @@ def keys(rows: Rows, columns: Sequence[KeyColumn], min_cell: int) -> Iterator[Ke
         yield _key(rows, columns, min_cell, name="all columns")
 
 
-def _role(one: KeyColumn) -> str:
-    return "code" if one.role == "concept" else one.role
+def _first(columns: Sequence[KeyColumn], role: str) -> KeyColumn | None:
+    names = ("code", "concept") if role == "code" else (role,)
+    return next((one for name in names for one in columns if one.role == name), None)
 
 
 def _key(rows: Rows, some: Sequence[KeyColumn], min_cell: int, name: str | None = None) -> Key:

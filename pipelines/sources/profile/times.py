@@ -39,6 +39,30 @@ def is_time(text: str) -> str:
     return f"regexp_full_match({text}, '{alternatives}')"
 
 
+#: Patterns of times that are not ISO; the day comes first where both orders fit.
+_PATTERNS = tuple(
+    f"{day}{clock}"
+    for day in ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%d.%m.%y",
+                "%d-%b-%Y", "%d%b%Y", "%d %b %Y")
+    for clock in ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+)  # fmt: skip
+
+
+def writing(rows: Rows, text: str, filled: int) -> tuple[bool, str]:
+    """Return whether most times tell an offset, and their strptime pattern where not ISO."""
+    offset = f"regexp_full_match({text}, '{dict(FORMS)['instant with offset']}')"
+    iso = "|".join(f"({pattern})" for name, pattern in FORMS if not name.startswith("not"))
+    n_offset, n_iso = rows.one(
+        f"count_if({offset}), count_if(regexp_full_match({text}, '{iso}'))"
+    )
+    if n_iso >= 0.5 * filled:
+        return n_offset >= 0.5 * filled, ""
+    tests = ", ".join(f"count_if(try_strptime({text}, '{one}') IS NOT NULL)" for one in _PATTERNS)
+    fits = rows.one(tests)
+    best = max(range(len(fits)), key=lambda n: fits[n])
+    return False, _PATTERNS[best] if fits[best] else ""
+
+
 def describe(rows: Rows, name: str, text: str, min_cell: int, *, with_span: bool = True) -> Times:
     """Return how the times of a column are written and what they span.
 
@@ -49,16 +73,19 @@ def describe(rows: Rows, name: str, text: str, min_cell: int, *, with_span: bool
         min_cell: smallest count that is told.
         with_span: leave out where the first and last are a patient's own, as of births.
     """
-    made = Rows(rows.con, f"(SELECT {form(text)} AS f, * FROM {rows.relation})", rows.patient)
-    filled = Rows(made.con, f"(FROM {made.relation} WHERE f IS NOT NULL)", made.patient)
-    shown = filled.disclose(["f"], min_cell)
-    forms = {
-        str(one.value[0]): filled.share(f"f = '{one.value[0]}'", min_cell) for one in shown.values
-    }
-    return Times(name, _span(rows, text, min_cell) if with_span else None, forms)
+    patient = rows.patient or "NULL"
+    rows.con.execute(
+        f"CREATE OR REPLACE TABLE told_time AS SELECT {patient} AS patient, {text} AS text, "
+        f"{form(text)} AS form FROM {rows.relation} WHERE {text} IS NOT NULL"
+    )
+    filled = Rows(rows.con, "told_time", "patient" if rows.patient else None)
+    shown = filled.disclose(["form"], min_cell)
+    names = [str(one.value[0]) for one in shown.values]
+    forms = {name: filled.share(f"form = '{name}'", min_cell) for name in names}
+    return Times(name, _span(filled, min_cell) if with_span else None, forms)
 
 
-def _span(rows: Rows, text: str, min_cell: int) -> tuple[str, str] | None:
+def _span(rows: Rows, min_cell: int) -> tuple[str, str] | None:
     """Return the first and last month with enough patients; years or decades where months lack.
 
     The plain first and last time would be those of single patients.
@@ -66,8 +93,8 @@ def _span(rows: Rows, text: str, min_cell: int) -> tuple[str, str] | None:
     levels = ((7, r"[12]\d{3}-\d{2}.*", ""), (4, r"[12]\d{3}.*", ""), (3, r"[12]\d{3}.*", "0s"))
     for size, pattern, tail in levels:
         found = rows.con.execute(
-            f"SELECT left({text}, {size}) FROM {rows.relation} "
-            f"WHERE regexp_full_match({text}, '{pattern}') "
+            f"SELECT left(text, {size}) FROM {rows.relation} "
+            f"WHERE regexp_full_match(text, '{pattern}') "
             f"GROUP BY 1 HAVING least(count(*), {rows.patients}) >= {min_cell} ORDER BY 1"
         ).fetchall()
         if found:
