@@ -106,13 +106,13 @@ def _flat() -> SourceKind:
 
 
 def _fhir() -> SourceKind:
-    from pipelines.sources.fhir import delivery, extract, mapping, remarks
+    from pipelines.sources.fhir import delivery, mapping, promises, remarks
 
     return SourceKind(
         "fhir",
         delivery.PARSER_VERSION,
         mapping.load_mapping,
         delivery.describe,
-        extract.extract,
+        promises.extract,
         remarks.remarks,
     )

@@ -16,8 +16,14 @@ from pipelines.base.errors import DeliveryError
 from pipelines.ingest.facts import DeliveredFile
 from pipelines.sources.fhir.content import weigh_outcomes
 from pipelines.sources.fhir.delivery_model import ExportRule, FilesRule
-from pipelines.sources.fhir.manifest import NAME, Manifest, NamedFile, find_files, read_manifest
-from pipelines.sources.fhir.promises import wrong_count
+from pipelines.sources.fhir.manifest import (
+    NAME,
+    Manifest,
+    NamedFile,
+    find_files,
+    read_manifest,
+    wrong_count,
+)
 from pipelines.sources.rows.content import content_hash
 from pipelines.sources.rows.delivery import each_once, no_data, plain_files, sidecars
 from pipelines.sources.rows.folders import AGAIN, DeliveryFolder
@@ -144,7 +150,8 @@ def _reported(
         n_notes += found.n_records - found.n_errors
     if n_errors and not rule.accept_errors:
         raise DeliveryError(
-            f"The server reports {n_errors} errors of this export: records may be missing from it.",
+            f"The server reports {_errors(n_errors)} of this export: records may be missing from "
+            "it.",
             where=f"{delivery.where}, {NAME}, error",
             remedy="Read the files that `error` names, and have the export made again; or write "
             "accept_errors = true in [delivery] where what they tell is known and does not matter.",
@@ -153,11 +160,15 @@ def _reported(
     remarks = []
     if n_errors:
         remarks.append(
-            f"An export of {delivery.source.name} was read though its server reports {n_errors} "
-            "errors: `accept_errors` is set, and records may be missing."
+            f"An export of {delivery.source.name} was read though its server reports "
+            f"{_errors(n_errors)}: `accept_errors` is set, and records may be missing."
         )
     if n_notes:
         remarks.append(
             f"The server of {delivery.source.name} added {n_notes} warnings or notes to an export."
         )
     return remarks
+
+
+def _errors(count: int) -> str:
+    return f"{count} error{'' if count == 1 else 's'}"

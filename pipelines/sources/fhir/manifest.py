@@ -246,3 +246,18 @@ def _refuse(
     head: str = f"The {NAME} of a delivery cannot be used",
 ) -> NoReturn:
     raise DeliveryError(f"{head}: {what}.", where=where, remedy=remedy, next_run=AGAIN) from None
+
+
+def wrong_count(where: str) -> DeliveryError:
+    """Return the error for a file that holds another number of records than its manifest says.
+
+    It stops the run and is not merely held: a held batch can be released as it stands, and a file
+    that is cut off or wrong must never be.
+    """
+    return DeliveryError(
+        f"A file does not hold as many records as its {NAME} says: it is cut off, or not the "
+        "file that the server wrote.",
+        where=where,
+        remedy="Download the export again, whole.",
+        next_run=AGAIN,
+    )

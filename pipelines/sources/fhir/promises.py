@@ -6,24 +6,33 @@ import duckdb
 
 from pipelines.base.duck import quote
 from pipelines.base.errors import DeliveryError
+from pipelines.base.keys import SiteKey
+from pipelines.base.site import Site
 from pipelines.ingest.facts import DeliveryFacts
-from pipelines.sources.fhir.manifest import NAME
+from pipelines.sources.fhir.extract import extract as read_all
+from pipelines.sources.fhir.manifest import wrong_count
+from pipelines.sources.fhir.mapping import Mapping
 from pipelines.sources.rows.folders import AGAIN
+from pipelines.sources.rows.stage import Scope
 
 
-def wrong_count(where: str) -> DeliveryError:
-    """Return the error for a file that holds another number of records than its manifest says.
+def extract(
+    con: duckdb.DuckDBPyConnection,
+    facts: DeliveryFacts,
+    mapping: Mapping,
+    site: Site,
+    scope: Scope,
+    key: SiteKey,
+) -> None:
+    """Read a delivery into an empty staging database, and see that it is what was promised.
 
-    It stops the run and is not merely held: a held batch can be released as it stands, and a file
-    that is cut off or wrong must never be.
+    Errors:
+        DeliveryError: a file is damaged, has changed, holds another number of records than its
+            manifest says, or records of a type that the delivery is not complete for.
     """
-    return DeliveryError(
-        f"A file does not hold as many records as its {NAME} says: it is cut off, or not the "
-        "file that the server wrote.",
-        where=where,
-        remedy="Download the export again, whole.",
-        next_run=AGAIN,
-    )
+    read_all(con, facts, mapping, site, scope, key)
+    check_counts(con, facts)
+    check_types(con, facts)
 
 
 def check_counts(con: duckdb.DuckDBPyConnection, facts: DeliveryFacts) -> None:
