@@ -84,7 +84,7 @@ def extract(context: RunContext, step: Step) -> StageResult:
         with closing(_staging(context, one)) as con:
             kind = source_kind(one.source.kind)
             kind.extract(con, one.facts, one.mapping, context.site, context.scope, context.key)
-            for text in kind.remarks(con, one.source.name):
+            for text in kind.remarks(con, one.mapping, one.source.name):
                 context.remark(text)
             one.n_rows = _number(con, "SELECT coalesce(sum(n_rows), 0) FROM fate.file")
             n_out += n_candidates(con)

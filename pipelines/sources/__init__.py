@@ -84,7 +84,7 @@ class SourceKind:
     load_mapping: Callable[[Path], SourceMapping]
     describe: Describe
     extract: Extract
-    remarks: Callable[[duckdb.DuckDBPyConnection, str], list[str]]
+    remarks: Callable[[duckdb.DuckDBPyConnection, Any, str], list[str]]
 
 
 def source_kind(name: Literal["flat", "fhir"]) -> SourceKind:
@@ -101,7 +101,7 @@ def _flat() -> SourceKind:
         flat.load_mapping,
         flat.describe,
         flat.extract,
-        lambda _con, _source: [],
+        lambda _con, _mapping, _source: [],
     )
 
 

@@ -116,7 +116,7 @@ class FhirSite:
                 "SELECT source_row, fate, reason FROM fate.row ORDER BY ALL"
             ).fetchall()
             gone = con.execute("SELECT reason, version FROM fate.withdrawn").fetchall()
-            return fates, gone, kind.remarks(con, "ehr")
+            return fates, gone, kind.remarks(con, loaded, "ehr")
         finally:
             con.close()
 
