@@ -66,14 +66,20 @@ def write_night(
         rows = _told_by(name, files[file]).with_row_index("row", offset=1)
         counts[name] = _write(folder, name, _lines(told(), with_offsets(rows, night)))
         fates.append(fates_of(file, rows).select(pl.lit(f"{name}.ndjson").alias("file"), pl.all()))
-    spoiled = with_offsets(files["labs"].filter(pl.col("specimen").is_not_null()), night)
-    counts["Specimen"] = _write(folder, "Specimen", _lines(specimen(), spoiled))
+    counts["Specimen"] = _write(folder, "Specimen", _lines(specimen(), _spoiled(night, files)))
     counts["Medication"] = _write(folder, "Medication", _lines(stock(), _pharmacy(night)))
     gone = _withdrawn(files["medications"])
     n_bundles = _write(folder, DELETED, [_bundle(gone)]) if gone else 0
     manifest = manifest_of(night, counts, n_bundles)
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return counts, pl.concat(fates)
+
+
+def _spoiled(night: Night, files: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """Return the results that name a specimen, once each; dirt lies in the results alone."""
+    is_named = pl.col("specimen").is_not_null() & pl.col("id").is_not_null()
+    named = files["labs"].filter(is_named).unique("id", keep="first", maintain_order=True)
+    return with_offsets(named.with_columns(kind=pl.lit(None, pl.String)), night)
 
 
 def _pharmacy(night: Night) -> pl.DataFrame:

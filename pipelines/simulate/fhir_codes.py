@@ -36,10 +36,9 @@ OUTCOMES = {"recovered": "resolved"}
 SPECIMENS = {"haemolysed": "HEM"}
 SERIOUSNESS = {"true": "serious", "false": "non-serious"}
 SEVERITIES = {"1": "mild", "2": "moderate", "3": "severe"}
-#: Scans tell bone density and its z-scores as components with local codes.
+#: What a scan tells beside its z-score, as components with local codes.
 DXA_SYSTEM = f"{HOSPITAL}/CodeSystem/dxa"
 DXA_COMPONENTS = {
-    "z_score": ("z-score", "{Zscore}"),
     "ha_z_score": ("height-adjusted-z-score", "{Zscore}"),
     "bmd": ("bone-mineral-density", "g/cm2"),
 }

@@ -238,7 +238,7 @@ def vital_sign() -> pl.Expr:
 
 
 def bone_density() -> pl.Expr:
-    """Return Observations of DXA scans: the numbers are components."""
+    """Return Observations of DXA scans: the z-score, with its companions as components."""
     parts = []
     for column, (code, unit) in DXA_COMPONENTS.items():
         value = quantity(column, pl.lit(unit))
@@ -246,7 +246,8 @@ def bone_density() -> pl.Expr:
         parts.append(given(column, part))
     members = {
         **_observation("imaging", constant("final"), coded(LOINC, text("code")), "scanned"),
-        "bodySite": given("site", obj({"text": text("site")})),
+        "valueQuantity": quantity("z_score", pl.lit("{Zscore}")),
+        "bodySite": obj({"text": text("site")}),
         "component": array(*parts),
     }
     return resource("Observation", members)

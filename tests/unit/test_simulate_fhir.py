@@ -256,7 +256,7 @@ def facts_of_resource(file: str, one: dict[str, Any], stock: dict[str, str]) -> 
         clinical = (told_instant(one["date"]), end, only_code(one.get("event")), str(grade))
     else:
         parts = [amount(part["valueQuantity"])[0] for part in one["component"]]
-        clinical = (when, code, one["bodySite"]["text"], *parts)
+        clinical = (when, code, one["bodySite"]["text"], value, *parts)
     if file == "patients":
         return ("", one["meta"]["versionId"], one["identifier"][0]["value"], "", *clinical)
     patient = name_in(one["subject"]).removeprefix("MRN-")
