@@ -14,6 +14,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from flows.reference_fhir import fhir_page
 from flows.reference_rules import checks_page, study_page
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
@@ -117,8 +118,9 @@ def mapping_page() -> str:
     parts = [
         "# Mapping",
         NOTE,
-        "A mapping says how one source's files become events. It is checked whole before anything "
-        "is read; every mistake names its line, cause and remedy.",
+        "A mapping says how one source's CSV or Parquet files become events ([FHIR](fhir.md) has "
+        "one of its own). It is checked whole before anything is read; every mistake names its "
+        "line, cause and remedy.",
     ]
     for head, model in models_within(MappingTable):
         parts += [f"## {head}", first_line(model), table_of(model)]
@@ -248,6 +250,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands_page,
     "events.md": events_page,
     "mapping.md": mapping_page,
+    "fhir.md": fhir_page,
     "study.md": study_page,
     "checks.md": checks_page,
     "dictionary.md": dictionary_page,
