@@ -14,7 +14,10 @@ from pipelines.sources.fhir.delivery_model import ExportRule, FilesRule
 from pipelines.sources.rows.model import OUT_OF_SCOPE, Case, Condition, PatientRule, RowRule, Text
 
 #: Ways in which an element can be read; exactly one of them is given.
-WAYS = ("path", "concept", "medication", "reference", "quantity", "number", "ratio", "range", "via")
+WAYS = (
+    *("path", "concept", "medication", "reference", "quantity"),
+    *("number", "ratio", "range", "items", "via"),
+)
 
 
 def _as_list(value: Any) -> Any:  # noqa: ANN401 - whatever TOML held
@@ -79,6 +82,9 @@ class Element(Checked):
         "exactly one is of the normal kind, in the unit of `unit_of`.",
     )
     unit_of: str | None = Field(None, description="Path of the Quantity (with range).")
+    items: str | None = Field(
+        None, description="Path of a list that is kept as it stands: the ingredients of a drug."
+    )
     via: str | None = Field(
         None, description="Element that holds the id of a resource of type `of` in the delivery."
     )

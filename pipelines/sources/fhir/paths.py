@@ -1,0 +1,211 @@
+"""Paths into a resource: `dosage.dose.value`, `name[0].family`, `category[*].coding[*].code`.
+
+A path is a small part of FHIRPath. Brackets say that an element is a list: `[0]` its first item,
+`[*]` all, `[system=http://loinc.org]` those whose element is that text. From the paths of a rule
+follow the one structure that a resource is read into, and what shape each element must have.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pipelines.base.duck import literal, quote
+
+#: What stands at a place of a resource; a fragment is kept as JSON text, to be read later.
+Shape = Literal["object", "list", "text", "fragment", "items"]
+
+_STEP = re.compile(
+    r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
+    r"(\[((?P<all>\*)|(?P<index>\d{1,3})|(?P<key>[A-Za-z_]\w*)=(?P<text>[^\[\]]+))\])?(\.|$)"
+)
+_SCALARS = ("VARCHAR", "BIGINT", "UBIGINT", "HUGEINT", "DOUBLE", "BOOLEAN")
+_WRONG: dict[Shape, tuple[str, ...]] = {
+    "object": (*_SCALARS, "ARRAY"),
+    "list": (*_SCALARS, "OBJECT"),
+    "text": ("OBJECT", "ARRAY"),
+    "fragment": (*_SCALARS, "ARRAY"),
+    "items": (*_SCALARS, "OBJECT"),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One element of a path.
+
+    Attributes:
+        name: the element.
+        index: which item of a list, from 0; None for none in particular.
+        is_list: whether the element is a list.
+        only: element and text that an item must have.
+    """
+
+    name: str
+    index: int | None = None
+    is_list: bool = False
+    only: tuple[str, str] | None = None
+
+
+Path = tuple[Step, ...]
+
+
+def parse(text: str) -> Path:
+    """Return the steps of a path.
+
+    Errors:
+        ValueError: it is no path.
+    """
+    steps, at = [], 0
+    while at < len(text) or not steps:
+        found = _STEP.match(text, at)
+        if not found or (found.end() == len(text) and text.endswith(".")):
+            raise ValueError(text)
+        index = found["index"]
+        steps.append(
+            Step(
+                found["name"],
+                int(index) if index is not None else None,
+                is_list=bool(found["all"] or index is not None or found["key"]),
+                only=(found["key"], found["text"].strip("'\"")) if found["key"] else None,
+            )
+        )
+        at = found.end()
+    return tuple(steps)
+
+
+class Tree:
+    """The structure that resources of a type are read into: the union of the paths in use."""
+
+    def __init__(self) -> None:
+        self._root: dict[str, Any] = {}
+        self._shapes: dict[tuple[str, ...], Shape] = {}
+
+    def add(self, path: Path, leaf: Shape = "text", under: Path = ()) -> None:
+        """Take a path in.
+
+        Errors:
+            ValueError: another path reads the same element in another shape.
+        """
+        steps = (*under, *path)
+        node, place = self._root, ("$",)
+        for number, step in enumerate(steps):
+            is_last = number == len(steps) - 1
+            place = (*place, step.name)
+            if step.is_list:
+                self._shape(place, "list")
+                place = (*place[:-1], f"{step.name}[*]")
+            self._shape(place, leaf if is_last else "object")
+            if is_last:
+                node[step.name] = [_leaf(leaf)] if step.is_list else _leaf(leaf)
+                return
+            inside = node.setdefault(step.name, [{}] if step.is_list else {})
+            node = inside[0] if step.is_list else inside
+            if step.only:
+                self._shape((*place, step.only[0]), "text")
+                node[step.only[0]] = "VARCHAR"
+
+    def _shape(self, place: tuple[str, ...], shape: Shape) -> None:
+        if self._shapes.setdefault(place, shape) != shape:
+            raise ValueError(".".join(place))
+
+    def structure(self) -> dict[str, Any]:
+        """Return the structure for DuckDB's `json_transform`."""
+        return self._root
+
+    def kinds(self, resource: str) -> str:
+        """Return SQL of the kinds of everything that stands in no list, for `malformed`."""
+        paths = ", ".join(literal(".".join(place)) for place in self._plain())
+        return f"json_type({resource}, [{paths}]::VARCHAR[])"
+
+    def _plain(self) -> list[tuple[str, ...]]:
+        plain = [place for place in self._shapes if not _in_list(place)]
+        return sorted(plain, key=lambda place: self._shapes[place])
+
+    def malformed(self, resource: str, kinds: str, tree: str) -> str:
+        """Return SQL for whether some element has a shape that FHIR does not give it.
+
+        DuckDB reads what does not fit as if it were not there: an object in the place of a list
+        would be lost without a word.
+
+        Args:
+            resource: SQL of the resource as JSON text.
+            kinds: SQL of what `kinds` gave.
+            tree: SQL of the resource as read into the structure.
+        """
+        plain, tests = [self._shapes[place] for place in self._plain()], []
+        for shape in dict.fromkeys(plain):
+            first = plain.index(shape) + 1
+            found = f"{kinds}[{first}:{first + plain.count(shape) - 1}]"
+            tests.append(f"list_has_any({found}, {_texts(_WRONG[shape])})")
+        for place in self._shapes:
+            if _in_list(place):
+                # only where there is such a list: each look is a parse of the resource
+                start = next(n for n, part in enumerate(place) if part.endswith("[*]"))
+                names = [quote(part.removesuffix("[*]")) for part in place[1 : start + 1]]
+                wrong = _texts(_WRONG[self._shapes[place]])
+                look = f"json_type({resource}, {literal('.'.join(place))})"
+                tests.append(
+                    f"CASE WHEN len({'.'.join([tree, *names])}) > 0 "
+                    f"THEN list_has_any({look}, {wrong}) ELSE false END"
+                )
+        return "(" + " OR ".join(f"coalesce({test}, false)" for test in tests) + ")"
+
+
+def _leaf(shape: Shape) -> str:
+    return "JSON" if shape in ("fragment", "items") else "VARCHAR"
+
+
+def _in_list(place: tuple[str, ...]) -> bool:
+    return any(part.endswith("[*]") for part in place)
+
+
+def _texts(texts: Iterable[str]) -> str:
+    return "[" + ", ".join(literal(text) for text in texts) + "]"
+
+
+def told(path: Path, root: str, depth: int = 0) -> tuple[str, bool]:
+    """Return SQL of what a path tells, and whether that is a list.
+
+    Args:
+        path: the path.
+        root: SQL of the structure that it starts in.
+        depth: how many lists it already stands in.
+    """
+    found = root
+    for number, step in enumerate(path):
+        found = f"{found}.{quote(step.name)}"
+        if not step.is_list:
+            continue
+        if step.index is not None:
+            found = f"{found}[{step.index + 1}]"
+            continue
+        item = f"x{depth}"
+        if step.only:
+            key, text = step.only
+            test = f"{item}.{quote(key)} = {literal(text)}"
+            found = f"list_filter({found}, lambda {item}: {test})"
+        if number == len(path) - 1:
+            return found, True
+        inner, is_list = told(path[number + 1 :], item, depth + 1)
+        each = f"list_transform({found}, lambda {item}: {inner})"
+        return (f"flatten({each})" if is_list else each), True
+    return found, False
+
+
+def first(path: Path, root: str) -> str:
+    """Return SQL of the first text that a path tells; null where it tells none."""
+    found, is_list = told(path, root)
+    if is_list:
+        found = f"list_filter({found}, lambda v: v IS NOT NULL AND v <> '')[1]"
+    return f"nullif({found}, '')"
+
+
+def every(paths: Iterable[Path], root: str) -> str:
+    """Return SQL of all texts that paths tell, in their order, as one list."""
+    lists = []
+    for path in paths:
+        found, is_list = told(path, root)
+        lists.append(f"coalesce({found}, [])" if is_list else f"[{found}]")
+    return lists[0] if len(lists) == 1 else f"list_concat({', '.join(lists)})"
