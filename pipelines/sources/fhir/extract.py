@@ -124,9 +124,10 @@ class _Reading:
             "INSERT INTO fate.file VALUES (?, ?, ?)", [file.sha256, file.path.name, read.n_rows]
         )
         set_unreadable_aside(self.con, read.unreadable, file.sha256)
-        n_bundles = take_deletions(self.con, "fhir_file", self.ctx, file.sha256)
-        if n_bundles:
-            self.con.execute("DELETE FROM fhir_file WHERE resource_type = 'Bundle'")
+        bundles = "fhir_file WHERE resource_type = 'Bundle'"
+        if self._count(f"SELECT count(*) FROM {bundles}"):
+            take_deletions(self.con, "fhir_file", self.ctx, file.sha256)
+            self.con.execute(f"DELETE FROM {bundles}")
         if file.role not in (_ANY, _DELETED):
             self._refuse_others(file)
         rows = f"(SELECT {literal(file.sha256)} AS source_file_sha, * FROM fhir_file)"
