@@ -20,8 +20,9 @@ def fhir_page() -> str:
         "# FHIR mapping",
         NOTE,
         "A FHIR mapping says what is a hospital's own about its exports; "
-        "[FHIR exports](../fhir.md) explains it. Under `[resource.<Type>]` it overrides the shipped rules below: elements, "
-        "choices, flags and fields one by one, every other key as a whole.",
+        "[FHIR exports](../fhir.md) explains it. Under `[resource.<Type>]` it overrides the "
+        "shipped rules below: elements, choices, flags and fields one by one, every other key as "
+        "a whole.",
     ]
     for head, model in models_within(FhirMapping):
         parts += [f"## {head}", first_line(model), table_of(model)]

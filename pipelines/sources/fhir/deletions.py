@@ -13,6 +13,7 @@ import duckdb
 
 from pipelines.base.duck import literal, quote
 from pipelines.sources.fhir.lines import FhirFile, open_fhir
+from pipelines.sources.fhir.withdrawals import withdraw
 from pipelines.sources.rows.content import open_content, reading
 from pipelines.sources.rows.shared import Context
 
@@ -79,14 +80,13 @@ def take_deletions(con: duckdb.DuckDBPyConnection, table: str, ctx: Context, sha
     told = {"target": literal(_TARGET), "shape": literal(_SHAPE), "table": quote(table)}
     con.execute(_ENTRIES.format(**told))
     con.execute(_BUNDLES.format(**told))
-    owner = f"{literal(ctx.site_id)}, {literal(ctx.source)}"
-    con.execute(
-        "INSERT INTO fate.withdrawn "
-        f"SELECT other_key({owner}, 'resource', target), $at, make_timestamp($at), $sha, "
-        "source_row, 'deleted' FROM (SELECT target, min(source_row) AS source_row FROM deletion "
-        "WHERE target IS NOT NULL GROUP BY target)",
-        {"at": ctx.exported_us, "sha": sha256},
+    at = f"{ctx.exported_us}::BIGINT"
+    gone = (
+        f"(SELECT target AS resource_text, {literal(sha256)} AS source_file_sha, "
+        f"min(source_row) AS source_row, {at} AS version, make_timestamp({at}) AS recorded_at "
+        "FROM deletion WHERE target IS NOT NULL GROUP BY target)"
     )
+    withdraw(con, gone, ctx, "deleted")
     con.execute(
         "INSERT INTO fate.row SELECT $sha, source_row, NULL, "
         "CASE WHEN is_unreadable THEN 'quarantined' ELSE 'reference' END, "
