@@ -134,8 +134,11 @@ def _print_table(table: Table, answer: Reply, k: int) -> None:
         rows = [[_plain(c.name), c.kind, c.filled, c.role] for c in table.columns]
         has_roles = any(c.role for c in table.columns)
         header = [head, "looks like", ">filled", "seems to be"]
-        console.table("", header if has_roles else header[:3],
-                      rows if has_roles else [row[:3] for row in rows])
+        console.table(
+            "",
+            header if has_roles else header[:3],
+            rows if has_roles else [row[:3] for row in rows],
+        )
     if table.times:
         rows = [
             [
@@ -149,8 +152,11 @@ def _print_table(table: Table, answer: Reply, k: int) -> None:
     for codes in table.codes:
         _print_codes(codes, answer, has_patients=table.counts == "patients", k=k)
     rows = [
-        [_plain(" + ".join(one.columns)), f"fewer than {k}" if one.repeats is None
-         else f"{one.repeats:,}", one.empty]
+        [
+            _plain(" + ".join(one.columns)),
+            f"fewer than {k}" if one.repeats is None else f"{one.repeats:,}",
+            one.empty,
+        ]
         for one in table.keys
     ]
     if rows:
@@ -183,14 +189,21 @@ def _values(
         ("value", [_plain(one.value) for one in some]),
         ("text", [_plain(_short(one.label or "")) for one in some]),
         (">rows", [f"{one.n_rows:,}" for one in some]),
-        (">patients", ["" if one.n_patients is None or not has_patients
-                       else f"{one.n_patients:,}" for one in some]),
+        (
+            ">patients",
+            [
+                "" if one.n_patients is None or not has_patients else f"{one.n_patients:,}"
+                for one in some
+            ],
+        ),
         ("units", [_plain(_units(one)) for one in some]),
     ]
     if codes.is_coded:
         columns.append(("study", [", ".join(one.concepts) or "unmapped" for one in some]))
     kept = [(name, cells) for name, cells in columns if any(cells)]
-    return [name for name, _ in kept], [list(row) for row in zip(*(c for _, c in kept), strict=True)]
+    return [name for name, _ in kept], [
+        list(row) for row in zip(*(c for _, c in kept), strict=True)
+    ]
 
 
 def _units(one: Count) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -64,9 +65,7 @@ def codes(rows: Rows, ask: Values, known: Known, min_cell: int, limit: int) -> C
     for name, part in parts:
         token = name or ask.token
         named = partial(_concepts, known if ask.is_coded else None, token)
-        shown = part.disclose(
-            [ask.code], min_cell, limit=limit, wanted=lambda value, by=named: bool(by(value[0]))
-        )
+        shown = part.disclose([ask.code], min_cell, limit=limit, wanted=partial(_is_named, named))
         has_more |= shown.has_more
         for one in shown.values:
             code = str(one.value[0])
@@ -74,13 +73,15 @@ def codes(rows: Rows, ask: Values, known: Known, min_cell: int, limit: int) -> C
             same = part.within(f"{ask.code} = {literal(code)}")
             values.append(_beside(same, ask, value, len(values), min_cell))
     share = _known_share(rows, ask, known, [name for name, _ in systems], min_cell)
-    return Codes(
-        ask.name, ask.is_coded, share, tuple(values), has_more, systems, more_systems
-    )
+    return Codes(ask.name, ask.is_coded, share, tuple(values), has_more, systems, more_systems)
 
 
 def _is_printable(value: Value) -> bool:
     return value[0] is None or (len(value[0]) <= _ADDRESS and value[0].isprintable())
+
+
+def _is_named(concepts: Callable[[str | None], tuple[str, ...]], value: Value) -> bool:
+    return bool(concepts(value[0]))
 
 
 def _concepts(known: Known | None, token: str | None, code: str | None) -> tuple[str, ...]:

@@ -113,15 +113,12 @@ _PERSONAL = re.compile(r"\d{4}-\d\d-\d\d|\d\d?[./]\d\d?[./]\d{2,4}|@|^\+?[\d ()-
 def is_wordlike(value: Value, longest: int = 60) -> bool:
     """Whether every part of a value may be told, if enough patients share it."""
     return all(
-        part is None
-        or (len(part) <= longest and part.isprintable() and not _PERSONAL.search(part))
+        part is None or (len(part) <= longest and part.isprintable() and not _PERSONAL.search(part))
         for part in value
     )
 
 
-def share(
-    n_rows: int, n_patients: int, total: int, missing_patients: int, min_cell: int
-) -> str:
+def share(n_rows: int, n_patients: int, total: int, missing_patients: int, min_cell: int) -> str:
     """Return the share of rows that hold something, as coarse as the threshold.
 
     Counts are rounded down to a multiple of the threshold first, so that the share of a known
@@ -142,7 +139,10 @@ def share(
         return "few"
     if min(total - n_rows, missing_patients) < min_cell:
         return "nearly all"
-    percent = 100 * (n_rows // min_cell * min_cell) // total
+    # the last step takes in what is left of another, so that it is no narrower than the others
+    last = (total - 2 * min_cell + 1) // min_cell * min_cell
+    rounded = min(n_rows // min_cell * min_cell, max(last, min_cell))
+    percent = 100 * rounded // total
     return f"{min(max(percent, 1), 99)} %"
 
 

@@ -45,7 +45,7 @@ def profile(
         DeliveryError: nothing in it could be read.
     """
     paths = _files(path)
-    found, problems = _sniffed(paths, path.is_dir(), advance)
+    found, problems = _sniffed(paths, advance, is_folder=path.is_dir())
     known = known_codes(studies)
     with tempfile.TemporaryDirectory(prefix="dripwatch-profile-") as spill:
         con = connect(memory_limit=memory_limit, temp_dir=Path(spill))
@@ -96,7 +96,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _sniffed(
-    paths: Sequence[Path], is_folder: bool, advance: Callable[[str], None]  # noqa: FBT001 - private
+    paths: Sequence[Path], advance: Callable[[str], None], *, is_folder: bool
 ) -> tuple[list[Sniffed], list[Problem]]:
     found, problems = [], []
     for number, one in enumerate(paths, start=1):

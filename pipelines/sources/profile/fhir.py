@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+
+import pyarrow as pa
 
 from pipelines.base.duck import literal
 from pipelines.base.errors import DeliveryError
 from pipelines.sources.fhir.lines import load, open_fhir
+from pipelines.sources.fhir.mapping import resource_names
 from pipelines.sources.profile import coded, times
 from pipelines.sources.profile.asked import Asked
 from pipelines.sources.profile.disclosure import Value, count, share
 from pipelines.sources.profile.report import Codes, Column, Key, Problem, Table
-from pipelines.sources.profile.resource_types import R4_TYPES
 from pipelines.sources.profile.shapes import elements, sql_path
 from pipelines.sources.profile.sniff import Sniffed
 from pipelines.sources.profile.tables import Rows
@@ -27,7 +30,10 @@ _FEW = 8
 #: Where the unit of a resource's number is, best first.
 _QUANTITIES = ("valueQuantity", "dosage.dose", "dosage.rateQuantity", "quantity",
                "dosageInstruction[*].doseAndRate[*].doseQuantity")  # fmt: skip
-_TIME = r"(^|\.)(.*(DateTime|Instant|Date|Time|Start|End)|issued|date|recorded|authoredOn|when[A-Z]\w*|lastUpdated|start|end|instant)$"
+_TIME = re.compile(
+    r"(^|\.)(.*(DateTime|Instant|Date|Time)|issued|date|recorded|authoredOn|when[A-Z]\w*"
+    r"|start|end|instant)$"
+)
 _BORN = ("birthDate", "deceasedDateTime")
 #: More shapes than this are not looked at one by one.
 _SHAPES = 50_000
@@ -83,7 +89,7 @@ OTHERS = "other types"
 
 
 def _is_type(value: Value) -> bool:
-    return value[0] in R4_TYPES
+    return value[0] in resource_names()
 
 
 def _others(rows: Rows, told: Sequence[str], asked: Asked) -> Table:
@@ -189,10 +195,11 @@ def _columns(rows: Rows, asked: Asked) -> list[Column]:
             kinds.setdefault(path, {}).setdefault(kind, 0)
             kinds[path][kind] += 1
             having.append((path, number))
+    k = asked.min_cell
     return [
-        Column(path, _kind(kinds[path]), share(*counts, asked.min_cell))
-        for path, *counts in _counted(rows, having)
-        if min(counts[0], counts[1]) >= asked.min_cell
+        Column(path, _kind(kinds[path]), share(n, patients, total, lacking, k))
+        for path, n, patients, total, lacking in _counted(rows, having)
+        if min(n, patients) >= k
     ]
 
 
@@ -203,12 +210,8 @@ def _kind(kinds: dict[str, int]) -> str:
     return told.pop() if len(told) == 1 else " or ".join(sorted(told)) or "empty"
 
 
-def _counted(
-    rows: Rows, having: list[tuple[str, int]]
-) -> list[tuple[str, int, int, int, int]]:
+def _counted(rows: Rows, having: list[tuple[str, int]]) -> list[tuple[str, int, int, int, int]]:
     """Return path, rows and patients that have it, all rows, patients of rows without it."""
-    import pyarrow as pa
-
     paths = list(dict.fromkeys(path for path, _ in having))
     place = {path: n for n, path in enumerate(paths)}
     table = pa.table({"path": [place[p] for p, _ in having], "id": [n for _, n in having]})
@@ -227,14 +230,12 @@ def _counted(
 
 
 def _time_paths(columns: Sequence[Column]) -> Iterator[str]:
-    import re
-
     for one in columns:
         if "[*]" in one.name or one.name.count(".") > 1:
             continue
         if one.kind == "Period":
             yield from (f"{one.name}.start", f"{one.name}.end")
-        elif one.kind == "text" and re.search(_TIME, one.name):
+        elif one.kind == "text" and _TIME.search(one.name):
             yield one.name
     if any(one.name == "meta" for one in columns):
         yield "meta.lastUpdated"  # inside `meta`, which is told as one
@@ -257,11 +258,13 @@ def _all_codes(rows: Rows, columns: Sequence[Column], asked: Asked) -> Iterator[
                 yield told
 
 
-def _coding(
-    rows: Rows, name: str, by_name: dict[str, str], asked: Asked
-) -> Iterator[Codes]:
+def _coding(rows: Rows, name: str, by_name: dict[str, str], asked: Asked) -> Iterator[Codes]:
     """Yield the codes of an element of codings."""
-    base = name.split(".", maxsplit=1)[0] if name.startswith(("component[*].", "ingredient[*].")) else ""
+    base = (
+        name.split(".", maxsplit=1)[0]
+        if name.startswith(("component[*].", "ingredient[*]."))
+        else ""
+    )
     inside = name.removeprefix(base).removeprefix(".")
     path = inside if by_name[name] == "Coding" else f"{inside}.coding[*]"
     quantities = [q for q in _QUANTITIES if (f"{base}.{q}" if base else q) in by_name]
@@ -279,8 +282,12 @@ def _coding(
         "AS system FROM each"
     )
     values = coded.Values(
-        name, "code", system="system", label="label",
-        unit="unit" if unit != "NULL" else None, is_coded=name in MAIN,
+        name,
+        "code",
+        system="system",
+        label="label",
+        unit="unit" if unit != "NULL" else None,
+        is_coded=name in MAIN,
     )
     limit = asked.top if name in MAIN else _FEW
     told = coded.codes(
@@ -297,7 +304,9 @@ def _list(path: str) -> str:
 
 
 def _unit(path: str) -> str:
-    parts = [f"json_extract_string(resource, {sql_path(f'{path}.{key}')})" for key in ("unit", "code")]
+    parts = [
+        f"json_extract_string(resource, {sql_path(f'{path}.{key}')})" for key in ("unit", "code")
+    ]
     if "[*]" in path:
         parts = [f"{part}[1]" for part in parts]
     return f"coalesce({', '.join(parts)})"
@@ -316,7 +325,10 @@ def _keys(rows: Rows, asked: Asked) -> Iterator[Key]:
             "SELECT coalesce(sum(n - 1), 0), count(DISTINCT p) FROM (SELECT count(*) AS n, "
             f"any_value(patient) AS p FROM {made.relation} GROUP BY {columns} HAVING count(*) > 1)"
         ).fetchall()[0]
-        yield Key(names, count(int(repeats), patients, asked.min_cell),
-                  made.share("id IS NULL", asked.min_cell))
+        yield Key(
+            names,
+            count(int(repeats), patients, asked.min_cell),
+            made.share("id IS NULL", asked.min_cell),
+        )
         if not repeats:
             return

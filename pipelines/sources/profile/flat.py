@@ -20,7 +20,9 @@ from pipelines.sources.profile.sniff import Sniffed
 from pipelines.sources.profile.tables import Rows
 
 #: Roles whose words are told; words of other columns only where they are few and short.
-_WORDS = frozenset({"unit", "dose_unit", "rate_unit", "status", "category", "sex", "route", "system"})
+_WORDS = frozenset(
+    {"unit", "dose_unit", "rate_unit", "status", "category", "sex", "route", "system"}
+)
 _CODES = frozenset({"code", "concept"})
 _FEW, _SHORT = 50, 30
 #: Roles whose first and last time are a patient's own.
@@ -28,8 +30,8 @@ _BORN = frozenset({"birth", "died"})
 #: Code systems by what a column is called, then by how its codes are written.
 _NAMED = (
     ("loinc", "loinc"), ("rxnorm|rxcui", "rxnorm"), ("snomed", "snomed"), ("atc", "atc"),
-    ("icd_?10_?gm", "icd10gm"), ("icd_?(10)?_?cm|icd", "icd10cm"), ("hcpcs", "hcpcs"), ("ndc", "ndc"),
-    ("meddra", "meddra"),
+    ("icd_?10_?gm", "icd10gm"), ("icd_?(10)?_?cm|icd", "icd10cm"), ("hcpcs", "hcpcs"),
+    ("ndc", "ndc"), ("meddra", "meddra"),
 )  # fmt: skip
 _WRITTEN = ((r"\d{1,7}-\d", "loinc"), (r"[A-Z]\d{2}[A-Z]{2}\d{2}", "atc"))
 
@@ -304,7 +306,9 @@ def _notes(
     if unreadable:
         told = f"{unreadable:,}" if unreadable >= min_cell else f"fewer than {min_cell}"
         notes.append(f"records that cannot be read: {told}.")
-    same = " AND ".join(f"{one.sql} IS NOT DISTINCT FROM {literal(one.header.strip())}" for one in columns)
+    same = " AND ".join(
+        f"{one.sql} IS NOT DISTINCT FROM {literal(one.header.strip())}" for one in columns
+    )
     if believed and rows.one("count(*)", same)[0]:
         notes.append("the header stands again among the records.")
     return notes

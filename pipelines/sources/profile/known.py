@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 
 from pipelines.base.duck import literal
 from studies.load import Study
 
-#: Code systems by the address or identifier that FHIR calls them by.
-TOKENS: dict[str, str] = {
-    "http://loinc.org": "loinc",
-    "http://www.nlm.nih.gov/research/umls/rxnorm": "rxnorm",
-    "http://snomed.info/sct": "snomed",
-    "http://hl7.org/fhir/sid/icd-10-cm": "icd10cm",
-    "http://fhir.de/CodeSystem/bfarm/icd-10-gm": "icd10gm",
-    "http://fhir.de/CodeSystem/dimdi/icd-10-gm": "icd10gm",
-    "http://www.whocc.no/atc": "atc",
-    "http://fhir.de/CodeSystem/bfarm/atc": "atc",
-    "http://fhir.de/CodeSystem/dimdi/atc": "atc",
-    "https://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets": "hcpcs",
-    "https://www.meddra.org": "meddra",
-    "http://terminology.hl7.org/CodeSystem/MDRAE": "meddra",
-    "http://hl7.org/fhir/sid/ndc": "ndc",
-    "http://hl7.org/fhir/sid/cvx": "cvx",
-    "http://unitsofmeasure.org": "ucum",
-}
+
+@cache
+def tokens() -> dict[str, str]:
+    """Return what studies call each code system that the shipped FHIR rules know."""
+    file = resources.files("pipelines.sources.fhir").joinpath("r4", "systems.toml")
+    return {str(k): str(v) for k, v in tomllib.loads(file.read_text("utf-8")).items()}
 
 
 def slug(text: str) -> str:
@@ -48,7 +39,7 @@ class Known:
 
     def concepts(self, system: str, code: str) -> tuple[str, ...]:
         """Return what studies call a code of a system, as FHIR or as studies call that."""
-        token = TOKENS.get(system, system)
+        token = tokens().get(system, system)
         found = set(self.exact.get((token, code), ()))
         found |= {
             concept
@@ -64,7 +55,7 @@ class Known:
             system: code system, as FHIR or as studies call it.
             code: SQL of the code.
         """
-        token = TOKENS.get(system, system)
+        token = tokens().get(system, system)
         exact = sorted(one for name, one in self.exact if name == token)
         tests = [f"{code} IN ({', '.join(map(literal, exact))})"] if exact else []
         tests += [

@@ -25,14 +25,17 @@ _TOGETHER = (("patient", "time", "code"), ("patient", "time", "end", "code", "va
 
 def keys(rows: Rows, columns: Sequence[KeyColumn], min_cell: int) -> Iterator[Key]:
     """Yield candidates of a key with the rows that repeat one, best first."""
-    singles = [one for one in columns if one.role in ("id", "encounter", "code", "") and one.is_full]
+    singles = [
+        one for one in columns if one.role in ("id", "encounter", "code", "") and one.is_full
+    ]
     for one in singles:
         distinct, total = rows.one(f"approx_count_distinct({one.sql}), count(*)")
         if distinct >= 0.8 * total:
             yield _key(rows, [one], min_cell)
     told: list[list[KeyColumn]] = []
     for roles in _TOGETHER:
-        some = [one for role in roles if (one := _first(columns, role)) is not None]
+        found = (_first(columns, role) for role in roles)
+        some = [one for one in found if one is not None]
         if len(some) > 1 and some not in told:
             told.append(some)
             yield _key(rows, some, min_cell)

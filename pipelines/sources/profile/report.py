@@ -128,7 +128,7 @@ class Table:
     notes: tuple[str, ...] = ()
 
 
-class NoTable(DeliveryError):
+class NoTableError(DeliveryError):
     """A file beside the data, such as a licence: neither a table nor resources."""
 
 
@@ -149,7 +149,10 @@ class Problem:
     def of(cls, error: DeliveryError) -> Problem:
         """Return what an error tells."""
         return cls(
-            error.where or "", error.what, error.remedy, is_fault=not isinstance(error, NoTable)
+            error.where or "",
+            error.what,
+            error.remedy,
+            is_fault=not isinstance(error, NoTableError),
         )
 
 

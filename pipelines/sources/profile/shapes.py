@@ -95,6 +95,4 @@ def _element(key: str, path: str, below: object, depth: int) -> Iterator[Element
 
 def _datatype(node: dict[str, Any]) -> str | None:
     keys = set(node) - {"id", "extension"}
-    return next(
-        (name for name, may, must in _DATATYPES if must in keys and keys <= may), None
-    )
+    return next((name for name, may, must in _DATATYPES if must in keys and keys <= may), None)

@@ -14,14 +14,22 @@ from pathlib import Path
 from pipelines.base.errors import DeliveryError
 from pipelines.sources.flat.model import FileRule
 from pipelines.sources.profile.names import file_pattern, is_header
-from pipelines.sources.profile.report import NoTable
+from pipelines.sources.profile.report import NoTableError
 from pipelines.sources.rows.content import damaged, open_content, reading
 
 #: Bytes that are looked at.
 _HEAD = 1 << 20
 _LINES = 200
 _DELIMITERS = (",", ";", "\t", "|")
-_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"(\xb5/\xfd", b"Rar!")
+_ARCHIVES = (
+    b"PK\x03\x04",
+    b"PK\x05\x06",
+    b"BZh",
+    b"\xfd7zXZ",
+    b"7z\xbc\xaf",
+    b"(\xb5/\xfd",
+    b"Rar!",
+)
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -50,7 +58,7 @@ def sniff(path: Path, where: str) -> Sniffed:
 
     Errors:
         DeliveryError: it is damaged, empty, an archive, a pointer to a file elsewhere, or binary.
-        NoTable: it is text, but no table.
+        NoTableError: it is text, but no table.
     """
     with reading(where), open_content(path) as stream:
         head = stream.read(_HEAD)
@@ -58,9 +66,9 @@ def sniff(path: Path, where: str) -> Sniffed:
     _refuse(head, where)
     pattern = file_pattern(path.name)
     if head.startswith(b"PAR1"):
-        return Sniffed(path, where, "parquet", plain_rule(), True, pattern)  # noqa: FBT003 - a field
+        return Sniffed(path, where, "parquet", plain_rule(), has_header=True, pattern=pattern)
     if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"["):
-        return Sniffed(path, where, "fhir", None, True, pattern)  # noqa: FBT003 - a field
+        return Sniffed(path, where, "fhir", None, has_header=True, pattern=pattern)
     if b"\0" in head and not head.startswith(_UTF16):
         raise _unusable(where, "A file is binary, and no Parquet.")
     rule, records = _csv(head, path, where, is_whole=is_whole)
@@ -113,7 +121,7 @@ def _csv(
     delimiter = max(_DELIMITERS, key=lambda sign: _fit(lines, sign))
     if _fit(lines, delimiter) == 0:
         if not re.search(r"\.(csv|tsv)(\.gz)?$", path.name, re.IGNORECASE):
-            raise NoTable(
+            raise NoTableError(
                 "A file is neither a table nor FHIR; it was left out.",
                 where=where,
                 remedy="Nothing, if it is a licence or a note.",

@@ -14,6 +14,7 @@ from pipelines.sources.flat.model import FileRule
 from pipelines.sources.profile.flat import FlatColumn, FlatFound, main_code
 from pipelines.sources.profile.known import slug
 from pipelines.sources.profile.names import folded
+from pipelines.sources.profile.sniff import plain_rule
 
 HEAD = """\
 # A first mapping, suggested by `dripwatch profile`. It loads, but it is a guess:
@@ -61,7 +62,7 @@ def _name(found: FlatFound, used: set[str]) -> str:
 
 
 def _file(found: FlatFound, name: str, used: set[str]) -> Iterator[str]:
-    rule = found.files[0].rule or FileRule.model_construct()
+    rule = found.files[0].rule or plain_rule()
     pattern = found.files[0].pattern
     yield "[[file]]"
     yield f"name = {_text(name)}"
@@ -146,7 +147,9 @@ def main_time(columns: Sequence[FlatColumn]) -> FlatColumn | None:
     some = [one for one in columns if one.role == "time"]
     late = re.compile("stor|creat|updat|load|record|verif|result|issue")
     return min(
-        some, key=lambda one: (bool(late.search(folded(one.header))), not one.has_offset), default=None
+        some,
+        key=lambda one: (bool(late.search(folded(one.header))), not one.has_offset),
+        default=None,
     )
 
 
@@ -198,7 +201,7 @@ def _infusion(columns: Sequence[FlatColumn], by_role: dict[str, FlatColumn]) -> 
     yield from _column("rate_value", by_role.get("rate"))
     yield from _column("rate_unit", by_role.get("rate_unit"))
     if "route" in by_role:
-        yield "# values = { IV = \"intravenous\", ... }: oral, subcutaneous, intramuscular, other"
+        yield '# values = { IV = "intravenous", ... }: oral, subcutaneous, intramuscular, other'
         yield from _column("route", by_role["route"])
 
 

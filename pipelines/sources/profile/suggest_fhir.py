@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterator, Sequence
 
 from pipelines.sources.profile.fhir import MAIN, FhirFound
-from pipelines.sources.profile.known import TOKENS, slug
+from pipelines.sources.profile.known import slug, tokens
 from pipelines.sources.profile.report import Count, Table
 from pipelines.sources.profile.suggest import HEAD, SIDECAR
 
-_NOT_GIVEN = re.compile(r"\bnot[ -]?(given|flushed|administered|done)\b|\b(refused|held)\b", re.IGNORECASE)
+_NOT_GIVEN = re.compile(
+    r"\bnot[ -]?(given|flushed|administered|done)\b|\b(refused|held)\b", re.IGNORECASE
+)
 _MANIFEST = """\
 # `transactionTime` of the export's manifest.json.
 exported_at = "manifest"
@@ -50,7 +52,10 @@ def _settings(tables: Sequence[Table]) -> Iterator[str]:
         'point_time = "start"',
     ]
     if told:
-        lines += ["# Methods and reasons that look like a dose that was not given.", f"not_given = [{told}]"]
+        lines += [
+            "# Methods and reasons that look like a dose that was not given.",
+            f"not_given = [{told}]",
+        ]
     yield "\n".join(lines) + "\n"
 
 
@@ -68,7 +73,10 @@ def _systems(tables: Sequence[Table]) -> Iterator[str]:
     local = [name for name in sorted(counts, key=lambda n: -counts[n]) if _is_local(name)]
     if not local:
         return
-    lines = ["# Code systems of this export, and what the code lists of studies call them.", "[systems]"]
+    lines = [
+        "# Code systems of this export, and what the code lists of studies call them.",
+        "[systems]",
+    ]
     used: set[str] = set()
     for name in local:
         base = slug(re.split("[/:#]", name.rstrip("/"))[-1])
@@ -79,4 +87,4 @@ def _systems(tables: Sequence[Table]) -> Iterator[str]:
 
 
 def _is_local(system: str) -> bool:
-    return system not in TOKENS and system != "(no system)"
+    return system not in tokens() and system != "(no system)"

@@ -110,7 +110,10 @@ class Rows:
         """Return the number of patients (rows where none is told) of several values together."""
         names = [f"p{n}" for n in range(len(parts))]
         some = pa.table(
-            {name: pa.array(cells, pa.string()) for name, cells in zip(names, zip(*values), strict=True)}
+            {
+                name: pa.array(cells, pa.string())
+                for name, cells in zip(names, zip(*values, strict=True), strict=True)
+            }
         )
         self.con.register("some_values", some)
         match = " AND ".join(

@@ -52,9 +52,7 @@ def writing(rows: Rows, text: str, filled: int) -> tuple[bool, str]:
     """Return whether most times tell an offset, and their strptime pattern where not ISO."""
     offset = f"regexp_full_match({text}, '{dict(FORMS)['instant with offset']}')"
     iso = "|".join(f"({pattern})" for name, pattern in FORMS if not name.startswith("not"))
-    n_offset, n_iso = rows.one(
-        f"count_if({offset}), count_if(regexp_full_match({text}, '{iso}'))"
-    )
+    n_offset, n_iso = rows.one(f"count_if({offset}), count_if(regexp_full_match({text}, '{iso}'))")
     if n_iso >= 0.5 * filled:
         return n_offset >= 0.5 * filled, ""
     tests = ", ".join(f"count_if(try_strptime({text}, '{one}') IS NOT NULL)" for one in _PATTERNS)
