@@ -181,7 +181,7 @@ def doses_told(records: list[Record]) -> list[list[Record]]:
 
 
 def holds(record: Record, point: Administration) -> bool:
-    return record.when.at <= point.start <= record.end
+    return record.has_duration and record.when.at <= point.start <= record.end
 
 
 def doses_of_drug(study: Study, records: list[Record]) -> list[Administration]:

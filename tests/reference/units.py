@@ -99,7 +99,7 @@ def units_of(study: Study, events: list[Event]) -> list[Unit]:
             else:
                 runs.append([dose])
         for run in runs:
-            by_days = study.model.study.resolution == "day" or run[0].is_day
+            by_days = study.model.study.resolution == "day" or any(one.is_day for one in run)
             found.append(Unit(drug, run, "day" if by_days else "instant"))
     # The owner of equal starts (later end, then smaller id) comes last, as the latest index.
     found.sort(key=lambda one: one.key, reverse=True)

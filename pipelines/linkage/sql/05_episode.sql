@@ -83,11 +83,12 @@ WITH edges AS (
         o.gap_us,
         o.resolved_us,
         o.min_grade,
-        -- A piece known by its day lasts to the end of that day.
-        max(greatest(
-            CASE p.time_precision WHEN 'day' THEN p.i_hi ELSE p.i_lo END, p.ended_at
-        )) OVER earlier AS last_i,
+        -- Where a day is all that is known of either piece, days are compared.
+        max(greatest(p.i_lo, p.ended_at)) FILTER (WHERE p.time_precision <> 'day') OVER earlier
+            AS last_i,
         max(greatest(p.d_lo, p.end_day)) OVER earlier AS last_d,
+        max(greatest(p.d_lo, p.end_day)) FILTER (WHERE p.time_precision = 'day') OVER earlier
+            AS last_known_day,
         bool_or(p.is_chronic) OVER earlier AS was_chronic
     FROM piece AS p
     JOIN study_outcome AS o USING (outcome)
@@ -101,14 +102,15 @@ marked AS (
         CASE
             WHEN time_precision = 'day' OR (SELECT resolution FROM setting) = 'day'
                 THEN d_lo > last_d + to_microseconds(gap_us)
-            ELSE i_lo > last_i + to_microseconds(gap_us)
+            ELSE coalesce(i_lo > last_i + to_microseconds(gap_us), true)
+                AND coalesce(d_lo > last_known_day + to_microseconds(gap_us), true)
         END,
         true
     ) AS is_new
     FROM edges
 )
 SELECT
-    * EXCLUDE (last_i, last_d, was_chronic, is_new),
+    * EXCLUDE (last_i, last_d, last_known_day, was_chronic, is_new),
     sum(is_new::INTEGER) OVER (
         PARTITION BY patient_key, outcome ORDER BY i_lo, record_key ROWS UNBOUNDED PRECEDING
     ) AS episode,
