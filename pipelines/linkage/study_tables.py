@@ -50,9 +50,9 @@ def _setting(study: Study, *, patients_implied: bool) -> Table:
     age = model.eligibility.max_age_years
     columns = """
         study_id VARCHAR, resolution VARCHAR, unit VARCHAR, evidence VARCHAR[], routes VARCHAR[],
-        bag_gap_us BIGINT, max_infusion_us BIGINT, cover_us BIGINT, grace_us BIGINT, patients_implied BOOLEAN,
-        max_age_months DOUBLE, requires_indication BOOLEAN, naive_lookback_us BIGINT,
-        contact_grace_us BIGINT"""
+        bag_gap_us BIGINT, max_infusion_us BIGINT, cover_us BIGINT, grace_us BIGINT,
+        patients_implied BOOLEAN, max_age_months DOUBLE, requires_indication BOOLEAN,
+        naive_lookback_us BIGINT, contact_grace_us BIGINT"""
     row = (
         study.id,
         model.study.resolution,

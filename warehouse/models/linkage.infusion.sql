@@ -1,7 +1,7 @@
 -- linkage.infusion
 --
 -- Administrations of the study's drugs. Records that tell of one dose (split bags, the same dose
--- told by two systems) are one row; an order and its administration are not, in this version.
+-- told by two systems) are one row; orders and dispenses are rows only where nothing better is told.
 --
 -- grain: One row per site, study and administration.
 -- key: site_id, study_id, infusion_key
@@ -19,7 +19,7 @@
 --   status VARCHAR - Status of the record that counts, as reported: completed, stopped, ...
 --   evidence VARCHAR - Strongest evidence that it happened: administered, dispensed or ordered.
 --   route VARCHAR - Route as standardised: intravenous, oral, ...
---   dose_value DOUBLE - Dose in dose_unit; the sum where bags were split. Null where not told.
+--   dose_value DOUBLE - Dose in dose_unit, as told; never a sum. Null where not told, or told of parts.
 --   dose_unit VARCHAR - Unit of the dose as reported.
 --   n_records BIGINT - Number of source records that tell of it.
 --   flags VARCHAR[] - What is unusual about it: end_missing, ambiguous_local_time, ...
