@@ -115,13 +115,12 @@ class Tree:
         return self._root
 
     def kinds(self, resource: str) -> str:
-        """Return SQL of the kinds of everything that stands in no list, for `malformed`."""
-        paths = ", ".join(literal(".".join(place)) for place in self._plain())
+        """Return SQL of the kinds of everything, of lists their first items, for `malformed`."""
+        paths = ", ".join(literal(".".join(_first(place))) for place in self._places())
         return f"json_type({resource}, [{paths}]::VARCHAR[])"
 
-    def _plain(self) -> list[tuple[str, ...]]:
-        plain = [place for place in self._shapes if not _in_list(place)]
-        return sorted(plain, key=lambda place: self._shapes[place])
+    def _places(self) -> list[tuple[str, ...]]:
+        return sorted(self._shapes, key=lambda place: self._shapes[place])
 
     def malformed(self, resource: str, kinds: str, tree: str) -> str:
         """Return SQL for whether some element has a shape that FHIR does not give it.
@@ -134,20 +133,20 @@ class Tree:
             kinds: SQL of what `kinds` gave.
             tree: SQL of the resource as read into the structure.
         """
-        plain, tests = [self._shapes[place] for place in self._plain()], []
-        for shape in dict.fromkeys(plain):
-            first = plain.index(shape) + 1
-            found = f"{kinds}[{first}:{first + plain.count(shape) - 1}]"
+        shapes = [self._shapes[place] for place in self._places()]
+        tests = []
+        for shape in dict.fromkeys(shapes):
+            first = shapes.index(shape) + 1
+            found = f"{kinds}[{first}:{first + shapes.count(shape) - 1}]"
             tests.append(f"list_has_any({found}, {_texts(_WRONG[shape])})")
         for place in self._shapes:
             if _in_list(place):
-                # only where there is such a list: each look is a parse of the resource
-                start = next(n for n, part in enumerate(place) if part.endswith("[*]"))
-                names = [quote(part.removesuffix("[*]")) for part in place[1 : start + 1]]
+                # only where some list has more than the item that `kinds` saw: each look is a
+                # parse of the resource
                 wrong = _texts(_WRONG[self._shapes[place]])
                 look = f"json_type({resource}, {literal('.'.join(place))})"
                 tests.append(
-                    f"CASE WHEN len({'.'.join([tree, *names])}) > 0 "
+                    f"CASE WHEN {_is_longer(place, tree)} "
                     f"THEN list_has_any({look}, {wrong}) ELSE false END"
                 )
         return "(" + " OR ".join(f"coalesce({test}, false)" for test in tests) + ")"
@@ -159,6 +158,21 @@ def _leaf(shape: Shape) -> str:
 
 def _in_list(place: tuple[str, ...]) -> bool:
     return any(part.endswith("[*]") for part in place)
+
+
+def _first(place: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(part.replace("[*]", "[0]") for part in place)
+
+
+def _is_longer(place: tuple[str, ...], tree: str) -> str:
+    """Return SQL for whether a list on the way to a place has more than one item."""
+    found, tests = tree, []
+    for part in place[1:]:
+        found = f"{found}.{quote(part.removesuffix('[*]'))}"
+        if part.endswith("[*]"):
+            tests.append(f"len({found}) > 1")
+            found = f"{found}[1]"
+    return " OR ".join(tests)
 
 
 def _texts(texts: Iterable[str]) -> str:
