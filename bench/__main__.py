@@ -1,7 +1,8 @@
-"""This road against a bare DuckDB script, from the same CSV files to a table of risks.
+"""This road against a bare DuckDB script, from the same CSV files to a table of risks; and FHIR.
 
 Run by `make bench`. Each size is measured in processes of their own, so that imports and memory
-count for both; the result replaces bench/RESULTS.md.
+count for both; the result replaces bench/RESULTS.md. `python -m bench only-fhir [ROWS]` replaces
+its part on FHIR alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from bench import fhir
 
 HERE = Path(__file__).parent
 #: Patients of the synthetic hospital that make about 10^5 and 10^6 events.
@@ -139,6 +142,19 @@ def measure(patients: int) -> str:
     return section(made.n_rows, made.n_units, simulated, bare, road)
 
 
+def measure_fhir(n: int) -> str:
+    """Measure the FHIR source on `n` Observations and return its part of the results."""
+    from pipelines.base.keys import new_key
+
+    with tempfile.TemporaryDirectory(prefix="dripwatch-bench-") as name:
+        folder = Path(name)
+        size = fhir.make_export(folder, n).stat().st_size
+        environment = {**os.environ, "DRIPWATCH_BENCH_KEY": new_key()}
+        bare = in_own_process("read_json", folder, environment)
+        source = in_own_process("fhir", folder, environment)
+    return fhir.section(n, size, bare, source)
+
+
 def section(
     n_rows: int, n_units: int, simulated: float, bare: dict[str, Any], road: dict[str, Any]
 ) -> str:
@@ -167,12 +183,8 @@ def section(
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Measure every size and write the results."""
-    if len(sys.argv) > 1:
-        answer = {"road": run_road, "bare": run_bare}[sys.argv[1]](Path(sys.argv[2]))
-        print(json.dumps(answer))
-        return
+def measure_road() -> str:
+    """Measure every size of the road and return its part of the results."""
     head = [
         "# What the road costs",
         "",
@@ -184,9 +196,32 @@ def main() -> None:
         f"Measured on {os.cpu_count()} cores, Python {platform.python_version()}.",
         "",
     ]
-    text = "\n".join(head) + "\n" + "\n".join(measure(patients) for patients in PATIENTS)
-    (HERE / "RESULTS.md").write_text(text, encoding="utf-8")
+    return "\n".join(head) + "\n" + "\n".join(measure(patients) for patients in PATIENTS)
+
+
+def run_one(what: str, folder: Path) -> None:
+    """Run one measurement in this process and print what it found, and its peak memory."""
+    runs = {"road": run_road, "bare": run_bare}
+    runs |= {"fhir": fhir.run_source, "read_json": fhir.run_read_json}
+    found = runs[what](folder)
+    print(json.dumps({"peak_mb": peak_mb()} | found))
+
+
+def main() -> None:
+    """Measure every size and write the results."""
+    results = HERE / "RESULTS.md"
+    match sys.argv[1:]:
+        case ["only-fhir", *rest]:
+            n = int(rest[0]) if rest else fhir.N_OBSERVATIONS
+            road = results.read_text(encoding="utf-8").partition(fhir.HEADING)[0]
+        case [what, folder]:
+            return run_one(what, Path(folder))
+        case _:
+            n, road = fhir.N_OBSERVATIONS, measure_road() + "\n"
+    text = road + measure_fhir(n)
+    results.write_text(text, encoding="utf-8")
     print(text)
+    return None
 
 
 if __name__ == "__main__":
