@@ -115,6 +115,11 @@ def some_resources(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
+@pytest.fixture(scope="module")
+def told_of(some_resources: Path) -> Profile:
+    return profiled(some_resources)
+
+
 def resources(folder: Path) -> list[dict[str, Any]]:
     found = []
     for path in folder.iterdir():
@@ -123,8 +128,10 @@ def resources(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
-def test_codes_of_resources_are_those_of_a_plain_count(some_resources: Path) -> None:
-    found = profiled(some_resources)
+def test_codes_of_resources_are_those_of_a_plain_count(
+    some_resources: Path, told_of: Profile
+) -> None:
+    found = told_of
     plain = resources(some_resources)
     sizes = Counter(one["resourceType"] for one in plain)
     assert {t.name: t.n_rows for t in found.tables if t.columns} == {
@@ -145,8 +152,8 @@ def test_codes_of_resources_are_those_of_a_plain_count(some_resources: Path) -> 
         assert (value.n_rows, value.n_patients) == (n_rows[key], len(patients[key]))
 
 
-def test_components_are_told_with_their_units(some_resources: Path) -> None:
-    table = table_of(profiled(some_resources), "Observation")
+def test_components_are_told_with_their_units(some_resources: Path, told_of: Profile) -> None:
+    table = table_of(told_of, "Observation")
     parts = next(c for c in table.codes if c.name == "component[*].code")
     plain: Counter[tuple[str, str]] = Counter()
     for one in resources(some_resources):
@@ -154,13 +161,19 @@ def test_components_are_told_with_their_units(some_resources: Path) -> None:
             unit = part.get("valueQuantity", {}).get("unit")
             plain[part["code"]["coding"][0]["code"], unit] += 1
     assert {v.value: v.units for v in parts.values} == {
-        code: ((unit, n),) for (code, unit), n in plain.items()
+        code: ((unit, n),) for (code, unit), n in plain.items() if unit
     }
 
 
-def test_nothing_of_thirty_one_patients_is_told_but_what_eleven_share(data: Path) -> None:
-    folder = data / "mii-testdata"
-    told = json.dumps(profiled(folder).to_json(), ensure_ascii=False)
+def test_nothing_of_thirty_one_patients_is_told_but_what_eleven_share(
+    data: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path
+    for kind in ("Patient", "Condition", "Encounter", "MedicationStatement", "Bundle"):
+        for path in (data / "mii-testdata").glob(f"{kind}-*.json"):
+            shutil.copy(path, folder)
+    found = profiled(folder)
+    told = json.dumps(found.to_json(), ensure_ascii=False)
     secrets = set()
     for path in folder.glob("Patient-*.json"):
         patient = json.loads(path.read_text(encoding="utf-8"))
@@ -169,11 +182,10 @@ def test_nothing_of_thirty_one_patients_is_told_but_what_eleven_share(data: Path
         secrets |= {one["value"] for one in patient.get("identifier", ()) if "value" in one}
     assert len(secrets) > 40
     assert not [one for one in secrets if f'"{one}"' in told]
-    drugs = next(
-        (c for t in profiled(folder).tables if t.name == "MedicationStatement" for c in t.codes),
-        None,
-    )
-    assert drugs is None or all((v.n_patients or 0) >= MIN_CELL for v in drugs.values)
+    shown = [v for t in found.tables if t.counts == "patients" for c in t.codes for v in c.values]
+    assert all((v.n_patients or 0) >= MIN_CELL for v in shown)
+    systems = {v.system for v in shown}
+    assert "http://fhir.de/CodeSystem/bfarm/icd-10-gm" not in systems
 
 
 def test_one_cohort_in_two_formats_has_one_profile(data: Path, tmp_path: Path) -> None:
@@ -189,18 +201,26 @@ def test_one_cohort_in_two_formats_has_one_profile(data: Path, tmp_path: Path) -
         tables.append({t.columns[0].name.lower(): t for t in found.tables})
     one, other = tables
     assert set(one) == set(other)
+    # In the Parquet these codes are floating-point numbers: 73595000.0
+    odd = "condition_source_value is of codes, but written as decimals; they are not told."
+    assert odd in [note for table in one.values() for note in table.notes]
     for name, table in one.items():
         assert (table.n_rows, table.n_patients) == (other[name].n_rows, other[name].n_patients)
         assert _values(table) == _values(other[name])
 
 
 def _values(table: Table) -> set[tuple[str, str, int]]:
-    return {(c.name, v.value, v.n_rows) for c in table.codes for v in c.values}
+    return {
+        (c.name, v.value, v.n_rows)
+        for c in table.codes
+        for v in c.values
+        if not c.name.endswith("_source_value")
+    }
 
 
 def test_nothing_is_left_behind(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    profiled(data / "mimic-iv-demo" / "icu_administrations.csv.gz")
+    profiled(data / "mii-testdata" / "Patient-mii-exa-test-data-patient-1.json")
     assert not list(tmp_path.iterdir())

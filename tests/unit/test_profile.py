@@ -108,7 +108,7 @@ def assert_left_over_is_safe(n_rows: int) -> None:
     assert n_rows == 0 or n_rows >= K
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rows=ROWS)
 def test_no_small_count_of_a_csv_is_told_or_can_be_reckoned(rows: list[Row]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -116,7 +116,7 @@ def test_no_small_count_of_a_csv_is_told_or_can_be_reckoned(rows: list[Row]) -> 
     assert_nothing_small_is_told(found, rows)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rows=ROWS)
 def test_no_small_count_of_resources_is_told_or_can_be_reckoned(rows: list[Row]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -287,7 +287,7 @@ def test_units_in_brackets_are_printed_as_they_are(tmp_path: Path) -> None:
     assert "[degF] 20" in run("profile", str(source)).stdout
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     header=st.lists(
         st.sampled_from(

@@ -67,14 +67,15 @@ def describe(files: Sequence[Sniffed], asked: Asked) -> FhirFound:
     rows = Rows(asked.con, "resource", "patient")
     if not rows.size()[0]:
         return found
-    types = rows.disclose(["type"], asked.min_cell, may_tell=_is_type)
+    # No total over types is told, so none of them can be reckoned from the others.
+    types = rows.tallies(["type"]) or []
+    names = [str(t.value[0]) for t in types if t.reaches(asked.min_cell) and _is_type(t.value)]
     tables = []
-    for n, one in enumerate(types.values, start=1):
-        name = str(one.value[0])
-        tables.append(_table(name, asked, found))
-        asked.advance(f"{name}, {n} of {len(types.values)}")
-    if types.has_more or not types.values:
-        tables.append(_others(rows, [t.name for t in tables], asked))
+    for n, name in enumerate(names, start=1):
+        tables.append(_table(name, asked, found, with_files=len(names) == len(types)))
+        asked.advance(f"{name}, {n} of {len(names)}")
+    if len(names) < len(types):
+        tables.append(_others(asked))
     if unreadable and tables:
         told = f"{unreadable:,}" if unreadable >= asked.min_cell else f"fewer than {asked.min_cell}"
         note = f"resources of this extract that cannot be read: {told}."
@@ -92,15 +93,12 @@ def _is_type(value: Value) -> bool:
     return value[0] in resource_names()
 
 
-def _others(rows: Rows, told: Sequence[str], asked: Asked) -> Table:
-    names = ", ".join(map(literal, told)) or "''"
-    size, patients = rows.size(f"type NOT IN ({names})")
+def _others(asked: Asked) -> Table:
     note = (
-        f"types with fewer than {asked.min_cell} patients, or left out so that those cannot be "
-        "reckoned, or that FHIR R4 does not know."
+        f"of each there are fewer than {asked.min_cell} patients (or resources, where\n"
+        "  none is told), or FHIR R4 does not know it."
     )
-    n_rows = count(size, patients, asked.min_cell)
-    return Table(OTHERS, "fhir", None, n_rows, None, "patients", notes=(note,))
+    return Table(OTHERS, "fhir", None, None, None, "patients", notes=(note,))
 
 
 def _read(files: Sequence[Sniffed], asked: Asked, found: FhirFound) -> int:
@@ -139,7 +137,7 @@ def _stand_in_for_patients(asked: Asked) -> None:
     )
 
 
-def _table(name: str, asked: Asked, found: FhirFound) -> Table:
+def _table(name: str, asked: Asked, found: FhirFound, *, with_files: bool) -> Table:
     con = asked.con
     con.execute(
         "CREATE OR REPLACE TABLE one AS SELECT row_number() OVER () AS n, file, patient, resource, "
@@ -168,7 +166,8 @@ def _table(name: str, asked: Asked, found: FhirFound) -> Table:
     return Table(
         name,
         "fhir",
-        rows.one("count(DISTINCT file)")[0],
+        # one resource a file: files of the types left out would be their number
+        rows.one("count(DISTINCT file)")[0] if with_files else None,
         size,
         patients if has_patient else None,
         "patients" if has_patient else "rows",

@@ -303,6 +303,11 @@ def _notes(
         )
     elif rows.patient is None:
         notes.append("no column looks like a patient's identifier: counts are of rows.")
+    notes += [
+        f"{one.name} is of codes, but written as decimals; they are not told."
+        for one in columns
+        if one.role in _CODES and one.kind == "decimal"
+    ]
     if unreadable:
         told = f"{unreadable:,}" if unreadable >= min_cell else f"fewer than {min_cell}"
         notes.append(f"records that cannot be read: {told}.")

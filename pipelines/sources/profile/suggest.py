@@ -66,7 +66,7 @@ def _file(found: FlatFound, name: str, used: set[str]) -> Iterator[str]:
     pattern = found.files[0].pattern
     yield "[[file]]"
     yield f"name = {_text(name)}"
-    if f"pattern {pattern}" in used or not re.search("[a-z]{3}.*[.]", pattern):
+    if f"pattern {pattern}" in used or not re.search("[A-Za-z]{3}.*[.]", pattern):
         yield "# Other files may match this pattern too: make it narrower."
     used.add(f"pattern {pattern}")
     yield f"pattern = {_text(pattern)}"
