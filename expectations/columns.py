@@ -38,6 +38,7 @@ _ALWAYS = {
     "latest_at": "$latest",
     "earliest_at": "$earliest",
     "occurred_at": "e.occurred_at",
+    "needed_time": "e.occurred_at",
     "unread_time": _flagged("bad_time"),
     "precision_told": "CASE WHEN e.occurred_at IS NOT NULL "
     "THEN coalesce(e.time_precision, '(none)') END",
@@ -93,6 +94,9 @@ _BY_TYPE: Mapping[str, Mapping[str, str]] = {
     },
     "InfusionRecorded": {
         **_DOSED,
+        # An undated dispense makes no unit, but tells that its order was dispensed.
+        "needed_time": "coalesce(e.occurred_at, CASE WHEN e.evidence = 'dispensed' "
+        "THEN CAST($earliest AS TIMESTAMP) END)",
         "end_latest_at": _END_WITH_PRECISION,
         "status": "e.status",
         "route": "e.route",

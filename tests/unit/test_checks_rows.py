@@ -67,6 +67,8 @@ SPARED: list[tuple[str, dict[str, Any]]] = [
     # A drug without a range has no dose to judge, nor has an infusion that was not given.
     (DRIP, {"code": "1", "dose_value": None}),
     (DRIP, {"status": "not-done", "dose_value": None}),
+    # A dispense without a time tells that its order was dispensed; an order without one, nothing.
+    (DRIP, {"evidence": "dispensed", "occurred_at": None, "ended_at": None}),
     (DXA, {"code": None, "skeletal_site": "spine"}),
     (DXA, {"z_score": None, "height_adjusted_z_score": -1.0}),
     (BORN, {"birth_date": date(2024, 2, 2), "died_at": at("2024-02-01T10:00")}),
@@ -92,6 +94,12 @@ FOUND: list[tuple[str, dict[str, Any], set[str]]] = [
         for name in (DRIP, PILL, LAB, VITAL, DXA, STAY)
     ),
     (LAB, {"occurred_at": None, "flags": ["x", "bad_time"]}, {"time_present", "time_readable"}),
+    (DRIP, {"evidence": "ordered", "occurred_at": None, "ended_at": None}, {"time_present"}),
+    (
+        DRIP,
+        {"evidence": "dispensed", "occurred_at": None, "ended_at": None, "flags": ["bad_time"]},
+        {"time_readable"},
+    ),
     *(
         (name, {"occurred_at": LATEST + INSTANT, "ended_at": None}, {"time_in_extract"})
         for name in HAPPENING
