@@ -15,11 +15,12 @@ from pipelines.ingest.accounting import FATES, UNKNOWN
 from pipelines.ingest.facts import CheckResult
 from pipelines.ingest.log import EventLog
 from pipelines.ingest.manifest import Manifest
+from warehouse import resources
 
 
 @dataclass(frozen=True)
 class Fates:
-    """What became of one event type's rows inside a batch, before the store saw it."""
+    """What became of rows inside a batch, before the store saw it."""
 
     n_read: int = 0
     n_accepted: int = 0
@@ -35,11 +36,13 @@ class Batch:
     """A committed batch as the store reads it.
 
     Attributes:
-        fates: per event type of the delivery, counts of rows.
+        rows: counts of input rows, a nested record under the best fate of its events.
+        fates: per event type of the delivery, counts of events and of rows that made none.
         event_types: event types that the batch has a file of.
         read_events: yields the accepted events of a type in canonical columns, in parts.
         read_quarantined: returns event_type, record_key, source_file_sha, source_row, source_part,
-            check_ids of the rows that were not accepted; no other column is used.
+            check_ids of the rows that were not accepted, and event_json, of which only
+            resource_key and version are looked at.
     """
 
     batch_id: str
@@ -52,6 +55,7 @@ class Batch:
     checks_hash: str
     parser_version: str
     n_files: int
+    rows: Fates
     fates: Mapping[str, Fates]
     checks: tuple[CheckResult, ...]
     event_types: tuple[str, ...]
@@ -61,11 +65,6 @@ class Batch:
 
 def committed_batch(log: EventLog, manifest: Manifest) -> Batch:
     """Return a committed batch of the event log; its files are read when they are asked for."""
-    names = {fate: f"n_{fate}" for fate in FATES}
-    fates = {}
-    for event_type, counts in manifest.fates_by_type.items():
-        told = {names[fate]: number for fate, number in counts.items()}
-        fates[event_type] = Fates(n_read=sum(counts.values()), **told)
     return Batch(
         batch_id=manifest.batch_id,
         site_id=manifest.site_id,
@@ -77,12 +76,19 @@ def committed_batch(log: EventLog, manifest: Manifest) -> Batch:
         checks_hash=manifest.checks_hash,
         parser_version=manifest.parser_version,
         n_files=len(manifest.files),
-        fates=fates,
+        rows=_fates(manifest.fates),
+        fates={name: _fates(counts) for name, counts in manifest.fates_by_type.items()},
         checks=manifest.checks,
         event_types=tuple(manifest.types),
         read_events=partial(log.read_parts, manifest),
         read_quarantined=partial(log.read_quarantine, manifest),
     )
+
+
+def _fates(counts: Mapping[str, int]) -> Fates:
+    # Manifests of earlier versions lack the fates that these did not know.
+    told = {f"n_{fate}": counts.get(fate, 0) for fate in FATES}
+    return Fates(n_read=sum(counts.values()), **told)
 
 
 @dataclass(frozen=True)
@@ -156,6 +162,7 @@ def keep_quarantined(
                 "run": run_id,
             },
         )
+        resources.touch_quarantined(con, naive(batch.exported_at))
         counts = con.execute(
             "SELECT coalesce(event_type, ?), count(*) FROM quarantined GROUP BY ALL",
             [UNKNOWN],
@@ -173,7 +180,7 @@ def keep_facts(
 ) -> None:
     """Write the batch's rows of `ops.batch`, `quality.reconciliation` and `.check_result`."""
     con.execute(
-        "INSERT INTO ops.batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO ops.batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             batch.site_id,
             batch.batch_id,
@@ -185,9 +192,13 @@ def keep_facts(
             batch.checks_hash,
             batch.parser_version,
             batch.n_files,
-            sum(row.n_read for row in rows),
-            sum(fates.n_accepted for fates in batch.fates.values()),
-            sum(row.n_quarantined for row in rows),
+            batch.rows.n_read,
+            batch.rows.n_accepted,
+            batch.rows.n_quarantined,
+            batch.rows.n_superseded,
+            batch.rows.n_duplicate,
+            batch.rows.n_out_of_scope,
+            batch.rows.n_reference,
             run_id,
         ],
     )

@@ -2,7 +2,8 @@
 
 The store keeps, per record, the greatest (version, content hash); where several batches tell the
 same version with the same content, the provenance of the earliest export stands. Both are maxima
-of a total order, hence the same whatever came first.
+of a total order, hence the same whatever came first. What a nested record's newer version has left
+behind follows from maxima too (`warehouse.resources`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pyarrow as pa
 import schemas
 from pipelines.base.duck import quote
 from pipelines.base.errors import LogError
+from warehouse import resources
 from warehouse.batch import (
     AppliedBatch,
     Batch,
@@ -44,11 +46,13 @@ def apply_batch(con: duckdb.DuckDBPyConnection, batch: Batch, run_id: str | None
         LogError: the batch holds a record twice, or one without a key.
         ReconciliationError: rows read are not rows accounted for.
     """
+    resources.begin(con)
     verdicts = {
         event_type: _merge(con, batch, event_type, batch.read_events(event_type))
         for event_type in batch.event_types
     }
     quarantined = keep_quarantined(con, batch, run_id)
+    resources.settle(con)
     rows = _reconcile(batch, verdicts, quarantined)
     keep_facts(con, batch, rows, run_id)
     return AppliedBatch(batch.batch_id, batch.source, rows)
@@ -96,6 +100,7 @@ def _merge(
     try:
         _stage(con, event_type, parts)
         _check_keys(con, batch, event_type)
+        resources.touch_events(con, event_type)
         table, columns = quote(event_type), columns_of(event_type)
         at = {"exported_at": naive(batch.exported_at)}
         con.execute(_VERDICT.format(newer=_NEWER, table=table), at)
@@ -111,7 +116,7 @@ def _merge(
         con.execute(
             f"""INSERT INTO event.{table} BY NAME
             SELECT {columns}, greatest(v.last_seen_at, $exported_at::TIMESTAMP) AS last_seen_at,
-                   $exported_at::TIMESTAMP AS delivered_at
+                   $exported_at::TIMESTAMP AS delivered_at, false AS is_outdated
             FROM temp.incoming AS i
             JOIN (SELECT record_key AS key, last_seen_at FROM verdict WHERE replaces) AS v
                 ON v.key = i.record_key""",

@@ -1,8 +1,9 @@
 """The site store's tables: current events, what linkage found, and what is known about batches.
 
 Schemas: `event` (one table per event type, current version per record, retractions kept),
-`current` (views of `event` without what is retracted), `ledger` (what snapshots say), and the
-published schemas, whose tables have the columns that `warehouse/models` describe.
+`current` (views of `event` without what is retracted or left behind), `ledger` (what snapshots
+say, what is known of nested records), and the published schemas, whose tables have the columns
+that `warehouse/models` describe.
 """
 
 from __future__ import annotations
@@ -13,13 +14,18 @@ import duckdb
 
 import schemas
 from pipelines.base.duck import literal, quote
+from warehouse import resources
 from warehouse.models import in_schemas
 
 #: Raise when the same columns come to mean something else; changed columns are noticed anyway.
-STORE_VERSION = 1
+STORE_VERSION = 2
 
 #: Columns that the store adds to each event, so that the order of arrival cannot matter.
-STORE_COLUMNS = {"last_seen_at": "TIMESTAMP", "delivered_at": "TIMESTAMP"}
+STORE_COLUMNS = {
+    "last_seen_at": "TIMESTAMP",
+    "delivered_at": "TIMESTAMP",
+    "is_outdated": "BOOLEAN",
+}
 
 #: Schemas of the store whose tables are laid out as their models say.
 MODELLED = ("linkage", "signals", "quality", "ops", "reference")
@@ -50,6 +56,7 @@ def create_layout(con: duckdb.DuckDBPyConnection) -> None:
     for statement in _modelled_sql():
         con.execute(statement)
     con.execute("CREATE TABLE ops.state (name VARCHAR PRIMARY KEY, value VARCHAR)")
+    con.execute(resources.TABLES)
     con.execute(_LATEST_SNAPSHOT)
     con.execute(_QUARANTINED_SEEN)
     con.execute(_DATA_THROUGH)
@@ -104,7 +111,7 @@ FROM event.{quote(event_type)} AS e
 LEFT JOIN ledger.latest_snapshot AS s
     ON s.source = e.source AND s.event_type = {literal(event_type)}
 LEFT JOIN ledger.quarantined_seen AS q ON q.record_key = e.record_key
-WHERE e.operation IS DISTINCT FROM 'retract'
+WHERE e.operation IS DISTINCT FROM 'retract' AND NOT e.is_outdated
     AND (s.exported_at IS NULL OR greatest(e.last_seen_at, q.last_seen_at) >= s.exported_at)
 """
 

@@ -77,10 +77,13 @@ class Manifest:
         parser_version: of the source's reading code.
         software_version: of Dripwatch.
         files: what was read.
-        types: the accepted events, one file per event type, `ExtractDelivered` among them.
+        types: the accepted events, one file per event type, `ExtractDelivered` among them, and
+            `RecordWithdrawn` where the delivery took something back.
         quarantine: the rows that were not accepted.
-        fates: rows by fate: accepted, quarantined, duplicate, superseded, out_of_scope.
-        fates_by_type: the same per event type; `unknown` is rows whose type could not be told.
+        fates: input rows by fate (`pipelines.ingest.accounting.FATES`), a nested record under the
+            best of its events'; the sum is the rows read. An earlier version knew no `reference`.
+        fates_by_type: per event type, what became of its events; `unknown` is rows that no event
+            type was told of.
         out_of_scope: what was left out, per code.
         checks: how each check went.
         hold_reasons: why the batch was held; empty where it never was.

@@ -26,6 +26,7 @@ from pipelines.ingest.batch import naive_utc
 from pipelines.ingest.facts import DeliveryFacts, ValidationSummary
 from pipelines.ingest.folder import write_manifest
 from pipelines.ingest.manifest import EventFile, Manifest
+from pipelines.ingest.withdrawn import WITHDRAWN, n_withdrawn, withdrawn_sql
 from schemas import QUARANTINED
 from schemas.codec import WrittenFile, write_events
 from schemas.columns import arrow_schema
@@ -53,6 +54,8 @@ def write_batch(
     account = reconcile(con, facts.batch_id)
     _check_files(account, facts)
     types = {name: _write_type(con, folder, name, account, facts) for name in delivered_types(con)}
+    if n_withdrawn(con, facts):
+        types[WITHDRAWN] = _write_withdrawn(con, folder, facts)
     types["ExtractDelivered"] = _write_delivered(folder, facts, account)
     manifest = Manifest(
         batch_id=facts.batch_id,
@@ -155,6 +158,14 @@ def _quarantine_sql(types: list[str]) -> str:
         ), every AS ({" UNION ALL ".join([*rejected, unread])})
         SELECT $batch_id AS batch_id, $source AS source, every.* FROM every
         ORDER BY source_file_sha, source_row, source_part"""
+
+
+def _write_withdrawn(
+    con: duckdb.DuckDBPyConnection, folder: Path, facts: DeliveryFacts
+) -> EventFile:
+    name = f"{WITHDRAWN}.avro"
+    reader = con.execute(withdrawn_sql(facts)).to_arrow_reader(_STREAM_ROWS)
+    return _event_file(name, write_events(reader, WITHDRAWN, folder / name), 0)
 
 
 def _write_delivered(folder: Path, facts: DeliveryFacts, account: Account) -> EventFile:

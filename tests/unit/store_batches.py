@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ _QUARANTINED: dict[str, pa.DataType] = {
     "source_row": pa.int64(),
     "source_part": pa.int32(),
     "check_ids": pa.list_(pa.string()),
+    "event_json": pa.string(),
 }
 
 Row = dict[str, Any]
@@ -60,10 +62,10 @@ def make_site(root: Path, row_level: str = "internal") -> Site:
 
 
 def events_table(event_type: str, rows: Sequence[Row]) -> pa.Table:
-    fields = [(f.name, _ARROW[f.duckdb_type]) for f in schemas.fields(event_type)]
-    unknown = {name for row in rows for name in row} - {name for name, _ in fields}
+    columns = [(f.name, _ARROW[f.duckdb_type]) for f in schemas.fields(event_type)]
+    unknown = {name for row in rows for name in row} - {name for name, _ in columns}
     assert not unknown, unknown
-    return pa.Table.from_pylist(list(rows), schema=pa.schema(fields))
+    return pa.Table.from_pylist(list(rows), schema=pa.schema(columns))
 
 
 def event(event_type: str, key: str, *, version: int = 1, **columns: Any) -> Row:
@@ -128,6 +130,7 @@ def make_batch(
             "n_rows": len(rows),
         }
         for event_type, rows in stamped.items()
+        if event_type != "RecordWithdrawn"
     ]
     tables = {t: events_table(t, rows) for t, rows in stamped.items()}
     tables["ExtractDelivered"] = events_table("ExtractDelivered", delivered)
@@ -142,6 +145,7 @@ def make_batch(
         checks_hash="c",
         parser_version="1",
         n_files=1,
+        rows=_all(told),
         fates=told,
         checks=(),
         event_types=tuple(tables),
@@ -152,8 +156,15 @@ def make_batch(
     )
 
 
+def _all(fates: Mapping[str, Fates]) -> Fates:
+    """Counts of rows, where none is several events."""
+    return Fates(
+        **{f.name: sum(getattr(one, f.name) for one in fates.values()) for f in fields(Fates)}
+    )
+
+
 def _fitting_fates(events: Mapping[str, Sequence[Row]], bad: Sequence[Row]) -> dict[str, Fates]:
-    types = {*events, *(row.get("event_type") or "unknown" for row in bad)}
+    types = {*events, *(row.get("event_type") or "unknown" for row in bad)} - {"RecordWithdrawn"}
     return {
         event_type: Fates(
             n_read=len(events.get(event_type, ()))

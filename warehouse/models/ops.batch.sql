@@ -15,9 +15,13 @@
 --   checks_hash VARCHAR - SHA-256 of the check table that judged it.
 --   parser_version VARCHAR - Version of the reading code.
 --   n_files BIGINT - Files of the delivery.
---   n_read BIGINT - Rows read, of all types.
---   n_accepted BIGINT - Rows that the checks accepted and the log holds.
---   n_quarantined BIGINT - Rows that a check rejected, or that could not be read.
+--   n_read BIGINT - Rows (or nested records) read, of all types; the sum of the six fates that follow.
+--   n_accepted BIGINT - Rows of which the log holds an event.
+--   n_quarantined BIGINT - Other rows that a check rejected, or that could not be read.
+--   n_superseded BIGINT - Other rows that the batch tells in a newer version too.
+--   n_duplicate BIGINT - Other rows that the batch tells twice.
+--   n_out_of_scope BIGINT - Other rows that no study of the site asks for.
+--   n_reference BIGINT - Other rows, which only serve to look something up in.
 --   run_id VARCHAR - Run that applied the batch.
 
 select * from store.ops.batch order by site_id, source, exported_at, batch_id

@@ -1,8 +1,9 @@
 -- quality.reconciliation
 --
--- Every row that was read, accounted for: n_read is the sum of the five fates. Rows that the store
--- already had, or had in a newer version, count as duplicate or superseded, so the split between
--- the fates tells the order in which batches came; the sum does not.
+-- Every row that was read, accounted for: n_read is the sum of the six fates. A nested record
+-- counts once per part and event type here, and once in ops.batch. Rows that the store already had,
+-- or had in a newer version, count as duplicate or superseded, so the split between the fates tells
+-- the order in which batches came; the sum does not.
 --
 -- grain: One row per site, batch and event type.
 -- key: site_id, batch_id, event_type
@@ -10,7 +11,7 @@
 --   site_id VARCHAR - Hospital.
 --   source VARCHAR - Source system that delivered the batch.
 --   batch_id VARCHAR - Batch.
---   event_type VARCHAR - Event type; `unknown` for rows whose type could not be told.
+--   event_type VARCHAR - Event type; `unknown` for rows that no event type was told of.
 --   n_read BIGINT - Rows read.
 --   n_accepted BIGINT - Rows that became the current version of a record.
 --   n_duplicate BIGINT - Rows that were told before, in the batch or in an earlier one.
