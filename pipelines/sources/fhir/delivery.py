@@ -12,7 +12,7 @@ from pipelines.base.site import Site
 from pipelines.ingest.facts import DeliveredFile, DeliveryFacts
 from pipelines.sources.fhir.content import latest_time, resource_types
 from pipelines.sources.fhir.delivery_model import ExportRule, ExportTime
-from pipelines.sources.fhir.export_files import ANY, Found, find
+from pipelines.sources.fhir.export_files import ANY, find
 from pipelines.sources.fhir.manifest import NAME, Manifest
 from pipelines.sources.fhir.mapping import Mapping
 from pipelines.sources.rows.delivery import Clock, Key, data_through, facts_of
@@ -32,17 +32,17 @@ def describe(delivery: DeliveryFolder, mapping: Mapping, site: Site, scope: Scop
     """
     rule = mapping.table.delivery
     found = find(delivery, rule, mapping.table.files)
-    manifest = found.manifest
+    manifest, held = found.manifest, _Held(delivery, found.files)
 
     def within(clock: Clock, source: ExportTime, key: Key) -> datetime | None:
         if source.manifest:
             return _transaction_time(clock, manifest, key)
         if source.resource is None:
             return None
-        return _latest(clock, found.files, source, key)
+        return _latest(clock, held, source, key)
 
     clock = Clock(delivery, mapping.table.zone or site.site.zone, within)
-    types = _delivered(delivery, mapping, found)
+    types = _delivered(mapping, manifest, held)
     return facts_of(
         delivery,
         mapping,
@@ -67,15 +67,13 @@ def _transaction_time(clock: Clock, manifest: Manifest | None, key: Key) -> date
     return manifest.transaction_time.astimezone(UTC)
 
 
-def _latest(clock: Clock, files: Sequence[DeliveredFile], source: ExportTime, key: Key) -> datetime:
+def _latest(clock: Clock, held: _Held, source: ExportTime, key: Key) -> datetime:
     """Return the latest time of an element in all resources of a type."""
     name = source.resource or ""
     zone = source.zone or clock.zone
+    files = [file for file in held.files if name in held.types(file)]
     latest = [
-        at
-        for number, file in enumerate(files, start=1)
-        if file.role in (ANY, name)
-        and (at := latest_time(file.path, f"{clock.delivery.where}, file {number}", source, zone))
+        at for file in files if (at := latest_time(file.path, held.where(file), source, zone))
     ]
     if not latest:
         raise clock.untold(key, f"No {name} of the delivery tells {source.element}.", "2026-01-06")
@@ -106,17 +104,35 @@ def _kind(
     return "delta" if is_since else "snapshot"
 
 
-def _delivered(delivery: DeliveryFolder, mapping: Mapping, found: Found) -> set[str]:
+def _delivered(mapping: Mapping, manifest: Manifest | None, held: _Held) -> set[str]:
     """Return the event types that a delivery is complete for."""
-    manifest = found.manifest
     if told := mapping.table.delivery.delivers:
         names = set(told)
     elif manifest is not None:
         names = set(manifest.types or [file.type for file in manifest.output])
     else:
-        names = set()
-        for number, file in enumerate(found.files, start=1):
-            names |= resource_types(file.path, f"{delivery.where}, file {number}")
+        names = {name for file in held.files for name in held.types(file)}
     return {t for name in names for t in (mapping.types_of(name) or (name,))} & set(
         schemas.CLINICAL_TYPES
     )
+
+
+class _Held:
+    """The files of a delivery with the types of their resources, each looked at once at most."""
+
+    def __init__(self, delivery: DeliveryFolder, files: Sequence[DeliveredFile]) -> None:
+        self.files = files
+        self._delivery = delivery
+        self._types: dict[str, set[str]] = {}
+
+    def types(self, file: DeliveredFile) -> set[str]:
+        """Return the types of a file's resources: as its manifest tells, else as it holds them."""
+        if file.role != ANY:
+            return {file.role}
+        if file.sha256 not in self._types:
+            self._types[file.sha256] = resource_types(file.path, self.where(file))
+        return self._types[file.sha256]
+
+    def where(self, file: DeliveredFile) -> str:
+        """Return how messages call a file."""
+        return f"{self._delivery.where}, file {self.files.index(file) + 1} of {len(self.files)}"
