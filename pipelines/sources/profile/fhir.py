@@ -6,37 +6,24 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-import pyarrow as pa
-
 from pipelines.base.duck import literal
 from pipelines.base.errors import DeliveryError
 from pipelines.sources.fhir.lines import load, open_fhir
 from pipelines.sources.fhir.mapping import resource_names
-from pipelines.sources.profile import coded, times
+from pipelines.sources.profile import elements, times
 from pipelines.sources.profile.asked import Asked
-from pipelines.sources.profile.disclosure import Value, count, share
-from pipelines.sources.profile.report import Codes, Column, Key, Problem, Table
-from pipelines.sources.profile.shapes import elements, sql_path
+from pipelines.sources.profile.codings import all_codes
+from pipelines.sources.profile.disclosure import Value, count
+from pipelines.sources.profile.report import Column, Key, Problem, Table
+from pipelines.sources.profile.shapes import sql_path
 from pipelines.sources.profile.sniff import Sniffed
 from pipelines.sources.profile.tables import Rows
 
-#: Elements that say what a resource is about; studies name their codes.
-MAIN = ("code", "medicationCodeableConcept", "event", "component[*].code",
-        "ingredient[*].itemCodeableConcept", "vaccineCode")  # fmt: skip
-#: Elements of fixed words.
-_WORDS = ("status", "intent", "gender", "priority", "valueQuantity.comparator", "doNotPerform")
-#: Codes told per system of an element that is no main one.
-_FEW = 8
-#: Where the unit of a resource's number is, best first.
-_QUANTITIES = ("valueQuantity", "dosage.dose", "dosage.rateQuantity", "quantity",
-               "dosageInstruction[*].doseAndRate[*].doseQuantity")  # fmt: skip
 _TIME = re.compile(
     r"(^|\.)(.*(DateTime|Instant|Date|Time)|issued|date|recorded|authoredOn|when[A-Z]\w*"
     r"|start|end|instant)$"
 )
 _BORN = ("birthDate", "deceasedDateTime")
-#: More shapes than this are not looked at one by one.
-_SHAPES = 50_000
 
 
 @dataclass
@@ -148,9 +135,9 @@ def _table(name: str, asked: Asked, found: FhirFound, *, with_files: bool) -> Ta
     has_patient = not con.execute("FROM one WHERE starts_with(patient, 'row ') LIMIT 1").fetchall()
     notes = []
     shapes = con.execute("SELECT count(DISTINCT shape) FROM one").fetchall()[0][0]
-    if shapes > _SHAPES:
+    if shapes > elements.SHAPES:
         notes.append("too many shapes to look at each; elements of the rarest are left out.")
-    columns = _columns(rows, asked)
+    columns = elements.columns(rows, asked)
     told = [one.name for one in columns]
     found.elements[name] = tuple(told)
     told_times = (
@@ -173,59 +160,10 @@ def _table(name: str, asked: Asked, found: FhirFound, *, with_files: bool) -> Ta
         "patients" if has_patient else "rows",
         tuple(columns),
         tuple(one for one in told_times if one.forms or one.span),
-        tuple(_all_codes(rows, columns, asked)),
+        tuple(all_codes(rows, columns, asked)),
         tuple(_keys(rows, asked)),
         tuple(notes),
     )
-
-
-def _columns(rows: Rows, asked: Asked) -> list[Column]:
-    """Return the elements that enough patients have."""
-    con = rows.con
-    con.execute(
-        "CREATE OR REPLACE TABLE shape AS SELECT row_number() OVER (ORDER BY n DESC) AS id, shape "
-        "FROM (SELECT shape, count(*) AS n FROM one GROUP BY shape ORDER BY n DESC "
-        f"LIMIT {_SHAPES})"
-    )
-    kinds: dict[str, dict[str, int]] = {}
-    having: list[tuple[str, int]] = []
-    for number, shape in con.execute("FROM shape").fetchall():
-        for path, kind in {one.path: one.kind for one in elements(shape)}.items():
-            kinds.setdefault(path, {}).setdefault(kind, 0)
-            kinds[path][kind] += 1
-            having.append((path, number))
-    k = asked.min_cell
-    return [
-        Column(path, _kind(kinds[path]), share(n, patients, total, lacking, k))
-        for path, n, patients, total, lacking in _counted(rows, having)
-        if min(n, patients) >= k
-    ]
-
-
-def _kind(kinds: dict[str, int]) -> str:
-    told = {kind for kind in kinds if kind != "empty"}
-    if told == {"integer", "decimal"}:
-        return "decimal"
-    return told.pop() if len(told) == 1 else " or ".join(sorted(told)) or "empty"
-
-
-def _counted(rows: Rows, having: list[tuple[str, int]]) -> list[tuple[str, int, int, int, int]]:
-    """Return path, rows and patients that have it, all rows, patients of rows without it."""
-    paths = list(dict.fromkeys(path for path, _ in having))
-    place = {path: n for n, path in enumerate(paths)}
-    table = pa.table({"path": [place[p] for p, _ in having], "id": [n for _, n in having]})
-    rows.con.register("having_path", table)
-    found = rows.con.execute(
-        "WITH held AS (SELECT s.id, o.patient, count(*) AS k FROM one o JOIN shape s "
-        "ON o.shape = s.shape GROUP BY ALL), "
-        "every AS (SELECT DISTINCT path FROM having_path) "
-        "SELECT e.path, sum(k) FILTER (h.id IS NOT NULL), "
-        "count(DISTINCT patient) FILTER (h.id IS NOT NULL), sum(k), "
-        "count(DISTINCT patient) FILTER (h.id IS NULL) FROM every e CROSS JOIN held "
-        "LEFT JOIN having_path h ON h.path = e.path AND h.id = held.id GROUP BY e.path ORDER BY 1"
-    ).fetchall()
-    rows.con.unregister("having_path")
-    return [(paths[p], int(a or 0), b, int(c or 0), d) for p, a, b, c, d in found]
 
 
 def _time_paths(columns: Sequence[Column]) -> Iterator[str]:
@@ -238,77 +176,6 @@ def _time_paths(columns: Sequence[Column]) -> Iterator[str]:
             yield one.name
     if any(one.name == "meta" for one in columns):
         yield "meta.lastUpdated"  # inside `meta`, which is told as one
-
-
-def _all_codes(rows: Rows, columns: Sequence[Column], asked: Asked) -> Iterator[Codes]:
-    by_name = {one.name: one.kind for one in columns}
-    ordered = [one for one in MAIN if one in by_name]
-    ordered += [one for one in by_name if one not in MAIN]
-    for name in ordered:
-        if "CodeableConcept" in by_name[name] or by_name[name] == "Coding":
-            yield from _coding(rows, name, by_name, asked)
-    for name in _WORDS:
-        if by_name.get(name, "text") in ("text", "yes/no") and name.split(".")[0] in by_name:
-            text = f"json_extract_string(resource, {sql_path(name)})"
-            told = coded.codes(
-                rows, coded.Values(name, text), asked.known, asked.min_cell, asked.top
-            )
-            if told.values:
-                yield told
-
-
-def _coding(rows: Rows, name: str, by_name: dict[str, str], asked: Asked) -> Iterator[Codes]:
-    """Yield the codes of an element of codings."""
-    base = (
-        name.split(".", maxsplit=1)[0]
-        if name.startswith(("component[*].", "ingredient[*]."))
-        else ""
-    )
-    inside = name.removeprefix(base).removeprefix(".")
-    path = inside if by_name[name] == "Coding" else f"{inside}.coding[*]"
-    quantities = [q for q in _QUANTITIES if (f"{base}.{q}" if base else q) in by_name]
-    unit = _unit(quantities[0]) if quantities and name in MAIN else "NULL"
-    source = "one"
-    if base:
-        # each part counts like a resource of its own
-        source = f"(SELECT n, patient, unnest({_list(base)}) AS resource FROM one)"
-    rows.con.execute(
-        f"CREATE OR REPLACE TABLE coding AS WITH found AS (SELECT patient, {unit} AS unit, "
-        f"{_list(path)} AS codings FROM {source}), each AS (SELECT patient, unit, "
-        "unnest(CASE WHEN len(codings) > 0 THEN codings ELSE [NULL] END) AS c FROM found) "
-        "SELECT patient, unit, c->>'$.code' AS code, c->>'$.display' AS label, "
-        "CASE WHEN c->>'$.code' IS NOT NULL THEN coalesce(c->>'$.system', '(no system)') END "
-        "AS system FROM each"
-    )
-    values = coded.Values(
-        name,
-        "code",
-        system="system",
-        label="label",
-        unit="unit" if unit != "NULL" else None,
-        is_coded=name in MAIN,
-    )
-    limit = asked.top if name in MAIN else _FEW
-    told = coded.codes(
-        Rows(rows.con, "coding", "patient"), values, asked.known, asked.min_cell, limit
-    )
-    if told.values or told.has_more or told.is_coded:
-        yield told
-
-
-def _list(path: str) -> str:
-    """Return SQL of the list of what is at a path."""
-    found = f"json_extract(resource, {sql_path(path)})"
-    return found if "[*]" in path else f"[{found}]"
-
-
-def _unit(path: str) -> str:
-    parts = [
-        f"json_extract_string(resource, {sql_path(f'{path}.{key}')})" for key in ("unit", "code")
-    ]
-    if "[*]" in path:
-        parts = [f"{part}[1]" for part in parts]
-    return f"coalesce({', '.join(parts)})"
 
 
 def _keys(rows: Rows, asked: Asked) -> Iterator[Key]:

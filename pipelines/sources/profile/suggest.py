@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 
 from pipelines.sources.flat.model import FileRule
-from pipelines.sources.profile.flat import FlatColumn, FlatFound, main_code
+from pipelines.sources.profile.columns import FlatColumn, main_code
+from pipelines.sources.profile.flat import FlatFound
 from pipelines.sources.profile.known import slug
 from pipelines.sources.profile.names import folded
 from pipelines.sources.profile.sniff import plain_rule

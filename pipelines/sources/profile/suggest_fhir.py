@@ -6,7 +6,8 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-from pipelines.sources.profile.fhir import MAIN, FhirFound
+from pipelines.sources.profile.codings import MAIN
+from pipelines.sources.profile.fhir import FhirFound
 from pipelines.sources.profile.known import slug, tokens
 from pipelines.sources.profile.report import Count, Table
 from pipelines.sources.profile.suggest import HEAD, SIDECAR
