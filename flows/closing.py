@@ -147,6 +147,20 @@ def remark_on_empty_studies(context: RunContext, store: Store) -> None:
         total = _shown(context, sum(count for _, count in reasons))
         told = ", ".join(f"{reason} ({_shown(context, count)})" for reason, count in reasons)
         context.remark(f"{study_id}: 0 of {total} units are counted: {told}.")
+    _remark_on_studies_without_units(context, store)
+
+
+def _remark_on_studies_without_units(context: RunContext, store: Store) -> None:
+    """Remark on studies whose drugs were given and of whose records none became a unit."""
+    rows = store.con.execute(
+        """SELECT study_id, step, sum(n)::BIGINT FROM linkage.attrition
+        WHERE step_number <= 2 AND n > 0
+            AND study_id NOT IN (SELECT study_id FROM linkage.course)
+        GROUP BY study_id, step_number, step ORDER BY study_id, step_number, 3 DESC, step"""
+    ).fetchall()
+    for study_id in dict.fromkeys(row[0] for row in rows):
+        told = [f"{step} ({_shown(context, n)})" for study, step, n in rows if study == study_id]
+        context.remark(f"{study_id}: no record became a unit: {', '.join(told)}.")
 
 
 def _shown(context: RunContext, count: int) -> str:

@@ -56,6 +56,21 @@ def test_a_study_that_counts_anybody_or_has_no_unit_says_nothing(
     assert context.remarks == []
 
 
+def test_a_study_of_whose_records_none_became_a_unit_says_why(
+    context: RunContext, store: Store
+) -> None:
+    steps = [(1, "records of study drugs", 31), (2, "left out: route_unknown", 31), (6, "units", 0)]
+    store.con.executemany(
+        "INSERT INTO linkage.attrition (study_id, site_id, step_number, step, n) "
+        "VALUES ('s1', 'north', ?, ?, ?)",
+        steps,
+    )
+    remark_on_empty_studies(context, store)
+    assert context.remarks == [
+        "s1: no record became a unit: records of study drugs (31), left out: route_unknown (31)."
+    ]
+
+
 def test_each_tie_is_remarked_on(context: RunContext, store: Store) -> None:
     for batch, count in (("a", 2), ("b", 1), ("c", 0)):
         store.con.execute(
