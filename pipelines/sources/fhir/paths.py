@@ -8,7 +8,7 @@ follow the one structure that a resource is read into, and what shape each eleme
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -133,23 +133,54 @@ class Tree:
             kinds: SQL of what `kinds` gave.
             tree: SQL of the resource as read into the structure.
         """
-        shapes = [self._shapes[place] for place in self._places()]
-        tests = []
-        for shape in dict.fromkeys(shapes):
-            first = shapes.index(shape) + 1
-            found = f"{kinds}[{first}:{first + shapes.count(shape) - 1}]"
-            tests.append(f"list_has_any({found}, {_texts(_WRONG[shape])})")
-        for place in self._shapes:
-            if _in_list(place):
-                # only where some list has more than the item that `kinds` saw: each look is a
-                # parse of the resource
-                wrong = _texts(_WRONG[self._shapes[place]])
-                look = f"json_type({resource}, {literal('.'.join(place))})"
-                tests.append(
-                    f"CASE WHEN {_is_longer(place, tree)} "
-                    f"THEN list_has_any({look}, {wrong}) ELSE false END"
-                )
-        return "(" + " OR ".join(f"coalesce({test}, false)" for test in tests) + ")"
+        tests = list(_misfits(kinds, [self._shapes[place] for place in self._places()]))
+        for outer in self._lists_in(("$",)):
+            # only where some list has more than the item that `kinds` saw
+            longer = {test for place in self._below(outer) for test in _longer(place, tree)}
+            look = self._items(outer, resource, ("$",), 0)
+            tests.append(f"CASE WHEN {' OR '.join(sorted(longer))} THEN {look} END")
+        return _or(tests)
+
+    def _below(self, above: tuple[str, ...]) -> list[tuple[str, ...]]:
+        return [place for place in self._shapes if place[: len(above)] == above]
+
+    def _lists_in(self, above: tuple[str, ...]) -> list[tuple[str, ...]]:
+        """Return the places of items of the lists in a place that are in no other list there."""
+        return [
+            place
+            for place in self._below(above)
+            if len(place) > len(above)
+            and place[-1].endswith("[*]")
+            and not _in_list(place[len(above) : -1])
+        ]
+
+    def _items(self, place: tuple[str, ...], value: str, above: tuple[str, ...], depth: int) -> str:
+        """Return the test of all items of a list: each, what is in it, and the lists in that."""
+        path = literal(".".join(("$", *place[len(above) :])))
+        item, kinds = f"i{depth}", f"k{depth}"
+        inside = [other for other in self._below(place) if not _in_list(other[len(place) :])]
+        inside.sort(key=lambda other: self._shapes[other])
+        paths = ", ".join(literal(".".join(("$", *other[len(place) :]))) for other in inside)
+        own = _or(_misfits(kinds, [self._shapes[other] for other in inside]))
+        # a list of one, so that the item is parsed once for all tests
+        looked = f"list_transform([json_type({item}, [{paths}])], lambda {kinds}: {own})[1]"
+        deeper = [self._items(other, item, place, depth + 1) for other in self._lists_in(place)]
+        each = f"lambda {item}: {_or([looked, *deeper])}"
+        return f"list_bool_or(list_transform(json_extract({value}, {path}), {each}))"
+
+
+def _misfits(kinds: str, shapes: list[Shape]) -> Iterator[str]:
+    """Yield tests of kinds that stand in the order of the shapes they should have."""
+    for shape in dict.fromkeys(shapes):
+        first = shapes.index(shape) + 1
+        found = f"{kinds}[{first}:{first + shapes.count(shape) - 1}]"
+        # joined to one text: a search in it costs a tenth of one in the list
+        wrong = literal("|".join(_WRONG[shape]))
+        yield f"regexp_matches(array_to_string({found}, ','), {wrong})"
+
+
+def _or(tests: Iterable[str]) -> str:
+    return "(" + (" OR ".join(f"coalesce({test}, false)" for test in tests) or "false") + ")"
 
 
 def _leaf(shape: Shape) -> str:
@@ -164,19 +195,14 @@ def _first(place: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(part.replace("[*]", "[0]") for part in place)
 
 
-def _is_longer(place: tuple[str, ...], tree: str) -> str:
-    """Return SQL for whether a list on the way to a place has more than one item."""
-    found, tests = tree, []
+def _longer(place: tuple[str, ...], tree: str) -> Iterator[str]:
+    """Yield SQL for whether each list on the way to a place has more than one item."""
+    found = tree
     for part in place[1:]:
         found = f"{found}.{quote(part.removesuffix('[*]'))}"
         if part.endswith("[*]"):
-            tests.append(f"len({found}) > 1")
+            yield f"len({found}) > 1"
             found = f"{found}[1]"
-    return " OR ".join(tests)
-
-
-def _texts(texts: Iterable[str]) -> str:
-    return "[" + ", ".join(literal(text) for text in texts) + "]"
 
 
 def told(path: Path, root: str, depth: int = 0) -> tuple[str, bool]:
