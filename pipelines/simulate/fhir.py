@@ -53,6 +53,8 @@ TIMES = (
     *("start", "end", "collected", "resulted", "measured", "diagnosed", "onset", "resolved"),
     *("scanned", "died", "observation_end"),
 )
+#: Why a resource is quarantined where that differs from the same row of a flat file.
+REASONS = {"missing_id": "missing_id", "unknown_category": "wrong_resource_type"}
 #: A server stored a record an hour before its night's export; an older version a day earlier.
 STORED_MINUTES, OLDER_MINUTES = -60, -60 - clock.DAY
 
@@ -65,7 +67,7 @@ def write_night(
     for name, (file, told) in FILES.items():
         rows = _told_by(name, files[file]).with_row_index("row", offset=1)
         counts[name] = _write(folder, name, _lines(told(), with_offsets(rows, night)))
-        fates.append(fates_of(file, rows).select(pl.lit(f"{name}.ndjson").alias("file"), pl.all()))
+        fates.append(_fates_of(name, file, rows))
     counts["Specimen"] = _write(folder, "Specimen", _lines(specimen(), _spoiled(night, files)))
     counts["Medication"] = _write(folder, "Medication", _lines(stock(), _pharmacy(night)))
     gone = _withdrawn(files["medications"])
@@ -73,6 +75,12 @@ def write_night(
     manifest = manifest_of(night, counts, n_bundles)
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return counts, pl.concat(fates)
+
+
+def _fates_of(name: str, file: str, rows: pl.DataFrame) -> pl.DataFrame:
+    reason = pl.col("kind").replace_strict(REASONS, default=pl.col("reason"))
+    told = fates_of(file, rows).with_columns(reason=reason)
+    return told.select(pl.lit(f"{name}.ndjson").alias("file"), pl.all())
 
 
 def _spoiled(night: Night, files: dict[str, pl.DataFrame]) -> pl.DataFrame:

@@ -93,7 +93,7 @@ def test_truth_does_not_hang_on_the_format(made: dict[str, Path]) -> None:
 def test_the_same_dirt_is_planted_but_for_repeated_withdrawals(made: dict[str, Path]) -> None:
     told = {
         form: Counter(
-            (row["night"], row["kind"], row["event_type"], row["fate"], row["reason"])
+            (row["night"], row["kind"], row["event_type"], row["fate"])
             for row in read_csv(out / "truth" / "fate.csv")
         )
         for form, out in made.items()
