@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pyarrow as pa
 
 from pipelines.sources.profile.asked import Asked
@@ -10,35 +12,41 @@ from pipelines.sources.profile.report import Column
 from pipelines.sources.profile.shapes import elements
 from pipelines.sources.profile.tables import Rows
 
-#: More shapes than this are not looked at one by one.
-SHAPES = 50_000
+#: Elements of all shapes together that are kept in memory; real exports have some thousands.
+MOST = 300_000
 
 
-def columns(rows: Rows, asked: Asked) -> list[Column]:
-    """Return the elements that enough patients have."""
+def columns(rows: Rows, asked: Asked) -> tuple[list[Column], bool]:
+    """Return the elements that enough patients have, and whether every shape was looked at."""
     con = rows.con
     con.execute(
-        "CREATE OR REPLACE TABLE shape AS SELECT row_number() OVER (ORDER BY n DESC) AS id, shape "
-        "FROM (SELECT shape, count(*) AS n FROM one GROUP BY shape ORDER BY n DESC "
-        f"LIMIT {SHAPES})"
+        "CREATE OR REPLACE TABLE shape AS SELECT row_number() OVER (ORDER BY n DESC, shape) AS id, "
+        "shape, n FROM (SELECT shape, count(*) AS n FROM one GROUP BY shape)"
     )
-    kinds: dict[str, dict[str, int]] = {}
+    kinds: dict[str, set[str]] = {}
+    sizes: Counter[str] = Counter()
     having: list[tuple[str, int]] = []
-    for number, shape in con.execute("FROM shape").fetchall():
+    last = 0
+    reader = con.cursor().execute("SELECT id, shape, n FROM shape ORDER BY id")
+    while len(having) < MOST and (found := reader.fetchone()):
+        last, shape, n_rows = found
         for path, kind in {one.path: one.kind for one in elements(shape)}.items():
-            kinds.setdefault(path, {}).setdefault(kind, 0)
-            kinds[path][kind] += 1
-            having.append((path, number))
+            kinds.setdefault(path, set()).add(kind)
+            sizes[path] += n_rows
+            having.append((path, last))
+    is_whole = reader.fetchone() is None
+    con.execute(f"DELETE FROM shape WHERE id > {last}")
     k = asked.min_cell
+    having = [(path, number) for path, number in having if sizes[path] >= k]
     return [
         Column(path, _kind(kinds[path]), share(n, patients, total, lacking, k))
         for path, n, patients, total, lacking in _counted(rows, having)
         if min(n, patients) >= k
-    ]
+    ], is_whole
 
 
-def _kind(kinds: dict[str, int]) -> str:
-    told = {kind for kind in kinds if kind != "empty"}
+def _kind(kinds: set[str]) -> str:
+    told = kinds - {"empty"}
     if told == {"integer", "decimal"}:
         return "decimal"
     return told.pop() if len(told) == 1 else " or ".join(sorted(told)) or "empty"

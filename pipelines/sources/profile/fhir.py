@@ -134,10 +134,9 @@ def _table(name: str, asked: Asked, found: FhirFound, *, with_files: bool) -> Ta
     size, patients = rows.size()
     has_patient = not con.execute("FROM one WHERE starts_with(patient, 'row ') LIMIT 1").fetchall()
     notes = []
-    shapes = con.execute("SELECT count(DISTINCT shape) FROM one").fetchall()[0][0]
-    if shapes > elements.SHAPES:
-        notes.append("too many shapes to look at each; elements of the rarest are left out.")
-    columns = elements.columns(rows, asked)
+    columns, is_whole = elements.columns(rows, asked)
+    if not is_whole:
+        notes.append("shares are of the most frequent shapes alone: there are too many others.")
     told = [one.name for one in columns]
     found.elements[name] = tuple(told)
     told_times = (
