@@ -42,6 +42,8 @@ def describe(delivery: DeliveryFolder, mapping: Mapping, site: Site, scope: Scop
         return _latest(clock, held, source, key)
 
     clock = Clock(delivery, mapping.table.zone or site.site.zone, within)
+    # a missing manifest is told before anything that only follows from it
+    exported_at = clock.read(rule.exported_at, ("exported_at",))
     types = _delivered(mapping, manifest, held)
     return facts_of(
         delivery,
@@ -49,7 +51,7 @@ def describe(delivery: DeliveryFolder, mapping: Mapping, site: Site, scope: Scop
         site,
         scope,
         kind=_kind(delivery, rule, manifest),
-        exported_at=clock.read(rule.exported_at, ("exported_at",)),
+        exported_at=exported_at,
         data_through=data_through(clock, rule.data_through, types),
         files=found.files,
         parser_version=PARSER_VERSION,

@@ -21,18 +21,21 @@ def remarks(con: duckdb.DuckDBPyConnection, mapping: Mapping, source: str) -> li
     """
     found = []
     for reason, what in (
-        ("unresolved_patient", "name a Patient who is not in the delivery"),
-        ("unresolved_reference", "refer to resources that are not in the delivery"),
+        ("unresolved_patient", "the Patient whom they name"),
+        ("unresolved_reference", "a resource that they refer to"),
     ):
         if count := _number(con, f"SELECT count(*) FROM fate.row WHERE reason = '{reason}'"):
-            found.append(f"{source}: {count:,} records {what}; they are quarantined as {reason}.")
+            found.append(
+                f"{source}: records quarantined as {reason}, since {what} is not in the "
+                f"delivery: {count:,}."
+            )
     known = _tokens(mapping)
     rows, systems = _unknown(con, known)
     if systems:
         found.append(
-            f"{source}: {rows:,} records hold codes of {systems} unknown "
-            f"system{'' if systems == 1 else 's'}, which no study asks for: name what matters in "
-            f"[systems] of {mapping.path.name}; `dripwatch profile` lists them."
+            f"{source}: codes of {systems} unknown system{'' if systems == 1 else 's'} in "
+            f"{rows:,} rows, which no study can ask for: name those that matter in [systems] of "
+            f"{mapping.path.name}; `dripwatch profile` lists them."
         )
     return found
 
