@@ -21,7 +21,7 @@ from expectations.columns import (
     columns_of,
 )
 from expectations.table import dose_ranges, dose_units
-from pipelines.base.duck import quote
+from pipelines.base.duck import literal, quote
 from pipelines.base.errors import DeliveryError
 from studies.analytes import analytes, known_units
 
@@ -34,6 +34,11 @@ EARLIEST = datetime(1900, 1, 1)  # noqa: DTZ001 - staging tables hold naive UTC
 GRACE = timedelta(days=1)
 #: Stands for an event type where a check is about records that became no event.
 RECORDS = "*"
+#: Why records become no event; every reason that is not here means that one could not be read.
+_RECORD_REASONS = {
+    "unknown_type": ("unknown_event_type", "wrong_resource_type", "no_resource_type"),
+    "unresolved": ("unresolved_reference", "unresolved_patient", "missing_id"),
+}
 
 
 class ConceptLike(Protocol):
@@ -212,16 +217,21 @@ def prepare_records(
     con: duckdb.DuckDBPyConnection, *, source: str = "fate.row", table: str = "_record"
 ) -> Judged:
     """Build the judged table of the records that became no event."""
+    named = [literal(reason) for reasons in _RECORD_REASONS.values() for reason in reasons]
 
-    def because(reason: str) -> str:
-        return f"CASE WHEN fate = 'quarantined' AND reason = '{reason}' THEN reason END"
+    def because(condition: str) -> str:
+        return f"CASE WHEN fate = 'quarantined' AND {condition} THEN coalesce(reason, '(none)') END"
+
+    def among(column: str) -> str:
+        return because(f"reason IN ({', '.join(map(literal, _RECORD_REASONS[column]))})")
 
     con.execute(
         f"""
         CREATE OR REPLACE TABLE {SCHEMA}.{quote(table)} AS
         SELECT source_file_sha, source_row, source_part, record_key, true AS is_content,
-            {because("unreadable_record")} AS unreadable,
-            {because("unknown_event_type")} AS unknown_type
+            {because(f"coalesce(reason NOT IN ({', '.join(named)}), true)")} AS unreadable,
+            {among("unknown_type")} AS unknown_type,
+            {among("unresolved")} AS unresolved
         FROM {source}
         """
     )

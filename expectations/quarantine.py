@@ -68,6 +68,7 @@ class QuarantinedRow:
         event_type: as which it was read; empty where it could not be told.
         source_file_sha: first digits of the file's hash.
         source_row: ordinal of the record in the decompressed file, from 1, header not counted.
+        source_part: ordinal of the part of a nested record, from 1; None for the whole record.
         record_key: keyed hash of the record's id, None where it has none.
         check_ids: what it failed.
     """
@@ -75,8 +76,15 @@ class QuarantinedRow:
     event_type: str
     source_file_sha: str
     source_row: int
+    source_part: int | None
     record_key: str | None
     check_ids: tuple[str, ...]
+
+    @property
+    def place(self) -> str:
+        """Row, and part where it is one, as people are shown it: `12` or `12/2`."""
+        part = "" if self.source_part is None else f"/{self.source_part}"
+        return f"{self.source_row}{part}"
 
 
 def held_batches(log: EventLog) -> list[HeldBatch]:
@@ -132,19 +140,30 @@ def quarantined_rows(log: EventLog, manifest: Manifest) -> list[QuarantinedRow]:
     if not manifest.quarantine.rows:
         return []
     # The columns with patient data are left behind here.
-    names = ["event_type", "source_file_sha", "source_row", "record_key", "check_ids"]
+    names = [
+        "event_type",
+        "source_file_sha",
+        "source_row",
+        "source_part",
+        "record_key",
+        "check_ids",
+    ]
     table = log.read_quarantine(manifest).select(names)
     rows = [
         QuarantinedRow(
             event_type=row["event_type"] or "",
             source_file_sha=row["source_file_sha"][:PREFIX],
             source_row=row["source_row"],
+            source_part=row["source_part"],
             record_key=row["record_key"],
             check_ids=tuple(row["check_ids"] or ()),
         )
         for row in table.to_pylist()
     ]
-    return sorted(rows, key=lambda row: (row.event_type, row.source_file_sha, row.source_row))
+    return sorted(
+        rows,
+        key=lambda r: (r.event_type, r.source_file_sha, r.source_row, r.source_part or 0),
+    )
 
 
 def release(log: EventLog, batch_id: str, *, released_at: datetime, note: str) -> Manifest:

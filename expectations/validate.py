@@ -243,8 +243,10 @@ def _shares(
     )
     unread = dict(
         con.execute(
-            "SELECT CASE WHEN list_contains($types, event_type) THEN event_type ELSE $none END, "
-            "count(*) FROM fate.row WHERE fate = 'quarantined' GROUP BY ALL",
+            "SELECT CASE WHEN list_contains($types, event_type) THEN event_type ELSE $none END "
+            "AS sent_as, CASE WHEN sent_as = $none THEN count(DISTINCT (source_file_sha, "
+            "source_row)) ELSE count(*) END "
+            "FROM fate.row WHERE fate = 'quarantined' GROUP BY sent_as",
             {"types": list(event_types), "none": RECORDS},
         ).fetchall()
     )

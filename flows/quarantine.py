@@ -68,7 +68,7 @@ def _list_rows(log: EventLog, answer: Reply) -> None:
             [
                 one.batch_id[:8],
                 row.source_file_sha,
-                str(row.source_row),
+                row.place,
                 row.event_type or "?",
                 ", ".join(row.check_ids),
             ]

@@ -469,3 +469,34 @@ def test_no_result_of_gx_holds_a_value_or_a_key() -> None:
     assert "SECRET" not in text
     assert "123456" not in text
     assert "f" * 64 not in text
+
+
+def test_two_parts_of_one_record_are_judged_apart_and_named_apart() -> None:
+    parts = [
+        good(LAB, record_key=f"k{part}", source_row=1, source_part=part, unit=unit, value=value)
+        for part, (unit, value) in enumerate([("mg/dL", 9.1), ("furlong", 9.1), ("mg/dL", 1e12)], 1)
+    ]
+    con = staged({LAB: parts})
+    judge(con)
+    assert con.execute("FROM judge.rejected").fetchall() == [(LAB, "f" * 64, 1, 3)]
+    flagged = con.execute(f'SELECT source_part, flags FROM event."{LAB}" ORDER BY 1').fetchall()
+    assert [(part, flags or []) for part, flags in flagged] == [
+        (1, []),
+        (2, ["unknown_unit"]),
+        (3, []),
+    ]
+
+
+def test_records_that_made_no_event_fail_one_check_whatever_the_reason() -> None:
+    reasons = ("too_deep", "unknown_event_type", "missing_id", None)
+    con = staged({LAB: [good(LAB)]})
+    con.execute("UPDATE fate.file SET n_rows = 5")
+    for row, reason in enumerate(reasons, start=2):
+        con.execute(
+            "INSERT INTO fate.row VALUES (repeat('f', 64), ?, NULL, 'quarantined', ?, "
+            "NULL, NULL, NULL, NULL)",
+            [row, reason],
+        )
+    verdict = judge(con)
+    told = {one.check_id: one.n_failed_sql for one in verdict.checks if one.event_type == "*"}
+    assert told == {"record_readable": 2, "record_type_known": 1, "record_resolved": 1}
