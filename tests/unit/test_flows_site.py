@@ -31,6 +31,7 @@ from pipelines.base import duck
 from pipelines.base.errors import ExitCode, LockedError, LogError, ServerError
 from pipelines.base.site import Site, load_site
 from pipelines.ingest.log import EventLog
+from pipelines.sources.fhir.model import FhirMapping
 from pipelines.sources.flat import load_mapping
 from pipelines.sources.flat.model import MappingTable
 
@@ -73,6 +74,22 @@ def test_init_names_every_setting(site: Site) -> None:
             continue
         assert f"[{name}]" in text
     assert text.count("\n# ") > 25
+
+
+def test_init_can_make_a_fhir_site_whose_mapping_loads_as_it_stands(tmp_path: Path) -> None:
+    made = make_site(tmp_path, "fhir")
+    site = load_site(tmp_path)
+    assert [(one.kind, one.mapping.name) for one in site.source] == [("fhir", "fhir.toml")]
+    assert tmp_path / "fhir.toml" in made
+    assert not (tmp_path / "mapping.toml").exists()
+    findings = {one.what: one.level for one in doctor.examine(tmp_path)}
+    assert findings["mapping of ehr"] == "ok"
+    assert "fail" not in findings.values()
+    tables = models_within(FhirMapping)
+    text = (tmp_path / "fhir.toml").read_text()
+    for head in ("delivery", "files", "patient", "settings"):
+        assert f"[{head}]" in text
+        assert head in [name for name, _ in tables]
 
 
 def test_init_overwrites_nothing(tmp_path: Path) -> None:
@@ -146,7 +163,7 @@ def test_doctor_names_outcomes_that_nobody_delivers_events_for(site: Site) -> No
 
 
 def models() -> list[tuple[str, type[BaseModel]]]:
-    return models_within(Site) + models_within(MappingTable)
+    return models_within(Site) + models_within(MappingTable) + models_within(FhirMapping)
 
 
 @pytest.mark.parametrize(("place", "model"), models(), ids=lambda part: str(part)[-40:])
