@@ -81,6 +81,8 @@ class Tree:
     def __init__(self) -> None:
         self._root: dict[str, Any] = {}
         self._shapes: dict[tuple[str, ...], Shape] = {}
+        # a list that few resources have is looked at for itself, where there is one
+        self._apart: tuple[str, ...] = ()
 
     def add(self, path: Path, leaf: Shape = "text", under: Path = ()) -> None:
         """Take a path in.
@@ -89,6 +91,8 @@ class Tree:
             ValueError: another path reads the same element in another shape.
         """
         steps = (*under, *path)
+        if under:
+            self._apart = ("$", *(f"{step.name}[*]" for step in under))
         node, place = self._root, ("$",)
         for number, step in enumerate(steps):
             is_last = number == len(steps) - 1
@@ -120,7 +124,9 @@ class Tree:
         return f"json_type({resource}, [{paths}]::VARCHAR[])"
 
     def _places(self) -> list[tuple[str, ...]]:
-        return sorted(self._shapes, key=lambda place: self._shapes[place])
+        apart = set(self._below(self._apart)) if self._apart else set()
+        places = [place for place in self._shapes if place not in apart]
+        return sorted(places, key=lambda place: self._shapes[place])
 
     def malformed(self, resource: str, kinds: str, tree: str) -> str:
         """Return SQL for whether some element has a shape that FHIR does not give it.
@@ -137,6 +143,8 @@ class Tree:
         for outer in self._lists_in(("$",)):
             # only where some list has more than the item that `kinds` saw
             longer = {test for place in self._below(outer) for test in _longer(place, tree)}
+            if outer == self._apart:
+                longer = {f"len({tree}.{quote(outer[-1].removesuffix('[*]'))}) > 0"}
             look = self._items(outer, resource, ("$",), 0)
             tests.append(f"CASE WHEN {' OR '.join(sorted(longer))} THEN {look} END")
         return _or(tests)
