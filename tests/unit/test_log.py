@@ -30,6 +30,7 @@ from pipelines.base.errors import (
     ReconciliationError,
     StorageError,
 )
+from pipelines.ingest.accounting import n_candidates, n_set_aside
 from pipelines.ingest.batch import batch_id
 from pipelines.ingest.facts import CheckResult, DeliveredFile, DeliveryFacts, ValidationSummary
 from pipelines.ingest.log import EventLog, UnknownBatchError
@@ -313,6 +314,108 @@ def test_a_file_in_two_roles_has_each_row_twice(log: EventLog) -> None:
         [MEDS],
     )
     assert log.write(con, FACTS, VERDICT).n_rows == 12
+
+
+# --- nested records -----------------------------------------------------------------------------
+
+
+def nest(con: duckdb.DuckDBPyConnection) -> None:
+    """Make parts of some rows: LABS 1 has two good ones, 4 a good and a bad one, MEDS 1 is two."""
+    con.execute(
+        "UPDATE event.\"LabResulted\" SET source_part = 1, resource_key = 'r' || source_row"
+    )
+    con.execute(
+        'INSERT INTO event."LabResulted" SELECT * REPLACE (2 AS source_part) '
+        'FROM event."LabResulted" WHERE source_row IN (1, 4)'
+    )
+    con.execute(
+        "UPDATE judge.failure SET source_part = 1; UPDATE judge.rejected SET source_part = 1"
+    )
+    con.executemany(
+        "INSERT INTO fate.row VALUES (?, ?, ?, ?, NULL, '8480-6', 'loinc', NULL, ?)",
+        [
+            (LABS, 2, "VitalSignMeasured", "out_of_scope", None),
+            (LABS, 3, "LabResulted", "superseded", 2),
+        ],
+    )
+    con.execute("UPDATE fate.row SET fate = 'reference' WHERE source_row = 7")
+
+
+def test_a_nested_record_counts_once_under_the_best_of_its_fates(
+    log: EventLog, con: duckdb.DuckDBPyConnection
+) -> None:
+    nest(con)
+    manifest = log.write(con, FACTS, VERDICT)
+    assert manifest.fates == {
+        "accepted": 5,  # labs 1, 2, 4 (though a part of it is rejected), 6 and the infusion
+        "quarantined": 2,
+        "superseded": 1,  # labs 3, of which the other part is out of scope
+        "duplicate": 1,
+        "out_of_scope": 0,
+        "reference": 1,
+    }
+    assert sum(manifest.fates.values()) == manifest.n_rows == 10
+    labs = manifest.fates_by_type["LabResulted"]
+    assert (labs["accepted"], labs["quarantined"], labs["superseded"]) == (5, 2, 1)
+    assert manifest.fates_by_type["VitalSignMeasured"]["out_of_scope"] == 1
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    log.commit(FACTS.batch_id)
+    quarantined = log.read_quarantine(manifest).select(["source_row", "source_part"]).to_pylist()
+    assert {"source_row": 4, "source_part": 1} in quarantined
+    assert len(quarantined) == 3
+    assert (n_candidates(con), n_set_aside(con)) == (7, 3)
+
+
+@pytest.mark.parametrize(
+    ("damage", "cause"),
+    [
+        ("UPDATE event.\"LabResulted\" SET source_part = 1", "no candidates|twice"),
+        ("UPDATE judge.rejected SET source_part = NULL", "rejected by no check"),
+        ("UPDATE judge.rejected SET source_part = 3; UPDATE judge.failure SET source_part = 3",
+         "no candidates"),
+        ("INSERT INTO fate.row SELECT * REPLACE ('duplicate' AS fate) FROM fate.row "
+         "WHERE source_part = 2", "accounted for twice"),
+        ("UPDATE event.\"LabResulted\" SET source_row = 1 WHERE source_row = 6", "some of them"),
+        ("INSERT INTO fate.withdrawn VALUES (NULL, 1, now()::TIMESTAMP, 'f', 1, 'deleted')",
+         "withdrawals do not say"),
+        ("INSERT INTO fate.withdrawn VALUES ('r1', NULL, now()::TIMESTAMP, 'f', 1, 'deleted')",
+         "withdrawals do not say"),
+        ("INSERT INTO fate.withdrawn VALUES ('r1', 1, now()::TIMESTAMP, 'f', 1, 'lost')",
+         "withdrawals do not say"),
+    ],
+)  # fmt: skip
+def test_parts_that_do_not_add_up_stop_the_batch(
+    log: EventLog, con: duckdb.DuckDBPyConnection, damage: str, cause: str
+) -> None:
+    nest(con)
+    con.execute(damage)
+    with pytest.raises(ReconciliationError, match=cause):
+        log.write(con, FACTS, VERDICT)
+
+
+def test_what_a_delivery_takes_back_is_in_the_log_once_per_resource_and_reason(
+    log: EventLog, con: duckdb.DuckDBPyConnection
+) -> None:
+    con.execute(
+        "INSERT INTO fate.withdrawn VALUES "
+        "('r1', 5, TIMESTAMP '2026-01-05', $1, 3, 'deleted'), "
+        "('r1', 7, TIMESTAMP '2026-01-06', $1, 8, 'deleted'), "
+        "('r1', 2, TIMESTAMP '2026-01-04', $1, 1, 'out_of_scope')",
+        [LABS],
+    )
+    manifest = log.write(con, FACTS, VERDICT)
+    log.commit(FACTS.batch_id)
+    folder = log.root / "committed" / FACTS.batch_id
+    told = records(folder / "RecordWithdrawn.avro", "RecordWithdrawn")
+    assert manifest.types["RecordWithdrawn"].rows == len(told) == 2
+    assert [
+        (one["resource_key"], one["reason"], one["version"], one["source_row"]) for one in told
+    ] == [
+        ("r1", "deleted", 7, 8),
+        ("r1", "out_of_scope", 2, 1),
+    ]
+    assert {one["operation"] for one in told} == {"retract"}
+    assert len({one["record_key"] for one in told}) == 2
 
 
 def test_an_empty_delivery_is_a_batch_too(log: EventLog, con: duckdb.DuckDBPyConnection) -> None:

@@ -189,7 +189,9 @@ def test_quarantined_rows_are_listed_by_place_and_check_only(store: Store) -> No
         "check_ids",
         "run_id",
     ]
-    assert cursor.fetchall() == [("north", "ehr", "b", None, None, "sha-b", 1000, None, ["a", "b"], "r1")]
+    assert cursor.fetchall() == [
+        ("north", "ehr", "b", None, None, "sha-b", 1000, None, ["a", "b"], "r1")
+    ]
     assert reconciled(store, "b") == {"unknown": (1, 0, 0, 0, 1, 0, 0)}
 
 
@@ -204,6 +206,35 @@ def test_completeness_counts_current_rows_and_names_types_without_any(store: Sto
     assert told == [
         ("LabResulted", 2, at.date() - timedelta(days=3), at.date()),
         ("VitalSignMeasured", 0, None, None),
+    ]
+
+
+def test_completeness_keeps_two_sources_of_one_type_apart(store: Store) -> None:
+    at = night(0).replace(tzinfo=None)
+    later = at + timedelta(days=5)
+    ehr = [lab("a", 1.0, occurred_at=at), lab("b", 1.0, occurred_at=at)]
+    store.apply(
+        [
+            make_batch("e", {"LabResulted": ehr}, data_through=night(1)),
+            make_batch(
+                "p",
+                {"LabResulted": [lab("c", 1.0, occurred_at=later)]},
+                source="pdms",
+                kind="snapshot",
+                data_through=night(6),
+            ),
+            make_batch("q", {"LabResulted": []}, source="paper", data_through=night(2)),
+        ]
+    )
+    told = store.con.execute(
+        """SELECT source, n_rows, first_occurred_date, last_occurred_date, data_through_at
+        FROM quality.completeness WHERE event_type = 'LabResulted' ORDER BY ALL"""
+    ).fetchall()
+    through = [night(number).replace(tzinfo=None) for number in (1, 2, 6)]
+    assert told == [
+        ("ehr", 2, at.date(), at.date(), through[0]),
+        ("paper", 0, None, None, through[1]),
+        ("pdms", 1, later.date(), later.date(), through[2]),
     ]
 
 
