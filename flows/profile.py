@@ -126,7 +126,8 @@ def _print_table(table: Table, answer: Reply, k: int) -> None:
     what = "resources" if table.kind == "fhir" else "rows"
     of = f" of {table.n_patients:,} patients" if table.n_patients is not None else ""
     files = f" in {plural(table.n_files, 'file')}" if table.n_files else ""
-    console.say(f"\n== {table.name} ({table.kind}): {n_rows} {what}{of}{files}")
+    told = f"{n_rows} {what}{of}{files}" if table.n_files or table.columns else "not counted"
+    console.say(f"\n== {table.name} ({table.kind}): {told}")
     for note in table.notes:
         console.say(f"! {note}")
     if table.columns:

@@ -18,8 +18,8 @@ from pipelines.sources.profile.names import folded
 from pipelines.sources.profile.sniff import plain_rule
 
 HEAD = """\
-# A first mapping, suggested by `dripwatch profile`. It loads, but it is a guess:
-# read every line.
+# A first mapping, suggested by `dripwatch profile`. It loads, but it is a
+# guess: read every line.
 # Every key: docs/reference/mapping.md
 
 # Kind of patient identifier. Sources that share it share their patients.
