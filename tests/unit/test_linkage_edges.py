@@ -66,6 +66,14 @@ CASES: list[tuple[Patient, str, dict[str, Any]]] = [
      {"status": "no_event", "is_pre_existing": True}),
     (infused("ungraded-again").report("2024-02-25 09:00", "R51.9")
      .report("2024-03-02 09:00", "R51.9"), "headache", {"status": "event"}),
+    # A day and an hour are compared by their dates, also where the clock changes between them.
+    (child("day-then-hour").infusion("2024-10-06 23:55", "2024-10-07 00:25")
+     .report("2024-10-04", "R51.9").report("2024-10-08 00:25", "R51.9"), "headache",
+     {"status": "event", "is_pre_existing": False}),
+    # section 1: one administration known by its day makes a course of days
+    (child("course-by-days").infusion("2024-06-09 09:00", "2024-06-09 12:00", code="11473")
+     .infusion("2024-06-12", code="11473"), "fever",
+     {"status": "unobserved", "flags": ["day_resolution"]}),
     # section 8: observed
     (child("home").infusion(START, END), "fever", {"status": "unobserved", "is_observed": False}),
     (child("early-look").infusion(START, END).temperature("2024-03-01 15:29", 36.9), "fever",
