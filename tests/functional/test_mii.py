@@ -12,10 +12,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from flows.console import SilentConsole
-from flows.refresh import refresh
 from pipelines.base.keys import new_key
 from pipelines.base.site import load_site
+from tests.functional.refresh_site import run
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "mii"
 
@@ -56,7 +55,7 @@ def site(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     key = folder / "restricted" / "site.key"
     key.touch(mode=0o600)
     key.write_text(new_key())
-    refresh(load_site(folder), console=SilentConsole())
+    run(load_site(folder))
     return folder
 
 
@@ -67,49 +66,65 @@ def manifest(site: Path) -> dict[str, Any]:
     return found
 
 
+def is_a(resource: dict[str, Any], kind: str) -> bool:
+    return bool(resource["resourceType"] == kind)
+
+
+def drugs_of_the_study(told: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the code of each Medication that the study names, by reference."""
+    lines = (FIXTURES / "study/codelists/codes.csv").read_text().splitlines()
+    studied = {line.split(",")[3] for line in lines if ",InfusionRecorded," in line}
+    return {
+        "Medication/" + one["id"]: coding["code"]
+        for one in told
+        if is_a(one, "Medication")
+        for coding in one["code"].get("coding", [])
+        if coding["code"] in studied
+    }
+
+
 def test_every_resource_is_accounted_for(
     told: list[dict[str, Any]], manifest: dict[str, Any], site: Path
 ) -> None:
     assert sum(file["n_rows"] for file in manifest["files"]) == len(told)
     assert sum(manifest["fates"].values()) == len(told)
     con = duckdb.connect(str(site / "warehouse.duckdb"), read_only=True)
-    quarantined = dict(
-        con.execute(
-            """SELECT check_id, count(*) FROM (SELECT unnest(check_ids) AS check_id
-               FROM quality.quarantine) GROUP BY ALL"""
-        ).fetchall()
-    )
-    # One patient is told without a birth date, in a file of its own.
-    assert quarantined.keys() <= {"unresolved_reference", "occurred_at_missing"}, quarantined
+    quarantined = con.execute(
+        "SELECT event_type, check_ids, count(*) FROM quality.quarantine GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    uncoded = {one["id"] for one in told if is_a(one, "Condition") and "coding" not in one["code"]}
+    studied = drugs_of_the_study(told)
+    undated = {
+        one["id"]
+        for one in told
+        if is_a(one, "MedicationRequest")
+        and one.get("medicationReference", {}).get("reference") in studied
+        and "authoredOn" not in one
+    }
+    assert quarantined == [
+        ("DiagnosisRecorded", ["code_present"], len(uncoded)),
+        ("InfusionRecorded", ["time_present"], len(undated)),
+    ]
 
 
 def test_infusions_are_the_completed_intravenous_ones_of_the_study(
     told: list[dict[str, Any]], site: Path
 ) -> None:
-    names = {
-        "Medication/" + one["id"]: one["code"]["coding"]
-        for one in told
-        if one["resourceType"] == "Medication"
-    }
-    studied = {
-        line.split(",")[3]
-        for line in (FIXTURES / "study/codelists/codes.csv").read_text().splitlines()
-        if ",InfusionRecorded," in line
-    }
+    studied = drugs_of_the_study(told)
 
     def utc(text: str | None) -> datetime | None:
         return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None) if text else None
 
     expected = set()
     for one in told:
-        if one["resourceType"] != "MedicationAdministration" or one["status"] != "completed":
+        if not is_a(one, "MedicationAdministration") or one["status"] != "completed":
             continue
-        codes = {c["code"] for c in names[one["medicationReference"]["reference"]]} & studied
+        code = studied.get(one["medicationReference"]["reference"])
         routes = {c["code"] for c in one["dosage"].get("route", {}).get("coding", [])}
-        if codes and IV in routes:
+        if code and IV in routes:
             period = one.get("effectivePeriod", {})
             start = utc(one.get("effectiveDateTime") or period["start"])
-            expected.add((codes.pop(), start, utc(period.get("end")) or start))
+            expected.add((code, start, utc(period.get("end")) or start))
     con = duckdb.connect(str(site / "warehouse.duckdb"), read_only=True)
     concepts = {
         line.split(",")[0].replace("_", " "): line.split(",")[3]
