@@ -15,13 +15,22 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipelines.sources.fhir.marks import suspects
+
 #: The longest line that is read, in bytes.
 LONGEST = 8 << 20
 #: Bytes that are looked at together.
 CHUNK = 4 << 20
 #: Characters of an unreadable record that the quarantine keeps.
 RAW = 100_000
-SCHEMA = pa.schema([pa.field("source_row", pa.int64()), pa.field("resource", pa.string())])
+SCHEMA = pa.schema(
+    [
+        pa.field("source_row", pa.int64()),
+        pa.field("resource", pa.string()),
+        # whether it has to be looked at one by one
+        pa.field("is_suspect", pa.bool_()),
+    ]
+)
 
 _BOM = b"\xef\xbb\xbf"
 _BLANKS = b" \t"
@@ -66,6 +75,10 @@ class Lines:
             block = self._whole_lines()
             if block:
                 yield self._batch(block)
+            if len(self._pending) > LONGEST:
+                self._skipped = False
+                self._skip(self._pending)
+                self._pending = b""
         self._found.sha256 = self._digest.hexdigest()
 
     def _whole_lines(self) -> bytes:
@@ -81,10 +94,6 @@ class Lines:
             block = block.removeprefix(_BOM)
         done = len(block) if self._is_ended else _last_line(block)
         self._pending = block[done:]
-        if len(self._pending) > LONGEST:
-            self._skipped = False
-            self._skip(self._pending)
-            self._pending = b""
         return block[:done]
 
     def _skip(self, chunk: bytes) -> bytes:
@@ -111,9 +120,14 @@ class Lines:
             self._found.set_aside(int(rows[at]), "too_long", block[starts[at] :][:200])
         kept = np.flatnonzero(is_record & ~is_long)
         lines = _cut(block, starts, ends).take(pa.array(2 * kept))
-        return self._as_text(rows[kept], lines)
+        return self._as_text(rows[kept], lines, suspects(block, starts[kept], ends[kept]))
 
-    def _as_text(self, rows: npt.NDArray[np.int64], lines: pa.Array[Any]) -> pa.RecordBatch:
+    def _as_text(
+        self,
+        rows: npt.NDArray[np.int64],
+        lines: pa.Array[Any],
+        is_suspect: npt.NDArray[np.bool_],
+    ) -> pa.RecordBatch:
         try:
             texts = lines.cast(pa.string())
         except pa.ArrowInvalid:
@@ -121,7 +135,9 @@ class Lines:
             for at in np.flatnonzero(~is_text).tolist():
                 self._found.set_aside(int(rows[at]), "unreadable_record", lines[at].as_py())
             rows, texts = rows[is_text], lines.filter(pa.array(is_text)).cast(pa.string())
-        return pa.RecordBatch.from_arrays([pa.array(rows), texts], schema=SCHEMA)
+            is_suspect = is_suspect[is_text]
+        columns = [pa.array(rows), texts, pa.array(is_suspect)]
+        return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
 def _last_line(block: bytes) -> int:

@@ -9,20 +9,31 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from typing import IO
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 
 from pipelines.base import duck
 from pipelines.base.errors import DeliveryError
 from pipelines.sources.fhir.blocks import LONGEST, SCHEMA, Reading
+from pipelines.sources.fhir.marks import suspects
+from pipelines.sources.fhir.shape import BUNDLE
 from pipelines.sources.rows.content import damaged
 
 #: The longest document that is read, in bytes: it has to be held as a whole.
 LARGEST = 128 << 20
-_BUNDLE = re.compile(rb'"resourceType"\s*:\s*"Bundle"')
+_LAST_COMMA = re.compile(rb",[ \t\r\n]*[}\]]")
 _ROWS = 10_000
+#: What a document is; nulls where it is no JSON.
+_KIND = """
+SELECT json_type(d), json_extract_string(d, '$.resourceType'),
+    json_type(d) = 'ARRAY' OR len(list_distinct(json_keys(d))) = len(json_keys(d))
+        AND coalesce(json_type(d, '$.entry'), 'ARRAY') IN ('ARRAY', 'NULL')
+FROM (SELECT CASE WHEN json_valid(d) THEN d END AS d FROM (SELECT ?::VARCHAR AS d))
+"""
 #: One row per entry of a Bundle, or per item of an array. A deletion has no resource: it is handed
 #: on as a Bundle of its own, which is how bulk exports tell deletions.
 _ENTRIES = """
@@ -61,57 +72,74 @@ def batches(stream: IO[bytes], found: Reading, where: str) -> Iterator[pa.Record
         )
     found.sha256 = hashlib.sha256(content).hexdigest()
     content = content.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n")
-    record, is_whole = _parsed(content)
-    if isinstance(record, list) or _is_bundle(record):
+    with closing(duck.connect()) as con:
+        try:
+            yield from _taken_apart(con, content, found, where)
+        except duckdb.Error:
+            # its text can quote the content
+            raise damaged(where, "A delivered JSON document cannot be taken apart.") from None
+
+
+def _taken_apart(
+    con: duckdb.DuckDBPyConnection, content: bytes, found: Reading, where: str
+) -> Iterator[pa.RecordBatch]:
+    text = _strict(content)
+    row = con.execute(_KIND, [text]).fetchone() if text is not None else None
+    kind, resource_type, is_whole = row or (None, None, None)
+    if kind == "ARRAY" or resource_type == "Bundle":
         if not is_whole:
-            raise damaged(where, "A delivered Bundle has a key twice.")
-        yield from _entries(content.decode(), found, is_bundle=isinstance(record, dict))
-        return
-    if record is None and (content[:1] == b"[" or _BUNDLE.search(content)):
+            raise damaged(where, "A delivered Bundle has a key twice, or its entries are no list.")
+        yield from _entries(con, text or "", found, is_bundle=kind == "OBJECT")
+    elif kind is None and (content[:1] == b"[" or BUNDLE.search(content)):
         # how many resources are lost cannot be told, so the delivery stops
         raise damaged(where, "A delivered Bundle is no JSON, or is cut off.")
-    yield from _single(content, record, found)
+    else:
+        yield from _single(content, None if kind is None else text, found)
 
 
-def _entries(text: str, found: Reading, *, is_bundle: bool) -> Iterator[pa.RecordBatch]:
+def _strict(content: bytes) -> str | None:
+    """Return content as text; None where it is no text, or JSON that only DuckDB would forgive."""
+    try:
+        text = content.decode()
+        if _LAST_COMMA.search(content):
+            json.loads(text)  # the comma may be in a string
+    except (ValueError, RecursionError):
+        return None
+    return text
+
+
+def _entries(
+    con: duckdb.DuckDBPyConnection, text: str, found: Reading, *, is_bundle: bool
+) -> Iterator[pa.RecordBatch]:
     path = "$.entry[*]" if is_bundle else "$[*]"
     told = {"doc": text, "path": path, "is_bundle": is_bundle, "longest": LONGEST}
-    con = duck.connect()
-    try:
-        result = con.execute(_ENTRIES, told)
-        while rows := result.fetchmany(_ROWS):
-            found.n_rows += len(rows)
-            for row, _, reason, raw in rows:
-                if reason:
-                    found.set_aside(row, reason, raw)
-            yield _batch([(row, text) for row, text, reason, _ in rows if not reason])
-    finally:
-        con.close()
+    result = con.execute(_ENTRIES, told)
+    while rows := result.fetchmany(_ROWS):
+        found.n_rows += len(rows)
+        for row, _, reason, raw in rows:
+            if reason:
+                found.set_aside(row, reason, raw)
+        yield _batch([(row, text) for row, text, reason, _ in rows if not reason])
 
 
-def _single(content: bytes, record: object, found: Reading) -> Iterator[pa.RecordBatch]:
+def _single(content: bytes, text: str | None, found: Reading) -> Iterator[pa.RecordBatch]:
     found.n_rows = 1
     if len(content) > LONGEST:
         found.set_aside(1, "too_long", content[:200])
-    elif record is None:
+    elif text is None:
         found.set_aside(1, "unreadable_record", content)
     else:
-        yield _batch([(1, content.decode())])
+        # a printer's line ends may be in it: it is looked at
+        columns = [pa.array([1], pa.int64()), pa.array([text]), pa.array([True])]
+        yield pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
 def _batch(rows: list[tuple[int, str]]) -> pa.RecordBatch:
-    numbers = pa.array(np.array([row for row, _ in rows], dtype=np.int64))
     texts = pa.array([text for _, text in rows], pa.string())
-    return pa.RecordBatch.from_arrays([numbers, texts], schema=SCHEMA)
-
-
-def _is_bundle(record: object) -> bool:
-    return isinstance(record, dict) and record.get("resourceType") == "Bundle"
-
-
-def _parsed(content: bytes) -> tuple[object, bool]:
-    """Return what JSON content is (None: it is none), and whether no key of a Bundle is twice."""
-    try:
-        return json.loads(content.decode()), True
-    except (ValueError, RecursionError):
-        return None, False
+    # entries as the database writes them hold no line end
+    block = "\n".join(text for _, text in rows).encode()
+    lengths = np.array([len(text.encode()) for _, text in rows], dtype=np.int64)
+    ends = np.cumsum(lengths + 1) - 1
+    marks = suspects(block, ends - lengths, ends)
+    numbers = pa.array(np.array([row for row, _ in rows], dtype=np.int64))
+    return pa.RecordBatch.from_arrays([numbers, texts, pa.array(marks)], schema=SCHEMA)

@@ -6,6 +6,7 @@ with its number and a reason, and costs no other.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from pipelines.base.errors import DeliveryError
 from pipelines.sources.fhir import document
 from pipelines.sources.fhir.blocks import SCHEMA, Lines, Reading
 from pipelines.sources.fhir.shape import shape_of
-from pipelines.sources.fhir.suspects import UNSOUND, decide
+from pipelines.sources.fhir.suspects import RESOURCE_TYPE, decide
 from pipelines.sources.rows.content import damaged, fault, open_content, reading
 
 __all__ = ["FhirFile", "Reading", "load", "open_fhir"]
@@ -84,14 +85,13 @@ class _Loading:
         sha256: str | None,
     ) -> None:
         self._con, self._file, self._found, self._sha256 = con, file, found, sha256
-        self._error: DeliveryError | None = None
+        self._error: Exception | None = None
 
     def run(self, table: str) -> None:
         """Make the table; rows that have to be looked at have no resource type yet."""
         query = (
             f"CREATE OR REPLACE TEMP TABLE {quote(table)} AS SELECT source_row, "
-            f"CASE WHEN NOT {UNSOUND} THEN json_extract_string(resource, '$.resourceType') END "
-            "AS resource_type, resource FROM delivered"
+            f"{RESOURCE_TYPE} AS resource_type, resource FROM delivered"
         )
         with closing(self._guarded()) as batches:
             try:
@@ -120,6 +120,9 @@ class _Loading:
         except DeliveryError as error:
             self._error = error
             raise
-        except (pa.ArrowException, OSError, EOFError, UnicodeError) as error:
+        except (pa.ArrowException, OSError, EOFError, UnicodeError, zlib.error) as error:
             self._error = fault(error, self._file.where)
             raise self._error from None
+        except Exception as error:
+            self._error = error  # a fault of ours is not the file's
+            raise

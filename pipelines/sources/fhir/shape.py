@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import IO, Literal
 
 from pipelines.sources.fhir.blocks import LONGEST
 from pipelines.sources.rows.content import check_head, damaged, foreign
 
+#: Where content that is no JSON seems to be a Bundle.
+BUNDLE = re.compile(rb'"resourceType"\s*:\s*"Bundle"')
 _BLANKS = b" \t\r\n"
 _CHUNK = 1 << 16
 #: Where a printer of JSON breaks lines; no line of NDJSON ends so.
@@ -32,7 +35,7 @@ def shape_of(stream: IO[bytes], where: str) -> Literal["ndjson", "json"]:
     if len(lines) == 1:
         return "json" if _holds_many(lines[0]) else "ndjson"
     is_printed = lines[0].endswith(_OPEN) and _object(lines[0]) is None
-    if is_printed and (len(lines[0]) == 1 or _object(lines[1]) is None):
+    if is_printed and (lines[0] == b"[" or _object(lines[1]) is None):
         return "json"
     return "ndjson"
 
@@ -65,7 +68,7 @@ def _object(line: bytes) -> object:
 
 def _holds_many(line: bytes) -> bool:
     """Whether the only line of a file is a Bundle or an array of resources."""
-    if line.startswith(b"["):
-        return True
     record = _object(line)
+    if record is None:
+        return line.startswith(b"[") or BUNDLE.search(line) is not None  # cut off, as it seems
     return isinstance(record, dict) and record.get("resourceType") == "Bundle"

@@ -8,8 +8,13 @@ import pyarrow as pa
 from pipelines.sources.fhir.blocks import Reading
 from pipelines.sources.fhir.strict import verdict
 
-#: True for each text of column `resource` that may be no resource. Never null.
-UNSOUND = "TRUE"
+#: Resource type of each row of `is_suspect, resource`; null where it has to be looked at. One
+#: call gives type and text of an element: a string keeps its quotes. CASE keeps texts that are no
+#: JSON from it, since it raises on them.
+RESOURCE_TYPE = (
+    "nullif(regexp_extract(CASE WHEN NOT is_suspect AND json_valid(resource) THEN "
+    "json_extract(resource, '$.resourceType') END::VARCHAR, '^\"([A-Za-z]+)\"$', 1), '')"
+)
 _PAGE = 200
 
 
