@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pipelines.sources.fhir import compile as compiled
 from pipelines.sources.fhir import paths
 from pipelines.sources.fhir.delivery_check import check_export
-from pipelines.sources.fhir.model import WAYS, Element, FhirMapping, ResourceRule
+from pipelines.sources.fhir.model import WAYS, Choice, Element, FhirMapping, ResourceRule
 from pipelines.sources.rows import probe
 from pipelines.sources.rows.check_rule import At, Mistakes, check_rule, check_zone, used_columns
 from pipelines.sources.rows.errors import Mistake, closest
@@ -157,6 +157,18 @@ def _columns(rule: ResourceRule, table: FhirMapping, at: At) -> Mistakes:
     known = set(columns_of(rule)) | {
         f"settings.{name}" for name in type(table.settings).model_fields
     }
+    yield from _parts(rule, known, at)
+    for name, choices in rule.choose.items():
+        yield from _choices(name, choices, rule, known, (*at, "choose", name))
+        known.add(name)
+    for name, conditions in rule.flags.items():
+        yield from _conditions(conditions, known, (*at, "flags", name))
+    if not rule.reference:
+        for name, place in used_columns(rule, at):
+            yield from _known([name], known, place)
+
+
+def _parts(rule: ResourceRule, known: set[str], at: At) -> Mistakes:
     if rule.parts:
         if not _is_path(rule.parts.path) or len(paths.parse(rule.parts.path)) != 1:
             yield Mistake((*at, "parts", "path"), "not the name of a list.", "Write component.")
@@ -165,23 +177,20 @@ def _columns(rule: ResourceRule, table: FhirMapping, at: At) -> Mistakes:
                 remedy = closest(name, rule.elements)
                 yield Mistake((*at, "parts", "own"), f"no element {name!r}.", remedy)
         yield from _known(rule.parts.keep_whole, known, (*at, "parts", "keep_whole"))
-    for name, choices in rule.choose.items():
-        place = (*at, "choose", name)
-        if not choices:
-            yield Mistake(place, "no choice.", "Write at least one.")
-        for choice in choices:
-            yield from _conditions(choice.when, known, place)
-            if (choice.column is None) == (choice.text is None):
-                yield Mistake(place, "a choice tells column or text.", "Give one of the two.")
-            yield from _known([choice.column] if choice.column else [], known, place)
-        if name in known and name in rule.elements:
-            yield Mistake(place, "an element has this name.", "Give the choice its own.")
-        known.add(name)
-    for name, conditions in rule.flags.items():
-        yield from _conditions(conditions, known, (*at, "flags", name))
-    if not rule.reference:
-        for name, place in used_columns(rule, at):
-            yield from _known([name], known, place)
+
+
+def _choices(
+    name: str, choices: list[Choice], rule: ResourceRule, known: set[str], at: At
+) -> Mistakes:
+    if not choices:
+        yield Mistake(at, "no choice.", "Write at least one.")
+    for choice in choices:
+        yield from _conditions(choice.when, known, at)
+        if (choice.column is None) == (choice.text is None):
+            yield Mistake(at, "a choice tells column or text.", "Give one of the two.")
+        yield from _known([choice.column] if choice.column else [], known, at)
+    if name in rule.elements:
+        yield Mistake(at, "an element has this name.", "Give the choice its own.")
 
 
 def _conditions(conditions: Iterable[Condition], known: set[str], at: At) -> Mistakes:

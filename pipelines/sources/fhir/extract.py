@@ -11,7 +11,8 @@ from pipelines.base.duck import literal, quote
 from pipelines.base.keys import SiteKey
 from pipelines.base.site import Site
 from pipelines.ingest.facts import DeliveredFile, DeliveryFacts
-from pipelines.sources.fhir.compile import column, shred
+from pipelines.sources.fhir.columns import column
+from pipelines.sources.fhir.compile import shred
 from pipelines.sources.fhir.deletions import open_deletions, take_deletions
 from pipelines.sources.fhir.lines import load, open_fhir
 from pipelines.sources.fhir.lookups import choose_codes, load_systems, resolve_drugs, shredded
@@ -41,6 +42,9 @@ _FEW = 20_000
 _NO_ROWS = (
     "(SELECT ''::VARCHAR AS source_file_sha, 0::BIGINT AS source_row, false AS contained, "
     "''::VARCHAR AS resource WHERE false)"
+)
+_PENDING = (
+    "SELECT source_file_sha, source_row, ''::VARCHAR AS resource_type, resource FROM " + _NO_ROWS
 )
 _SCRATCH = (
     "fhir_file",
@@ -105,7 +109,7 @@ class _Reading:
         for name, rule in self.rules.items():
             query = shred(rule, self.mapping.table.values, _NO_ROWS)
             self.con.execute(f"CREATE OR REPLACE TEMP TABLE {shredded(name)} AS {query}")
-        self.con.execute(f"CREATE OR REPLACE TEMP TABLE fhir_pending AS {_pending('x', _NO_ROWS)}")
+        self.con.execute(f"CREATE OR REPLACE TEMP TABLE fhir_pending AS {_PENDING}")
         for number, file in enumerate(sorted(self.facts.files, key=lambda f: f.sha256), start=1):
             self._read(file, number)
         self._flush()
@@ -277,10 +281,6 @@ class _Reading:
         return int(row[0]) if row else 0
 
 
-def _pending(_name: str, none: str) -> str:
-    return f"SELECT source_file_sha, source_row, ''::VARCHAR AS resource_type, resource FROM {none}"
-
-
 def _looked_up(mapping: Mapping) -> Iterator[str]:
     """Yield the resource types that others are completed from."""
     for name, rule in mapping.table.resource.items():
@@ -289,6 +289,6 @@ def _looked_up(mapping: Mapping) -> Iterator[str]:
                 yield "Medication"
             if element.via and element.of:
                 yield element.of
-        if "patient" in rule.elements and name != "Patient":
-            if mapping.table.patient.identifier != "id":
-                yield "Patient"
+        is_about = "patient" in rule.elements and name != "Patient"
+        if is_about and mapping.table.patient.identifier != "id":
+            yield "Patient"

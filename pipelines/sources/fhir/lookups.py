@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import duckdb
 
 from pipelines.base.duck import literal, quote
-from pipelines.sources.fhir.compile import column
+from pipelines.sources.fhir.columns import column
 from pipelines.sources.rows.stage import in_scope
 
 #: Tables of one delivery; all are temporary.
@@ -168,7 +168,9 @@ WITH pointed AS (
 SELECT id, NULL::INTEGER AS part, unresolved, code, code_system, display, scope, several, malformed
 FROM own WHERE NOT coalesce(is_mixture, false)
 UNION ALL
-SELECT o.id, i.part, i.unresolved, k.code, k.code_system, k.display, k.scope, k.several, k.malformed
-FROM own o JOIN fhir_ingredient i ON i.found_id = o.id LEFT JOIN {CODES} k ON k.fragment = i.fragment
+SELECT o.id, i.part, i.unresolved, k.code, k.code_system, k.display, k.scope, k.several,
+    k.malformed
+FROM own o JOIN fhir_ingredient i ON i.found_id = o.id
+LEFT JOIN {CODES} k ON k.fragment = i.fragment
 WHERE o.is_mixture
 """)

@@ -57,7 +57,8 @@ def parse(text: str) -> Path:
     Errors:
         ValueError: it is no path.
     """
-    steps, at = [], 0
+    steps: list[Step] = []
+    at = 0
     while at < len(text) or not steps:
         found = _STEP.match(text, at)
         if not found or (found.end() == len(text) and text.endswith(".")):
@@ -93,7 +94,8 @@ class Tree:
         steps = (*under, *path)
         if under:
             self._apart = ("$", *(f"{step.name}[*]" for step in under))
-        node, place = self._root, ("$",)
+        node: dict[str, Any] = self._root
+        place: tuple[str, ...] = ("$",)
         for number, step in enumerate(steps):
             is_last = number == len(steps) - 1
             place = (*place, step.name)

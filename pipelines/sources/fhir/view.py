@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pipelines.base.duck import literal
-from pipelines.sources.fhir.compile import column
+from pipelines.sources.fhir.columns import column
 from pipelines.sources.fhir.lookups import CODES, DRUGS, current, shredded
-from pipelines.sources.fhir.model import Choice, Condition, FhirMapping, ResourceRule
+from pipelines.sources.fhir.model import Choice, Element, FhirMapping, ResourceRule
 from pipelines.sources.rows import sql
+from pipelines.sources.rows.model import Condition
 
 _CODED = {"": "code", "_system": "code_system", "_display": "display", "_scope": "scope"}
 
@@ -23,7 +24,7 @@ def complete(
     """
     query = _joined(resource_type, mapping, rule)
     for name, choices in rule.choose.items():
-        query = f"SELECT *, {_chosen(choices, rule, zone)} AS {column(name)} FROM ({query})"
+        query = f"SELECT *, {_chosen(choices, zone)} AS {column(name)} FROM ({query})"
     kept = ", ".join(column(name) for name in dict.fromkeys(used))
     return (
         "SELECT source_file_sha, source_row, source_part, resource_text, "
@@ -34,65 +35,88 @@ def complete(
 
 def _joined(resource_type: str, mapping: FhirMapping, rule: ResourceRule) -> str:
     """Return the query for what the resources tell, and what is looked up for them."""
-    part = "t.source_part"
-    replaced: dict[str, str] = {}
-    added = {f"settings.{name}": literal(str(told)) for name, told in _settings(mapping).items()}
-    joins, wrong, several, lost = [], ["t.malformed"], [], ["false"]
-    for number, (name, element) in enumerate(rule.elements.items()):
-        found = f"j{number}"
-        if element.concept and not rule.reference:
-            joins.append(f"LEFT JOIN {CODES} {found} ON {found}.fragment = t.{column(name)}")
-            told = {end: f"{found}.{of}" for end, of in _CODED.items()}
-        elif element.medication:
-            joins.append(f"LEFT JOIN {CODES} {found}c ON {found}c.fragment = t.{column(name)}")
-            joins.append(
-                f"LEFT JOIN {DRUGS} {found} ON t.{column(name)} IS NULL "
-                f"AND {found}.id = t.{column(name + '_id')}"
-            )
-            told = {e: f"coalesce({found}c.{of}, {found}.{of})" for e, of in _CODED.items()}
-            part = f"{found}.part"
-            pointed = f"t.{column(name)} IS NULL AND t.{column(name + '_told')} IS NOT NULL"
-            lost.append(f"({pointed} AND coalesce({found}.unresolved, true))")
-            wrong.append(f"{found}c.malformed")
-            several.append(f"{found}c.several")
-        elif element.via:
-            joins.append(
-                f"LEFT JOIN ({current(element.of or '', element.through)}) {found} "
-                f"ON {found}.found_id = t.{column(element.via)}"
-            )
-            added[name] = f"{found}.{column(element.column or '')}"
-            continue
-        else:
-            continue
-        wrong.append(f"{found}.malformed")
-        several.append(f"{found}.several")
-        replaced[name] = told.pop("")
-        added |= {name + end: text for end, text in told.items()}
-    if "patient" in rule.elements and resource_type != "Patient" and _looked_up(mapping):
-        joins.append(
-            f"LEFT JOIN ({current('Patient')}) who ON who.found_id = t.{column('patient')}"
+    found = _Joined(rule, mapping)
+    if resource_type != "Patient" and "patient" in rule.elements:
+        found.patient()
+    return found.query(resource_type)
+
+
+class _Joined:
+    """The look-ups of a rule: what is joined, the columns that come of it, what can be wrong."""
+
+    def __init__(self, rule: ResourceRule, mapping: FhirMapping) -> None:
+        self._mapping = mapping
+        self._part = "t.source_part"
+        self._joins: list[str] = []
+        self._replaced: dict[str, str] = {}
+        self._added = {f"settings.{n}": literal(str(v)) for n, v in _settings(mapping).items()}
+        self._wrong, self._several, self._lost = ["t.malformed"], ["false"], ["false"]
+        for number, (name, element) in enumerate(rule.elements.items()):
+            if element.concept and not rule.reference:
+                self._concept(name, f"j{number}")
+            elif element.medication:
+                self._medication(name, f"j{number}")
+            elif element.via:
+                self._via(name, element, f"j{number}")
+
+    def _concept(self, name: str, found: str) -> None:
+        self._joins.append(f"LEFT JOIN {CODES} {found} ON {found}.fragment = t.{column(name)}")
+        self._code(name, {end: f"{found}.{of}" for end, of in _CODED.items()})
+        self._wrong.append(f"{found}.malformed")
+        self._several.append(f"{found}.several")
+
+    def _medication(self, name: str, found: str) -> None:
+        own = f"{found}c"
+        nothing = f"t.{column(name)} IS NULL"
+        self._joins += [
+            f"LEFT JOIN {CODES} {own} ON {own}.fragment = t.{column(name)}",
+            f"LEFT JOIN {DRUGS} {found} ON {nothing} AND {found}.id = t.{column(name + '_id')}",
+        ]
+        self._code(name, {e: f"coalesce({own}.{of}, {found}.{of})" for e, of in _CODED.items()})
+        self._part = f"{found}.part"
+        is_told = f"t.{column(name + '_told')} IS NOT NULL"
+        self._lost.append(f"({nothing} AND {is_told} AND coalesce({found}.unresolved, true))")
+        self._wrong += [f"{own}.malformed", f"{found}.malformed"]
+        self._several += [f"{own}.several", f"{found}.several"]
+
+    def _code(self, name: str, told: dict[str, str]) -> None:
+        self._replaced[name] = told.pop("")
+        self._added |= {name + end: text for end, text in told.items()}
+
+    def _via(self, name: str, element: Element, found: str) -> None:
+        newest = current(element.of or "", element.through)
+        via = column(element.via or "")
+        self._joins.append(f"LEFT JOIN ({newest}) {found} ON {found}.found_id = t.{via}")
+        self._added[name] = f"{found}.{column(element.column or '')}"
+
+    def patient(self) -> None:
+        """Look the patient's identifier up, where it is not the id of the resource."""
+        if self._mapping.patient.identifier != "id":
+            who = column("patient")
+            self._joins.append(f"LEFT JOIN ({current('Patient')}) who ON who.found_id = t.{who}")
+            self._replaced["patient"] = f"who.{who}"
+
+    def query(self, resource_type: str) -> str:
+        """Return the query; `is_wrong`, `has_several`, `is_lost` say what is odd about a row."""
+        changed = ", ".join(f"{text} AS {column(name)}" for name, text in self._replaced.items())
+        kept = f"t.* EXCLUDE (source_part) {f'REPLACE ({changed})' if changed else ''}"
+        text = f"{literal(resource_type + '/')} || t.{column('id')}"
+        added = self._added | {
+            "part": f"CAST({self._part} AS VARCHAR)",
+            "record": f"{text} || coalesce('#' || ({self._part}), '')",
+        }
+        new = ", ".join(f"{told} AS {column(name)}" for name, told in added.items())
+        return (
+            f"SELECT {kept}, {new}, {self._part} AS source_part, {text} AS resource_text, "
+            f"{_any(self._wrong)} AS is_wrong, {_any(self._several)} AS has_several, "
+            f"{_any(self._lost)} AS is_lost "
+            f"FROM {shredded(resource_type)} t {' '.join(self._joins)} WHERE NOT t.contained"
         )
-        replaced["patient"] = f"who.{column('patient')}"
-    changed = ", ".join(f"{text} AS {column(name)}" for name, text in replaced.items())
-    star = f"t.* EXCLUDE (source_part) {f'REPLACE ({changed})' if changed else ''}"
-    new = ", ".join(f"{text} AS {column(name)}" for name, text in added.items())
-    text = f"{literal(resource_type + '/')} || t.{column('id')}"
-    record = f"{text} || coalesce('#' || ({part}), '')"
-    return (
-        f"SELECT {star}, {new}, {part} AS source_part, CAST({part} AS VARCHAR) AS {column('part')}, "
-        f"{text} AS resource_text, {record} AS {column('record')}, "
-        f"{_any(wrong)} AS is_wrong, {_any(several)} AS has_several, {_any(lost)} AS is_lost "
-        f"FROM {shredded(resource_type)} t {' '.join(joins)} WHERE NOT t.contained"
-    )
 
 
 def _settings(mapping: FhirMapping) -> dict[str, object]:
     told = mapping.settings.model_dump()
     return {name: value for name, value in told.items() if isinstance(value, str)}
-
-
-def _looked_up(mapping: FhirMapping) -> bool:
-    return mapping.patient.identifier != "id"
 
 
 def _any(tests: list[str]) -> str:
@@ -104,7 +128,7 @@ def _all(conditions: Iterable[Condition]) -> str:
     return " AND ".join(sql.holds(c, columns) for c in conditions) or "true"
 
 
-def _chosen(choices: list[Choice], rule: ResourceRule, zone: str) -> str:
+def _chosen(choices: list[Choice], zone: str) -> str:
     arms = []
     for choice in choices:
         told = literal(choice.text or "") if choice.column is None else column(choice.column)

@@ -8,7 +8,7 @@ import duckdb
 
 import schemas
 from pipelines.base.duck import literal, quote
-from pipelines.sources.fhir.compile import column
+from pipelines.sources.fhir.columns import column
 from pipelines.sources.rows import sql
 from pipelines.sources.rows.shared import Context
 
