@@ -81,7 +81,7 @@ def _refuse_renamed_source(context: RunContext, incoming: list[Incoming]) -> Non
     for one in incoming:
         content = {file.sha256 for file in one.facts.files}
         for batch in gone:
-            if batch.content == content:
+            if content and batch.content == content:
                 raise ConfigError(
                     f"A delivery of {one.source.name} was read before as one of {batch.source}, "
                     "which is no longer in site.toml: its records would count twice.",

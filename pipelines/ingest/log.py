@@ -97,6 +97,8 @@ class EventLog:
             for one in self.in_force()
             if one.source == facts.source
             and one.content == content
+            # exports in which nothing is new have no files, and are not one delivery for that
+            and (content or one.exported_at == facts.exported_at)
             and (one.mapping_hash, one.scope_hash, one.parser_version) != how
         )
 

@@ -138,6 +138,7 @@ class Manifest:
         return (
             self.source == other.source
             and self.content == other.content
+            and (bool(self.content) or self.exported_at == other.exported_at)
             and other.batch_id not in (self.batch_id, *self.replaces)
         )
 

@@ -553,6 +553,28 @@ def test_a_held_reading_is_settled_by_a_later_one_and_not_by_the_one_it_replaces
     assert log.in_force() == [third]
 
 
+def test_nights_in_which_nothing_was_new_are_no_readings_of_one_delivery(log: EventLog) -> None:
+    """An export without changes has no files; two of them are two nights all the same."""
+
+    def night(day: int, mapping: str) -> Manifest:
+        facts = delivery(files=(), exported_at=NIGHT.replace(day=day), mapping_hash=mapping * 64)
+        with duck.connect() as con:
+            stage(con, facts)
+            con.execute(
+                "DELETE FROM fate.row; DELETE FROM fate.unreadable; DELETE FROM fate.file; "
+                "DELETE FROM judge.rejected; DELETE FROM judge.failure; "
+                'DELETE FROM event."LabResulted"; DELETE FROM event."InfusionRecorded"'
+            )
+            return log.write(con, facts, VERDICT)
+
+    first = night(6, "a")
+    log.commit(first.batch_id)
+    second = night(7, "d")
+    assert second.replaces == ()
+    assert not second.is_read_again_as(first)
+    assert night(6, "d").replaces == (first.batch_id,)
+
+
 def test_a_held_reading_can_be_released_over_the_one_it_replaces(log: EventLog) -> None:
     first = write(log, FACTS)
     log.commit(first.batch_id)
