@@ -17,6 +17,7 @@ from pipelines.base.keys import SiteKey, load_key
 from pipelines.base.site import Site, load_site
 from pipelines.ingest.facts import DeliveryFacts
 from pipelines.sources import SourceMapping, source_kind
+from pipelines.sources.fhir import content
 from pipelines.sources.rows.errors import MappingError
 from pipelines.sources.rows.folders import discover
 
@@ -97,9 +98,9 @@ class FhirSite:
         folder.mkdir(parents=True, exist_ok=True)
         if told is not None:
             (folder / "manifest.json").write_text(json.dumps(told))
-        for name, content in files.items():
+        for name, data in files.items():
             stem, _, ending = name.rpartition("_")
-            (folder / f"{stem}.{ending}").write_bytes(content)
+            (folder / f"{stem}.{ending}").write_bytes(data)
 
     def map(self, text: str) -> SourceMapping:
         """Load a mapping; each text is checked once, whatever the site."""
@@ -211,6 +212,17 @@ def test_without_a_manifest_the_files_tell_their_types(fhir: FhirSite) -> None:
     assert [file.role for file in facts.files] == ["any", "any", "any"]
     assert {"PatientRegistered", "LabResulted"} < set(facts.data_through)
     assert not {"DiagnosisRecorded", "EncounterOccurred"} & set(facts.data_through)
+
+
+@pytest.mark.parametrize("shift", range(-30, 5, 5))
+def test_a_type_that_the_end_of_a_block_cuts_is_found_without_reading_resources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shift: int
+) -> None:
+    monkeypatch.setattr(content, "load", None)
+    padding = "x" * ((1 << 20) - len('{"p":"') + shift)
+    path = tmp_path / "a.ndjson"
+    path.write_text(f'{{"p":"{padding}","resourceType" : "Patient"}}\n')
+    assert content.resource_types(path, "here") == {"Patient"}
 
 
 def test_without_a_manifest_its_time_cannot_be_asked_for(fhir: FhirSite) -> None:
