@@ -9,6 +9,8 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -127,6 +129,25 @@ BOTH = [
         "cut last line", lambda k: file_of(k, record(k, 1)) + record(k, 2)[:-4], fates=("ok", BAD)
     ),
 ]
+#: An extract keeps what can be read, whatever it says: checks of values come after it.
+ROWS = [
+    Case(
+        "missing column", lambda _: b"id,patient,taken\n1,P-1,2025-03-01\n", "none of the 3 columns"
+    ),
+    Case(
+        "column twice",
+        lambda k: file_of(k, record(k)).replace(b"state", b"unit", 1),
+        "2 of the 7 columns",
+    ),
+    Case("header again", lambda k: three(k, HEADER.encode()), fates=("ok", "ok", "ok")),
+    Case(
+        "absurd date",
+        lambda k: three(k, record(k, 2).replace(b"2025-03-01", b"9999-99-99")),
+        fates=("ok", "ok", "ok"),
+    ),
+    Case("negative id", lambda k: three(k, record(k, -2)), fates=("ok", "ok", "ok")),
+    Case("too few cells", lambda k: three(k, b"2,P-1"), fates=("ok", BAD, "ok")),
+]
 LINES = [
     Case(
         "longer than 8 MB",
@@ -176,9 +197,8 @@ LINES = [
         ]
     ],
 ]
-CASES = [(case, kind) for case in BOTH for kind in case.kinds] + [
-    (case, "ndjson") for case in LINES
-]
+CASES = [(case, kind) for case in BOTH for kind in case.kinds]
+CASES += [(case, "csv") for case in ROWS] + [(case, "ndjson") for case in LINES]
 
 
 def fates_of(kind: str, path: Path, root: Path) -> Fates:
@@ -225,8 +245,44 @@ def test_a_link_is_not_followed_and_a_pipe_is_not_waited_for(
     monkeypatch.delenv("DRIPWATCH_KEY", raising=False)
     target = tmp_path / "key"
     target.write_bytes(file_of(kind, record(kind)))
-    for n, make in enumerate((lambda p: p.symlink_to(target), os.mkfifo)):
+    (tmp_path / "link0").symlink_to(target)
+    os.mkfifo(tmp_path / "link1")
+    for n in range(2):
         path = tmp_path / f"link{n}"
-        make(path)
         with pytest.raises(DripwatchError, match="no plain file"):
             fates_of(kind, path, tmp_path / f"site{n}")
+
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from pipelines.base import duck
+from pipelines.sources.fhir.lines import load, open_fhir
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+found = load(duck.connect(threads=1), open_fhir(Path(sys.argv[1]), "here"), "resources")
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(found.n_rows, len(found.unreadable), (after - before) // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sign", "told"),
+    [(b" ", (2, 0)), (b"\n", (2, 0)), (b"x", (3, 1))],
+    ids=["blanks", "lines", "text"],
+)
+def test_a_gigabyte_that_packs_into_a_megabyte_needs_no_gigabyte_to_read(
+    sign: bytes, told: tuple[int, int], tmp_path: Path
+) -> None:
+    path = tmp_path / "bomb.ndjson.gz"
+    with gzip.open(path, "wb", compresslevel=1) as out:
+        out.write(record("ndjson") + b"\n")
+        for _ in range(1024):
+            out.write(sign * (1 << 20))
+        out.write(b"\n" + record("ndjson", 2) + b"\n")
+    told_by = subprocess.run(
+        [sys.executable, "-c", MEASURE, path], capture_output=True, text=True, check=True
+    )
+    n_rows, n_bad, megabytes = map(int, told_by.stdout.split())
+    assert (n_rows, n_bad) == told
+    assert megabytes < 400
