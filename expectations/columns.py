@@ -77,7 +77,7 @@ _DOSED = {
     "dose_high_mg": "d.possible_high_mg",
     "dose_judged": """CASE WHEN d.concept IS NULL THEN '(no range)'
         WHEN e.status = 'not-done' THEN '(not given)'
-        WHEN list_contains(e.flags, 'mixture_part') THEN '(part of a mixture)'
+        WHEN e.source_part IS NOT NULL AND e.dose_value IS NULL THEN '(part of a mixture)'
         WHEN e.dose_value * m.mg IS NOT NULL THEN 'judged' END""",
 }
 DOSED_JOINS = f"""

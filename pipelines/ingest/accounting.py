@@ -30,12 +30,8 @@ Counts = dict[str, int]
 class Account:
     """Every row of a batch, counted by fate; the sums have been checked.
 
-    Attributes:
-        files: what was read.
-        fates: input rows by fate; their sum is the rows of the files.
-        fates_by_type: per event type, events and what made none; more than rows where records
-            have parts.
-        out_of_scope: what was left out, per code.
+    `fates` counts input rows and sums to the rows of the files; `fates_by_type` counts events and
+    what made none, which is more where records have parts.
     """
 
     files: tuple[InputFile, ...]

@@ -233,3 +233,9 @@ def test_a_code_of_two_studies_is_judged_once_and_by_the_measurable_concept() ->
 def test_a_code_means_nothing_in_another_code_system() -> None:
     rows = [good(LAB, code_system="local", value=400.0)]
     assert failed_by_sql(LAB, rows) == [set()]
+
+
+def test_a_part_of_a_mixture_without_a_dose_of_its_own_is_not_marked() -> None:
+    whole = good("InfusionRecorded", dose_value=None, dose_unit=None)
+    found = failed_by_sql("InfusionRecorded", [whole, {**whole, "source_part": 1}])
+    assert found == [{"dose_not_judged"}, set()]
