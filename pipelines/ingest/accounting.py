@@ -1,8 +1,7 @@
 """What became of every row of a batch, and the proof that none was lost or counted twice.
 
-A row of a flat file is one event or none. A nested record can be several events, of one type (its
-parts) or of several types, and each of these has a fate: identity is (file, row, part, type). What
-becomes of the record itself is the best of them.
+A nested record can be several events, of one type (its parts) or of several, and each has a fate:
+identity is (file, row, part, type). What becomes of the record itself is the best of them.
 """
 
 from __future__ import annotations
