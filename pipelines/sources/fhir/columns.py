@@ -24,6 +24,9 @@ _NUMBER = r"(<=|>=|<|>|≤|≥)? *[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?"
 #: What a laboratory sets behind a number: (L), H, *.
 _MARK = r"( *\([A-Za-z*!+-]{1,3}\)| +[HLA*]{1,2}| *\*)"
 
+#: Where a resource stands: the name of what it contains begins with it.
+INSIDE = "source_file_sha || '/' || source_row"
+
 
 def column(name: str) -> str:
     """Return the SQL name of an element's column; a dot, so that nothing else is called so."""
@@ -164,10 +167,9 @@ def pointed_at(reference: str, of: str) -> str:
     Relative and absolute references end in `Type/id`; `#id` is inside the same record; an urn is
     taken for the id itself.
     """
-    inside = "source_file_sha || '/' || source_row"
     pattern = rf"(?:^|/){of}/([^/?#|]+)(?:/_history/[^/?#]+)?$"
     return (
-        f"CASE WHEN starts_with({reference}, '#') THEN {inside} || {reference} "
+        f"CASE WHEN starts_with({reference}, '#') THEN {INSIDE} || {reference} "
         rf"WHEN starts_with({reference}, 'urn:') "
         rf"THEN nullif(regexp_extract({reference}, '^urn:(?:uuid|oid):(.+)$', 1), '') "
         f"ELSE nullif(regexp_extract({reference}, {literal(pattern)}, 1), '') END"
@@ -203,6 +205,7 @@ def _limits(name: str, element: Element, root: str) -> dict[str, str]:
     """Return the limits of normal: of one range alone, for several are for other people."""
     ranges = paths.told(paths.parse(element.range or ""), root)[0]
     value = _parts_of(element.unit_of, _AMOUNT, root) if element.unit_of else None
+    units = [f"coalesce({value[part]}, '')" for part in ("unit", "code")] if value else []
     normal = (
         "(CASE WHEN len(g.type.coding) > 0 "
         "THEN list_contains(list_transform(g.type.coding, lambda c: c.code), 'normal') "
@@ -210,8 +213,10 @@ def _limits(name: str, element: Element, root: str) -> dict[str, str]:
     )
     tests = [normal, "(g.low.value IS NOT NULL OR g.high.value IS NOT NULL)"]
     for end in ("low", "high") if value else ():
-        unit = f"g.{end}.unit = {value['unit']} OR g.{end}.code = {value['code']}" if value else ""
-        tests.append(f"(coalesce(g.{end}.unit, g.{end}.code) IS NULL OR coalesce({unit}, false))")
+        # either name of the unit: a range often tells only the one, its result both
+        told = [f"g.{end}.{part}" for part in ("unit", "code")]
+        same = " OR ".join(f"{one} IN ({', '.join(units)})" for one in told)
+        tests.append(f"(coalesce({', '.join(told)}) IS NULL OR coalesce({same}, false))")
     fits = f"list_filter({ranges}, lambda g: {' AND '.join(tests)})"
     return {
         f"{name}_{end}": f"CASE WHEN len({fits}) = 1 THEN {fits}[1].{end}.value END"

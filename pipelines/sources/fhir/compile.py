@@ -10,7 +10,7 @@ import json
 
 from pipelines.base.duck import literal, quote
 from pipelines.sources.fhir import paths
-from pipelines.sources.fhir.columns import Values, column, columns_of, listed, paths_of
+from pipelines.sources.fhir.columns import INSIDE, Values, column, columns_of, listed, paths_of
 from pipelines.sources.fhir.model import ResourceRule
 
 
@@ -54,8 +54,10 @@ def shred(rule: ResourceRule, values: Values, rows: str) -> str:
         source = f"SELECT *, unnest({_parts(rule, read)}) AS u FROM ({whole})"
         part = "nullif(u.i, 0)::INTEGER"
         count = f"coalesce(len(t.{quote(rule.parts.path)}), 0)"
+    # what stands inside another resource is named by it: two of them may use one id
+    inside = f"CASE WHEN contained THEN {INSIDE} || '#' || t.id ELSE t.id END"
     cells = [
-        f"{text} AS {column(name)}"
+        f"{inside if name == 'id' else text} AS {column(name)}"
         for element, told in rule.elements.items()
         for name, text in columns_of(element, told, values, _root(rule, element)).items()
     ]

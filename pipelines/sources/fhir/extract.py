@@ -246,10 +246,12 @@ class _Reading:
 
     def _refuse(self, rule: ResourceRule) -> None:
         """Account for what is no record to read, and for what is only looked up."""
-        whole = "CASE WHEN refused = 'unresolved_reference' THEN source_part END"
+        # a part can be wrong alone, by its code; all else is true of the whole resource
+        by_part = "refused = 'unresolved_reference' OR refused = 'malformed_element'"
+        part = f"CASE WHEN ({by_part}) AND NOT malformed THEN source_part END"
         self.con.execute(
             "INSERT INTO fate.row SELECT DISTINCT source_file_sha, source_row, NULL, "
-            f"'quarantined', refused, NULL, NULL, NULL, {whole} "
+            f"'quarantined', refused, NULL, NULL, NULL, {part} "
             "FROM fhir_rows WHERE refused IS NOT NULL"
         )
         if rule.reference:

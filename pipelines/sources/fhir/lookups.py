@@ -53,7 +53,7 @@ def choose_codes(
         event_types: the types that the resources can become.
     """
     named = " || ".join(
-        f"CASE WHEN {in_scope('code', 'code_system', name)} THEN ' {name}' ELSE '' END"
+        f"CASE WHEN {in_scope('q.code', 'q.code_system', name)} THEN ' {name}' ELSE '' END"
         for name in event_types
     )
     con.execute(f"""
@@ -79,7 +79,7 @@ WITH told AS (
     ) LEFT JOIN fhir_system s ON s.uri = one.system
     WHERE nullif(trim(one.code), '') IS NOT NULL
 ), seen AS (
-    SELECT *, {named or "''"} AS scope FROM coding
+    SELECT *, {named or "''"} AS scope FROM coding q
 ), chosen AS (
     SELECT fragment, count(DISTINCT (code, code_system)) FILTER (scope <> '') > 1 AS several,
         arg_min({{'code': code, 'system': code_system, 'display': display, 'scope': scope}},

@@ -19,15 +19,15 @@ def complete(
 ) -> str:
     """Return the query for every row of a type, with `refused` where it is no record to read.
 
-    Columns: `source_file_sha`, `source_row`, `source_part`, `resource_text`, `noted`, `refused`
-    and one per used element; choices are made in the order in which the rule tells them.
+    Columns: `source_file_sha`, `source_row`, `source_part`, `resource_text`, `malformed` (the
+    resource, not only what a part is coded as), `noted`, `refused` and one per used element; choices are made in the order in which the rule tells them.
     """
     query = _joined(resource_type, mapping, rule)
     for name, choices in rule.choose.items():
         query = f"SELECT *, {_chosen(choices, zone)} AS {column(name)} FROM ({query})"
     kept = ", ".join(column(name) for name in dict.fromkeys(used))
     return (
-        "SELECT source_file_sha, source_row, source_part, resource_text, "
+        "SELECT source_file_sha, source_row, source_part, resource_text, malformed, "
         f"{_noted(rule)} AS noted, {_refused(rule)} AS refused, {kept} "
         f"FROM ({query}) {_without_wholes(rule)}"
     )

@@ -1,0 +1,512 @@
+"""From FHIR resources to events: examples written by hand after those of HL7."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import duckdb
+import pytest
+
+from pipelines.base import duck
+from pipelines.base.keys import SiteKey
+from pipelines.base.site import Site
+from pipelines.ingest.facts import DeliveredFile, DeliveryFacts, DeliveryKind
+from pipelines.sources.fhir.extract import extract
+from pipelines.sources.fhir.mapping import load_mapping
+from pipelines.sources.rows.stage import Scope
+from studies.load import ConceptRow
+
+KEY = SiteKey(bytes(range(32)))
+AT = datetime(2030, 1, 1, tzinfo=UTC)
+MAPPING = """
+namespace = "mrn"
+zone = "America/New_York"
+[delivery]
+kind = "snapshot"
+exported_at = 2030-01-01T00:00:00Z
+data_through = { default = 2030-01-01T00:00:00Z }
+"""
+Json = dict[str, Any]
+Read = Callable[..., "Staged"]
+
+
+class Staged:
+    """A staging database, asked in the words of the contract."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
+        self.con = con
+
+    def rows(self, event_type: str, *columns: str) -> list[tuple[Any, ...]]:
+        told = ", ".join(columns)
+        order = "source_file_sha, source_row, source_part NULLS FIRST"
+        query = f'SELECT {told} FROM event."{event_type}" ORDER BY {order}'
+        return self.con.execute(query).fetchall()
+
+    def one(self, event_type: str, *columns: str) -> tuple[Any, ...]:
+        (row,) = self.rows(event_type, *columns)
+        return row
+
+    def fates(self) -> list[tuple[Any, ...]]:
+        query = "SELECT source_row, source_part, fate, reason FROM fate.row ORDER BY ALL"
+        return self.con.execute(query).fetchall()
+
+
+def utc(*parts: int) -> datetime:
+    return datetime(*parts)  # type: ignore[arg-type] # noqa: DTZ001 - columns are naive UTC
+
+
+def facts_of(paths: list[Path], types: tuple[str, ...], kind: DeliveryKind) -> DeliveryFacts:
+    files = tuple(
+        DeliveredFile(path, "any", hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths
+    )
+    return DeliveryFacts(
+        "0" * 64, "here", "ehr", kind, AT, dict.fromkeys(types, AT), "m", "s", "p", files
+    )
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    def reading(
+        *resources: Json,
+        more: str = "",
+        scope: Scope = "all",
+        kind: DeliveryKind = "snapshot",
+    ) -> Staged:
+        path = tmp_path / "all.ndjson"
+        path.write_text("".join(json.dumps(one) + "\n" for one in resources))
+        toml = tmp_path / "fhir.toml"
+        toml.write_text(MAPPING + more)
+        mapping = load_mapping(toml)
+        con = duck.connect()
+        site = cast("Site", SimpleNamespace(site=SimpleNamespace(zone="America/New_York")))
+        facts = facts_of([path], mapping.event_types, kind)
+        extract(con, facts, mapping, site, scope, KEY)
+        return Staged(con)
+
+    return reading
+
+
+def coded(system: str, code: str, display: str | None = None) -> Json:
+    coding = {"system": system, "code": code}
+    return {"coding": [coding | ({"display": display} if display else {})]}
+
+
+LOINC = "http://loinc.org"
+SNOMED = "http://snomed.info/sct"
+RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
+
+
+def observation(**told: Any) -> Json:
+    return {
+        "resourceType": "Observation",
+        "id": "o1",
+        "status": "final",
+        "category": [
+            coded("http://terminology.hl7.org/CodeSystem/observation-category", "laboratory")
+        ],
+        "code": coded(LOINC, "17861-6", "Calcium"),
+        "subject": {"reference": "Patient/p1"},
+        "effectiveDateTime": "2024-03-01T08:30:00-05:00",
+        "valueQuantity": {"value": 8.1, "unit": "milligram per deciliter", "code": "mg/dL"},
+    } | told
+
+
+def administration(**told: Any) -> Json:
+    return {
+        "resourceType": "MedicationAdministration",
+        "id": "a1",
+        "status": "completed",
+        "medicationCodeableConcept": coded(RXNORM, "77655", "zoledronic acid"),
+        "subject": {"reference": "Patient/p1"},
+        "effectivePeriod": {
+            "start": "2024-03-01T09:00:00-05:00",
+            "end": "2024-03-01T09:30:00-05:00",
+        },
+        "dosage": {"route": coded(SNOMED, "47625008"), "dose": {"value": 2.5, "code": "mg"}},
+    } | told
+
+
+def test_a_result_is_told_with_value_unit_limits_and_draw(read: Read) -> None:
+    ranges = [
+        {"low": {"value": 8.5, "unit": "mg/dL"}, "high": {"value": 10.5, "code": "mg/dL"}},
+        {"low": {"value": 1}, "type": coded("x", "therapeutic")},
+        {"low": {"value": 2.1, "code": "mmol/L"}},
+    ]
+    specimen = {
+        "resourceType": "Specimen",
+        "id": "s1",
+        "collection": {"collectedDateTime": "2024-03-01T08:00:00-05:00"},
+        "condition": [coded("http://terminology.hl7.org/CodeSystem/v2-0493", "HEM")],
+    }
+    told = read(
+        specimen,
+        observation(
+            referenceRange=ranges,
+            specimen={"reference": "Specimen/s1"},
+            issued="2024-03-01T10:00:00-05:00",
+            encounter={"reference": "https://server.example/fhir/Encounter/e1/_history/2"},
+        ),
+    )
+    columns = ("code", "code_system", "display", "value", "unit", "low_limit", "high_limit")
+    assert told.one("LabResulted", *columns) == (
+        *("17861-6", "loinc", "Calcium", 8.1),
+        *("mg/dL", 8.5, 10.5),
+    )
+    times = told.one("LabResulted", "occurred_at", "resulted_at", "specimen_quality", "flags")
+    assert times == (utc(2024, 3, 1, 13), utc(2024, 3, 1, 15), "haemolysed", [])
+    keys = told.one("LabResulted", "patient_key", "encounter_key", "resource_key")
+    assert keys == (
+        KEY.patient("here", "mrn", "p1"),
+        KEY.other("here", "ehr", "encounter", "e1"),
+        KEY.other("here", "ehr", "resource", "Observation/o1"),
+    )
+    assert told.fates() == [(1, None, "reference", "specimen")]
+
+
+#: What a result is told as, and the number, comparator and words that it is.
+RESULTS: list[tuple[Json, float | None, str | None, str | None]] = [
+    ({"valueString": "<5.0"}, 5.0, "<", None),
+    ({"valueString": "1.9 (L)"}, 1.9, None, "1.9 (L)"),
+    ({"valueString": "NEGATIVE"}, None, None, "NEGATIVE"),
+    ({"valueString": "120/80"}, None, None, "120/80"),
+    ({"valueInteger": 7}, 7.0, None, None),
+    ({"valueQuantity": {"value": 0.3, "comparator": ">=", "code": "mg/dL"}}, 0.3, ">=", None),
+    ({"valueCodeableConcept": coded(SNOMED, "260385009", "Negative")}, None, None, "Negative"),
+    ({"dataAbsentReason": coded("x", "not-performed")}, None, None, "not-performed"),
+    ({"interpretation": [coded("x", "POS")]}, None, None, "POS"),
+]
+
+
+def test_whatever_a_result_is_written_as_is_a_number_or_words(read: Read) -> None:
+    bare = observation()
+    del bare["valueQuantity"]
+    told = read(*(bare | result | {"id": f"o{n}"} for n, (result, *_) in enumerate(RESULTS)))
+    rows = told.rows("LabResulted", "value", "comparator", "value_text", "flags")
+    assert rows == [(*expected, []) for _, *expected in RESULTS]
+
+
+def test_a_number_that_is_none_is_flagged(read: Read) -> None:
+    told = read(observation(valueQuantity={"value": "high", "code": "mg/dL"}))
+    assert told.one("LabResulted", "value", "value_text", "flags") == (
+        None,
+        "high",
+        ["bad_number"],
+    )
+
+
+def test_components_are_results_of_their_own_and_a_panel_is_none(read: Read) -> None:
+    pressure = observation(
+        category=[
+            coded("http://terminology.hl7.org/CodeSystem/observation-category", "vital-signs")
+        ],
+        code=coded(LOINC, "85354-9"),
+        component=[
+            {"code": coded(LOINC, "8480-6"), "valueQuantity": {"value": 120, "code": "mm[Hg]"}},
+            {"code": coded(LOINC, "8462-4"), "valueQuantity": {"value": 80, "code": "mm[Hg]"}},
+        ],
+    )
+    del pressure["valueQuantity"]
+    told = read(pressure)
+    assert told.rows("VitalSignMeasured", "source_row", "source_part", "code", "value") == [
+        (1, 1, "8480-6", 120.0),
+        (1, 2, "8462-4", 80.0),
+    ]
+    keys = told.rows("VitalSignMeasured", "resource_key", "record_key")
+    assert [len(set(found)) for found in zip(*keys, strict=True)] == [1, 2]
+
+
+def test_a_result_without_another_time_is_dated_by_its_issue_and_flagged(read: Read) -> None:
+    late = observation(issued="2024-03-01T10:00:00-05:00")
+    del late["effectiveDateTime"]
+    told = read(late)
+    assert told.one("LabResulted", "occurred_at", "flags") == (
+        utc(2024, 3, 1, 15),
+        ["imprecise_time"],
+    )
+
+
+def test_a_bone_density_is_dated_by_its_report(read: Read) -> None:
+    scan = observation(
+        code=coded(LOINC, "85394-5"), valueQuantity={"value": -2.4, "unit": "{Zscore}"}
+    )
+    del scan["effectiveDateTime"]
+    report = {
+        "resourceType": "DiagnosticReport",
+        "id": "d1",
+        "status": "final",
+        "result": [{"reference": "Observation/o1"}],
+        "effectiveDateTime": "2024-02-02",
+    }
+    told = read(scan, report)
+    columns = ("skeletal_site", "z_score", "bmd_g_cm2", "time_precision", "occurred_at")
+    assert told.one("BoneDensityMeasured", *columns) == (
+        *("lumbar spine", -2.4, None, "day"),
+        utc(2024, 2, 2, 5),
+    )
+
+
+def test_an_infusion_is_told_with_dose_rate_order_and_end(read: Read) -> None:
+    per = {"numerator": {"value": 1500, "code": "mg"}, "denominator": {"value": 30, "code": "min"}}
+    infusion = administration(request={"reference": "MedicationRequest/r1"})
+    infusion["dosage"]["rateRatio"] = per
+    told = read(infusion)
+    columns = ("evidence", "status", "code", "code_system", "route", "dose_value", "dose_unit")
+    assert told.one("InfusionRecorded", *columns) == (
+        *("administered", "completed", "77655", "rxnorm"),
+        *("intravenous", 2.5, "mg"),
+    )
+    others = ("rate_value", "rate_unit", "order_key", "ended_at", "flags")
+    assert told.one("InfusionRecorded", *others) == (
+        *(50.0, "mg/min", KEY.other("here", "ehr", "order", "r1")),
+        *(utc(2024, 3, 1, 14, 30), []),
+    )
+
+
+def test_a_method_of_the_settings_says_that_nothing_was_given(read: Read) -> None:
+    told = read(
+        administration(
+            dosage={"method": coded("x", "Not Given"), "route": coded(SNOMED, "47625008")}
+        ),
+        more='[settings]\nnot_given = ["not given"]\n',
+    )
+    assert told.one("InfusionRecorded", "status") == ("not-done",)
+
+
+@pytest.mark.parametrize(("point_time", "flags"), [("start", ["end_missing"]), ("end", [])])
+def test_the_site_says_which_end_a_single_time_means(
+    read: Read, point_time: str, flags: list[str]
+) -> None:
+    point = administration(effectiveDateTime="2024-03-01T09:00:00-05:00")
+    del point["effectivePeriod"]
+    told = read(point, more=f'[settings]\npoint_time = "{point_time}"\n')
+    ended = utc(2024, 3, 1, 14) if point_time == "end" else None
+    row = told.one("InfusionRecorded", "occurred_at", "ended_at", "flags")
+    assert row == (utc(2024, 3, 1, 14), ended, flags)
+
+
+def test_what_studies_name_decides_where_the_route_does_not(read: Read) -> None:
+    scope = [
+        ConceptRow("InfusionRecorded", "rxnorm", "77655", "exact", "zoledronic_acid"),
+        ConceptRow("MedicationGiven", "rxnorm", "161", "exact", "acetaminophen"),
+    ]
+    tablet = administration(id="a2", medicationCodeableConcept=coded(RXNORM, "161"), dosage={})
+    by_mouth = administration(id="a3", dosage={"route": coded(SNOMED, "26643006")})
+    told = read(administration(dosage={}), tablet, by_mouth, scope=scope)
+    assert told.one("InfusionRecorded", "source_row", "route") == (1, None)
+    assert told.one("MedicationGiven", "source_row", "route") == (2, None)
+    assert told.fates() == [(3, None, "out_of_scope", "code")]
+
+
+def test_of_several_codings_the_one_that_a_study_names_counts(read: Read) -> None:
+    codings = [
+        {"system": "urn:local", "code": "ZOL"},
+        {"system": "http://www.whocc.no/atc", "code": "M05BA08"},
+        {"system": RXNORM, "code": "77655"},
+    ]
+    drug = administration(medicationCodeableConcept={"coding": codings, "text": "Zoledronate"})
+    atc = ConceptRow("InfusionRecorded", "atc", "M05BA", "prefix", "zoledronic_acid")
+    rxnorm = ConceptRow("InfusionRecorded", "rxnorm", "77655", "exact", "zoledronic_acid")
+    columns = ("code_system", "code", "display", "flags")
+    one = read(drug, scope=[atc]).one("InfusionRecorded", *columns)
+    assert one == ("atc", "M05BA08", "Zoledronate", [])
+    several = read(drug, scope=[atc, rxnorm]).one("InfusionRecorded", *columns)
+    assert several == ("rxnorm", "77655", "Zoledronate", ["several_codings"])
+
+
+def test_a_drug_is_found_by_reference_inside_and_through_its_mixture(read: Read) -> None:
+    vial: Json = {"resourceType": "Medication", "id": "m1", "code": coded(RXNORM, "77655")}
+    salt: Json = {"resourceType": "Medication", "id": "m2", "code": coded(RXNORM, "9863")}
+    mix = {
+        "resourceType": "Medication",
+        "id": "m3",
+        "ingredient": [
+            {"itemReference": {"reference": "Medication/m1"}},
+            {"itemReference": {"reference": "Medication/m2"}},
+        ],
+    }
+
+    def of(id_: str, reference: str, **told: Any) -> Json:
+        one = administration(id=id_, medicationReference={"reference": reference}, **told)
+        del one["medicationCodeableConcept"]
+        return one
+
+    told = read(
+        *(vial, salt, mix),
+        of("a1", "Medication/m1"),
+        of("a2", "#inside", contained=[vial | {"id": "inside"}]),
+        of("a3", "Medication/m3"),
+        of("a4", "Medication/gone"),
+        of("a5", "Medication/gone", status="entered-in-error"),
+    )
+    columns = ("source_row", "source_part", "code", "dose_value", "operation")
+    assert told.rows("InfusionRecorded", *columns) == [
+        (4, None, "77655", 2.5, "upsert"),
+        (5, None, "77655", 2.5, "upsert"),
+        (6, 1, "77655", None, "upsert"),
+        (6, 2, "9863", None, "upsert"),
+        (8, None, None, 2.5, "retract"),
+    ]
+    assert (7, None, "quarantined", "unresolved_reference") in told.fates()
+
+
+def test_an_order_and_its_dispense_tell_one_order(read: Read) -> None:
+    order = {
+        "resourceType": "MedicationRequest",
+        "id": "r1",
+        "status": "active",
+        "intent": "order",
+        "medicationCodeableConcept": coded(RXNORM, "77655"),
+        "subject": {"reference": "Patient/p1"},
+        "authoredOn": "2024-03-01",
+        "dispenseRequest": {"validityPeriod": {"start": "2024-03-02T08:00:00-05:00"}},
+        "dosageInstruction": [{"route": {"text": "IV"}}],
+    }
+    dispense = {
+        "resourceType": "MedicationDispense",
+        "id": "r1",
+        "status": "completed",
+        "medicationCodeableConcept": coded(RXNORM, "77655"),
+        "subject": {"reference": "Patient/p1"},
+        "authorizingPrescription": [{"reference": "MedicationRequest/r1"}],
+        "dosageInstruction": [{"route": {"text": "IV"}}],
+    }
+    told = read(order, dispense, order | {"id": "r2", "intent": "plan"})
+    rows = told.rows("InfusionRecorded", "evidence", "occurred_at", "order_key", "record_key")
+    assert [row[:2] for row in rows] == [
+        ("ordered", utc(2024, 3, 2, 13)),
+        ("dispensed", None),
+    ]
+    assert [len({row[place] for row in rows}) for place in (2, 3)] == [1, 2]
+    assert told.fates() == [(3, None, "out_of_scope", "no_order")]
+
+
+def test_a_condition_without_a_date_is_dated_by_its_encounter(read: Read) -> None:
+    stay = {
+        "resourceType": "Encounter",
+        "id": "e1",
+        "status": "finished",
+        "class": {"code": "IMP"},
+        "subject": {"reference": "Patient/p1"},
+        # in UTC it is the next day already
+        "period": {"start": "2024-03-02T03:00:00Z", "end": "2024-03-05T12:00:00Z"},
+    }
+    condition: Json = {
+        "resourceType": "Condition",
+        "id": "c1",
+        "code": coded("http://hl7.org/fhir/sid/icd-10-cm", "R50.9"),
+        "subject": {"reference": "Patient/p1"},
+        "encounter": {"reference": "Encounter/e1"},
+    }
+    dated = condition | {"id": "c2", "onsetDateTime": "2023-07"}
+    wrong = condition | {"id": "c3", "verificationStatus": coded("x", "refuted")}
+    told = read(stay, condition, dated, wrong)
+    columns = ("occurred_at", "time_precision", "flags", "operation")
+    assert told.rows("DiagnosisRecorded", *columns) == [
+        (utc(2024, 3, 1, 5), "day", ["dated_by_encounter"], "upsert"),
+        (utc(2023, 7, 1, 4), "month", [], "upsert"),
+        (utc(2024, 3, 1, 5), "day", ["dated_by_encounter"], "retract"),
+    ]
+    left = read(stay, condition, more='[settings]\nundated_conditions = "undated"\n')
+    assert left.one("DiagnosisRecorded", "occurred_at", "flags") == (None, [])
+    setting = told.one("EncounterOccurred", "setting", "admission_type")
+    assert setting == ("inpatient", "unknown")
+
+
+def test_a_patient_is_known_by_the_identifier_that_the_site_names(read: Read) -> None:
+    more = '[patient]\nidentifier = "identifier[system=urn:mrn].value"\nstrip_prefix = "MRN-"\n'
+    patient = {
+        "resourceType": "Patient",
+        "id": "p1",
+        "identifier": [
+            {"system": "urn:ssn", "value": "1"},
+            {"system": "urn:mrn", "value": "MRN-7"},
+        ],
+        "gender": "female",
+        "birthDate": "2012-04-05",
+    }
+    stranger = observation(id="o2", subject={"reference": "Patient/p2"})
+    gone = stranger | {"id": "o3", "status": "entered-in-error"}
+    told = read(patient, observation(), stranger, gone, more=more)
+    key = KEY.patient("here", "mrn", "7")
+    assert told.one("PatientRegistered", "patient_key", "sex")[:2] == (key, "female")
+    rows = told.rows("LabResulted", "patient_key", "operation")
+    assert rows == [(key, "upsert"), (None, "retract")]
+    assert told.fates() == [(3, None, "quarantined", "unresolved_patient")]
+
+
+BROKEN_PART: Json = {"component": [{"code": {"coding": "1"}}]}
+#: Elements in another shape than FHIR gives them.
+BROKEN: list[Json] = [
+    {"code": {"coding": {"system": LOINC, "code": "17861-6"}}},
+    {"code": {"coding": ["17861-6"]}},
+    {"code": "17861-6"},
+    {"category": {"coding": []}},
+    {"category": [{"coding": "laboratory"}]},
+    {"category": [{"coding": []}, {"coding": [{"code": "a"}, {"code": {}}]}]},
+    {"category": [{"coding": [{"code": "a"}, {"code": {}}]}]},
+    {"category": ["laboratory"]},
+    {"subject": "Patient/p1"},
+    {"valueQuantity": [{"value": 1}]},
+    {"component": {"code": {}}},
+    {"component": [{"code": coded(LOINC, "1")}, {"valueQuantity": "5"}]},
+    BROKEN_PART,
+    {"referenceRange": [{"low": {"value": 1}}, {"low": 5}]},
+    {"meta": []},
+    {"id": {"value": "o1"}},
+]
+
+
+def test_an_element_of_another_shape_is_quarantined_and_not_lost(read: Read) -> None:
+    told = read(*({**observation(id=f"o{n}"), **broken} for n, broken in enumerate(BROKEN)))
+    expected: list[tuple[Any, ...]]
+    expected = [(n, None, "quarantined", "malformed_element") for n in range(1, len(BROKEN) + 1)]
+    # the code of one component is wrong: that part goes, the result itself stays
+    (part,) = (n for n, broken in enumerate(BROKEN, 1) if broken == BROKEN_PART)
+    expected[part - 1] = (part, 1, "quarantined", "malformed_element")
+    assert told.fates() == expected
+    assert told.one("LabResulted", "source_row", "source_part") == (part, None)
+
+
+def test_resources_without_id_or_rule_are_accounted_for(read: Read) -> None:
+    nameless = observation()
+    del nameless["id"]
+    told = read(nameless, {"resourceType": "Immunization", "id": "i"}, {"resourceType": "Mine"})
+    assert told.fates() == [
+        (1, None, "quarantined", "missing_id"),
+        (2, None, "out_of_scope", "resource_type"),
+        (3, None, "out_of_scope", "resource_type"),
+    ]
+    codes = told.con.execute("SELECT code FROM fate.row ORDER BY source_row").fetchall()
+    assert codes == [(None,), ("Immunization",), (None,)]
+
+
+def test_in_a_delta_what_left_the_scope_is_withdrawn(read: Read) -> None:
+    scope = [ConceptRow("LabResulted", "loinc", "17861-6", "exact", "calcium_total")]
+    other = observation(
+        id="o2",
+        code=coded(LOINC, "2777-1"),
+        meta={"lastUpdated": "2024-05-01T00:00:00Z"},
+    )
+    told = read(observation(), other, scope=scope, kind="delta")
+    query = "SELECT resource_key, version, source_row, reason FROM fate.withdrawn"
+    version = int(datetime(2024, 5, 1, tzinfo=UTC).timestamp()) * 1_000_000
+    assert told.con.execute(query).fetchall() == [
+        (KEY.other("here", "ehr", "resource", "Observation/o2"), version, 2, "out_of_scope")
+    ]
+
+
+def test_the_newest_version_of_a_resource_stays(read: Read) -> None:
+    old = observation(meta={"lastUpdated": "2024-03-01T10:00:00-05:00", "versionId": "2"})
+    new = observation(
+        meta={"lastUpdated": "2024-03-02T10:00:00-05:00", "versionId": "1"},
+        valueQuantity={"value": 9.9, "code": "mg/dL"},
+    )
+    assert read(old, new).one("LabResulted", "value") == (9.9,)
+    by_number = read(old, new, more='[settings]\nversion = "versionId"\n')
+    assert by_number.one("LabResulted", "value", "version") == (8.1, 2)
