@@ -5,14 +5,13 @@ Importing Beam, Great Expectations or Prefect takes seconds, so `--help` must no
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from flows.reply import Reply, error_text, reply, terminate_politely, version
+from flows.reply import reply, terminate_politely, usage_as_json, version
 from pipelines.base.errors import ExitCode
 
 app = typer.Typer(
@@ -289,27 +288,9 @@ def main() -> None:
     except typer.TyperException as error:
         code = getattr(error, "exit_code", ExitCode.USAGE)
         if "--json" in sys.argv:
-            _usage_as_json(error)
+            usage_as_json(error)
         else:
             getattr(error, "show", lambda: None)()
         raise SystemExit(code) from None
     except KeyboardInterrupt:
         raise SystemExit(ExitCode.INTERRUPTED) from None
-
-
-def _usage_as_json(error: Exception) -> None:
-    from flows.console import TextConsole
-
-    message = getattr(error, "format_message", lambda: type(error).__name__)()
-    answer = Reply(" ".join(sys.argv[1:2]), TextConsole(to_stderr=True), as_json=True)
-    answer.exit_code = ExitCode.USAGE
-    answer.message = message
-    answer.error = {
-        "type": "UsageError",
-        "what": message,
-        "where": None,
-        "remedy": "Read `dripwatch COMMAND --help`.",
-        "next_run": None,
-    }
-    sys.stdout.write(json.dumps(answer.to_json()) + "\n")
-    sys.stderr.write(error_text(answer.exit_code, answer.error) + "\n")

@@ -227,3 +227,22 @@ def reply(command: str, *, as_json: bool = False) -> Iterator[Reply]:
         answer.fail(as_ours(error))
     answer.close()
     raise SystemExit(int(answer.exit_code))
+
+
+def usage_as_json(error: Exception) -> None:
+    """Tell of a command line that nobody understands, in the shape of every `--json` answer."""
+    from flows.console import TextConsole
+
+    message = getattr(error, "format_message", lambda: type(error).__name__)()
+    answer = Reply(" ".join(sys.argv[1:2]), TextConsole(to_stderr=True), as_json=True)
+    answer.exit_code = ExitCode.USAGE
+    answer.message = message
+    answer.error = {
+        "type": "UsageError",
+        "what": message,
+        "where": None,
+        "remedy": "Read `dripwatch COMMAND --help`.",
+        "next_run": None,
+    }
+    sys.stdout.write(json.dumps(answer.to_json()) + "\n")
+    sys.stderr.write(error_text(answer.exit_code, answer.error) + "\n")
