@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import closing
-from typing import IO
+from typing import IO, Any
 
 import duckdb
 import numpy as np
@@ -21,6 +21,7 @@ from pipelines.base.errors import DeliveryError
 from pipelines.sources.fhir.blocks import LONGEST, SCHEMA, Reading
 from pipelines.sources.fhir.marks import suspects
 from pipelines.sources.fhir.shape import BUNDLE
+from pipelines.sources.fhir.strict import verdict
 from pipelines.sources.rows.content import damaged
 
 #: The longest document that is read, in bytes: it has to be held as a whole.
@@ -72,6 +73,9 @@ def batches(stream: IO[bytes], found: Reading, where: str) -> Iterator[pa.Record
         )
     found.sha256 = hashlib.sha256(content).hexdigest()
     content = content.removeprefix(b"\xef\xbb\xbf").strip(b" \t\r\n")
+    if (one := _one_resource(content)) is not None:
+        yield from _single(content, *one, found)
+        return
     with closing(duck.connect()) as con:
         try:
             yield from _taken_apart(con, content, found, where)
@@ -94,7 +98,22 @@ def _taken_apart(
         # how many resources are lost cannot be told, so the delivery stops
         raise damaged(where, "A delivered Bundle is no JSON, or is cut off.")
     else:
-        yield from _single(content, None if kind is None else text, found)
+        reason = "too_long" if kind else "unreadable_record"
+        yield from _single(content, None, reason, found)
+
+
+def _one_resource(content: bytes) -> tuple[str | None, str | None] | None:
+    """Return a single resource's text, or the reason why it is none; None where there are several.
+
+    Exports of one file a resource have thousands of files: a connection would cost more than each.
+    """
+    if len(content) > LONGEST or content[:1] == b"[":
+        return None
+    text = _text(content)
+    told, reason = (None, "unreadable_record") if text is None else verdict(text)
+    if told == "Bundle" or (told is None and BUNDLE.search(content)):
+        return None
+    return (None, reason) if reason else (text, None)
 
 
 def _strict(content: bytes) -> str | None:
@@ -122,15 +141,22 @@ def _entries(
         yield _batch([(row, text) for row, text, reason, _ in rows if not reason])
 
 
-def _single(content: bytes, text: str | None, found: Reading) -> Iterator[pa.RecordBatch]:
+def _text(content: bytes) -> str | None:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _single(
+    content: bytes, text: str | None, reason: str | None, found: Reading
+) -> Iterator[pa.RecordBatch]:
     found.n_rows = 1
-    if len(content) > LONGEST:
-        found.set_aside(1, "too_long", content[:200])
-    elif text is None:
-        found.set_aside(1, "unreadable_record", content)
+    if text is None or reason:
+        raw = content[:200] if reason == "too_long" else content
+        found.set_aside(1, reason or "unreadable_record", raw)
     else:
-        # a printer's line ends may be in it: it is looked at
-        columns = [pa.array([1], pa.int64()), pa.array([text]), pa.array([True])]
+        columns: list[pa.Array[Any]] = [pa.array([1]), pa.array([text]), pa.array([False])]
         yield pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
