@@ -249,9 +249,12 @@ class _Reading:
         # a part can be wrong alone, by its code; all else is true of the whole resource
         by_part = "refused = 'unresolved_reference' OR refused = 'malformed_element'"
         part = f"CASE WHEN ({by_part}) AND NOT malformed THEN source_part END"
+        # under its own key, so that a snapshot does not take what was told of it before for gone
+        owner = f"{literal(self.ctx.site_id)}, {literal(self.ctx.source)}"
+        whose = f"other_key({owner}, 'resource', resource_text)"
         self.con.execute(
             "INSERT INTO fate.row SELECT DISTINCT source_file_sha, source_row, NULL, "
-            f"'quarantined', refused, NULL, NULL, NULL, {part} "
+            f"'quarantined', refused, NULL, NULL, {whose}, {part} "
             "FROM fhir_rows WHERE refused IS NOT NULL"
         )
         if rule.reference:

@@ -20,7 +20,8 @@ def complete(
     """Return the query for every row of a type, with `refused` where it is no record to read.
 
     Columns: `source_file_sha`, `source_row`, `source_part`, `resource_text`, `malformed` (the
-    resource, not only what a part is coded as), `noted`, `refused` and one per used element; choices are made in the order in which the rule tells them.
+    resource, not only what a part is coded as), `noted`, `refused` and one per used element;
+    choices are made in the order in which the rule tells them.
     """
     query = _joined(resource_type, mapping, rule)
     for name, choices in rule.choose.items():
