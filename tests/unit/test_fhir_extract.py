@@ -510,3 +510,10 @@ def test_the_newest_version_of_a_resource_stays(read: Read) -> None:
     assert read(old, new).one("LabResulted", "value") == (9.9,)
     by_number = read(old, new, more='[settings]\nversion = "versionId"\n')
     assert by_number.one("LabResulted", "value", "version") == (8.1, 2)
+
+
+def test_a_refused_resource_stands_under_the_key_that_its_events_carried(read: Read) -> None:
+    before = read(observation()).one("LabResulted", "resource_key")
+    refused = read(observation(code={"coding": "17861-6"}))
+    [(reason, key)] = refused.con.execute("SELECT reason, record_key FROM fate.row").fetchall()
+    assert (reason, key) == ("malformed_element", *before)
