@@ -137,6 +137,8 @@ class _Reading:
         rows = f"(SELECT {literal(file.sha256)} AS source_file_sha, * FROM fhir_file)"
         if read.n_rows >= _FEW:
             self._shred(rows)
+            # dropped, not emptied: deleted rows keep their memory
+            self.con.execute("DROP TABLE fhir_file")
             return
         self.con.execute(f"INSERT INTO fhir_pending SELECT * FROM {rows}")
         if self._count("SELECT count(*) FROM fhir_pending") >= _FEW:
@@ -219,7 +221,7 @@ class _Reading:
         query = complete(name, self.mapping.table, rule, used, self.ctx.zone)
         self.con.execute(f"CREATE OR REPLACE TEMP TABLE fhir_rows AS {query}")
         if name not in self.looked_up:
-            self.con.execute(f"DELETE FROM {table}")
+            self.con.execute(f"DROP TABLE {table}")
         self._refuse(rule)
         if rule.reference:
             return
@@ -229,7 +231,7 @@ class _Reading:
         cells = {told: sql.cell(safe, []) for told, safe in columns.items()}
         rows = "(SELECT * FROM fhir_rows WHERE refused IS NULL)"
         self.con.execute(raw_sql(rule, cells, columns, rows))
-        self.con.execute("DELETE FROM fhir_rows")
+        self.con.execute("DROP TABLE fhir_rows")
         make_events(self.con, rule, columns, self.ctx, whole_scope=whole_scope)
 
     def _choose(self, rule: ResourceRule, table: str) -> None:
