@@ -16,6 +16,7 @@ from pipelines.sources.fhir.strict import DEEPEST
 Bytes = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+Words = npt.NDArray[np.uint64]
 
 #: Bytes that are looked at together: what fits into a processor's cache goes twice as fast.
 PART = 1 << 19
@@ -86,7 +87,7 @@ class _Part:
         if has_escapes:
             is_real = ~(is_quote & self._is_escaped(at))
             at, is_quote = at[is_real], is_quote[is_real]
-        is_inside = np.logical_xor.accumulate(is_quote)
+        is_inside = (np.cumsum(is_quote, dtype=np.int32) & 1).astype(bool)
         is_outside = is_quote | ~is_inside
         if not is_outside.all():
             at, is_quote = at[is_outside], is_quote[is_outside]
@@ -114,7 +115,8 @@ class _Part:
         bounds = np.append(self._starts, self._ends[-1])
         quotes = np.searchsorted(self._at[self._is_quote], bounds)
         depth = np.append(0, self._depth)[np.searchsorted(self._at, bounds)]
-        return (np.diff(quotes) % 2 == 1) | (np.diff(depth) != 0)
+        broken: Flags = (np.diff(quotes) % 2 == 1) | (np.diff(depth) != 0)
+        return broken
 
     def _mark_depth(self) -> None:
         deep = self._depth > DEEPEST
@@ -162,7 +164,7 @@ class _Part:
         if len(twice):
             self._mark(first[np.isin(keyed, twice)])
 
-    def _objects(self, keys: Ints) -> npt.NDArray[np.uint64]:
+    def _objects(self, keys: Ints) -> Words:
         """Return a number for the object that each key is in.
 
         It is the last one that was opened at the key's depth: in order of depth, then of place, a
@@ -174,9 +176,10 @@ class _Part:
         order = np.argsort(np.clip(self._depth[used], 0, 255).astype(np.uint8), kind="stable")
         opened = np.empty(len(used), dtype=np.uint64)
         opened[order] = np.cumsum(self._is_open[used[order]])
-        return opened[~self._is_open[used]]
+        told: Words = opened[~self._is_open[used]]
+        return told
 
-    def _hashes(self, first: Ints, last: Ints) -> npt.NDArray[np.uint64]:
+    def _hashes(self, first: Ints, last: Ints) -> Words:
         """Return a hash of each key: its length, its first and its last eight bytes.
 
         Two keys that differ in between alone are taken for one, which costs a look.
@@ -185,10 +188,11 @@ class _Part:
         head, tail = self._words(first), self._words(np.maximum(last - 8, first))
         short = np.clip(8 * (8 - length), 0, 63).astype(np.uint64)
         keep = np.where(length == 0, np.uint64(0), ~np.uint64(0)) >> short
-        mixed: npt.NDArray[np.uint64] = (head & keep) * _ODD[0] + length.astype(np.uint64)
-        return mixed ^ ((tail & keep) * _ODD[1])
+        mixed: Words = (head & keep) * _ODD[0] + length.astype(np.uint64)
+        mixed ^= (tail & keep) * _ODD[1]
+        return mixed
 
-    def _words(self, at: Ints) -> npt.NDArray[np.uint64]:
+    def _words(self, at: Ints) -> Words:
         """Return the eight bytes from each place on, as a number."""
         words = np.ndarray((len(self._data) - 7,), "V8", self._data, strides=(1,))
         return words[at].view("<u8")
