@@ -23,14 +23,13 @@ LONGEST = 8 << 20
 CHUNK = 4 << 20
 #: Characters of an unreadable record that the quarantine keeps.
 RAW = 100_000
-SCHEMA = pa.schema(
-    [
-        pa.field("source_row", pa.int64()),
-        pa.field("resource", pa.string()),
-        # whether it has to be looked at one by one
-        pa.field("is_suspect", pa.bool_()),
-    ]
-)
+_FIELDS: list[pa.Field[Any]] = [
+    pa.field("source_row", pa.int64()),
+    pa.field("resource", pa.string()),
+    # whether it has to be looked at one by one
+    pa.field("is_suspect", pa.bool_()),
+]
+SCHEMA = pa.schema(_FIELDS)
 
 _BOM = b"\xef\xbb\xbf"
 _BLANKS = b" \t"
@@ -119,7 +118,7 @@ class Lines:
         for at in np.flatnonzero(is_long & is_record).tolist():
             self._found.set_aside(int(rows[at]), "too_long", block[starts[at] :][:200])
         kept = np.flatnonzero(is_record & ~is_long)
-        lines = _cut(block, starts, ends).take(pa.array(2 * kept))
+        lines = _cut(block, starts, ends).take(2 * kept)
         return self._as_text(rows[kept], lines, suspects(block, starts[kept], ends[kept]))
 
     def _as_text(
@@ -136,7 +135,7 @@ class Lines:
                 self._found.set_aside(int(rows[at]), "unreadable_record", lines[at].as_py())
             rows, texts = rows[is_text], lines.filter(pa.array(is_text)).cast(pa.string())
             is_suspect = is_suspect[is_text]
-        columns = [pa.array(rows), texts, pa.array(is_suspect)]
+        columns: list[pa.Array[Any]] = [pa.array(rows), texts, pa.array(is_suspect)]
         return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
@@ -173,7 +172,7 @@ def _cut(block: bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64
     """Return lines and line ends by turns, as Arrow bytes that share the block's memory."""
     offsets = np.empty(2 * len(starts) + 1, dtype=np.int32)
     offsets[:-1:2], offsets[1::2], offsets[-1] = starts, ends, len(block)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(block)]
+    buffers = [None, pa.py_buffer(offsets.data), pa.py_buffer(block)]
     return pa.Array.from_buffers(pa.binary(), 2 * len(starts), buffers)
 
 
