@@ -21,6 +21,13 @@ def infused(key: str, **fields: Any) -> Patient:
     return child(key, **fields).infusion(START, END).temperature("2024-03-03 09:00", 36.8)
 
 
+def reported(key: str, before: int | None = None, after: int | None = None) -> Patient:
+    """A fast heart reported 21 h before the infusion and 71 h after it: too far apart for one."""
+    grades = [{} if grade is None else {"grade": grade} for grade in (before, after)]
+    patient = infused(key).report("2024-02-29 12:00", "R00.0", **grades[0])
+    return patient.report("2024-03-04 08:00", "R00.0", **grades[1])
+
+
 #: key, patient, outcome, expected fields of the outcome's row (first unit, risk window).
 CASES: list[tuple[Patient, str, dict[str, Any]]] = [
     # section 3: half-open windows
@@ -97,6 +104,29 @@ CASES: list[tuple[Patient, str, dict[str, Any]]] = [
      .heart_rate("2024-03-01 13:00", 155), "tachycardia", {"status": "no_event"}),
     (infused("at-limit").heart_rate("2024-03-01 12:00", 140).heart_rate("2024-03-01 13:00", 140),
      "tachycardia", {"status": "no_event"}),
+    # section 5: readings that section 8 admits join reports to one event; nothing else does
+    (reported("bridge").heart_rate("2024-03-02 12:00", 150).heart_rate("2024-03-02 12:30", 150),
+     "tachycardia", {"status": "no_event", "is_pre_existing": True}),
+    (reported("bridge-worse", 1, 2).heart_rate("2024-03-02 12:00", 150)
+     .heart_rate("2024-03-02 12:30", 150), "tachycardia",
+     {"status": "event", "is_worsened": True, "grade": 2, "onset_at": utc("2024-03-04 08:00")}),
+    (reported("no-bridge"), "tachycardia",
+     {"status": "event", "is_pre_existing": False, "onset_at": utc("2024-03-04 08:00")}),
+    (reported("bridge-once").heart_rate("2024-03-02 12:00", 150), "tachycardia",
+     {"status": "event", "is_pre_existing": False}),
+    (reported("bridge-close").heart_rate("2024-03-02 12:00", 150)
+     .heart_rate("2024-03-02 12:29", 150), "tachycardia",
+     {"status": "event", "is_pre_existing": False}),
+    (reported("bridge-needle").heart_rate("2024-03-01 09:05", 150)
+     .heart_rate("2024-03-01 09:40", 150), "tachycardia",
+     {"status": "event", "is_pre_existing": False}),
+    (reported("bridge-own").heart_rate("2024-03-01 08:00", 130).heart_rate("2024-03-02 12:00", 150)
+     .heart_rate("2024-03-02 12:30", 150), "tachycardia",
+     {"status": "event", "is_pre_existing": False}),
+    # Two fast readings before the start are the child's own rate, and begin no event.
+    (infused("fast-before").heart_rate("2024-02-29 12:00", 150)
+     .heart_rate("2024-02-29 13:00", 150).report("2024-03-01 12:00", "R00.0"), "tachycardia",
+     {"status": "event", "is_pre_existing": False}),
     # section 7: calcium; own limits as the laboratory prints them
     (infused("ca-1-1").calcium("2024-02-20 09:00", 8.3, low_limit=8.5)
      .calcium("2024-03-03 09:00", 8.2, low_limit=8.5), "hypocalcaemia",
@@ -478,6 +508,25 @@ def test_evidence_names_the_rows_behind_an_event_and_its_composites() -> None:
     linked = link([patient])
     behind = {row["outcome"]: row["source_row"] for row in linked.evidence if row["is_counted"]}
     assert behind == {"fever": 5, "acute_phase_reaction": 5, "any_side_effect": 5}
+
+
+def test_evidence_says_which_readings_joined_an_event_and_which_were_not_confirmed() -> None:
+    joined = reported("joined").heart_rate("2024-03-02 12:00", 150)
+    joined.heart_rate("2024-03-02 12:30", 150)
+    single = reported("single").heart_rate("2024-03-02 12:00", 150)
+    linked = link([joined, single])
+    units = {unit["unit_id"]: unit["patient_key"] for unit in linked.units}
+    reasons = {
+        (units[row["unit_id"]], row["source_row"]): row["reason"]
+        for row in linked.evidence
+        if row["outcome"] == "tachycardia"
+    }
+    carried, early = "pre_existing", "before the window"
+    expected: dict[tuple[str, int], str | None]
+    expected = {("joined", 5): early, ("joined", 6): carried, ("joined", 7): carried}
+    expected |= {("joined", 8): carried, ("single", 6): None}
+    expected |= {("single", 7): "not confirmed by a second reading"}
+    assert reasons == expected
 
 
 def test_person_time_ends_with_the_event() -> None:

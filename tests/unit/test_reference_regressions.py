@@ -101,6 +101,14 @@ CASES = {
         .heart_rate("2024-03-01 12:00", 170).heart_rate("2024-03-01 13:00", 170),
         "is_pre_existing", True, "tachycardia",
     ),
+    # Section 5: the 29th, 3, 4 March and the report of the 4th are one event, by its readings.
+    "readings between two reports of tachycardia by days": Case(
+        child("bridged").infusion("2024-03-01 21:25", "2024-03-01 21:55")
+        .report("2024-02-29", "R00.0")
+        .heart_rate("2024-03-03 20:25", 168).heart_rate("2024-03-04 21:25", 191)
+        .report("2024-03-04 23:55", "R00.0", grade=1),
+        "is_pre_existing", True, "tachycardia", 1, BY_DAYS,
+    ),
     # Section 8: none lower between; a lower one of the same moment is not between.
     "two temperatures of one moment": Case(
         infused("twice").temperature("2024-03-01 12:00", 40.1)

@@ -16,8 +16,6 @@ WITH pre_existing AS (
     SELECT DISTINCT unit_id, outcome, window_name
     FROM episode_verdict
     WHERE verdict = 'pre_existing'
-    UNION
-    SELECT unit_id, outcome, window_name FROM rate_carried_on
 ),
 lab_pre_existing AS (
     SELECT b.unit_id, b.outcome
@@ -31,21 +29,18 @@ looked AS (
         w.window_name,
         w.kind,
         w.is_closed,
-        e.unit_id IS NOT NULL OR v.unit_id IS NOT NULL OR coalesce(l.is_hit, false) AS is_hit,
+        e.unit_id IS NOT NULL OR coalesce(l.is_hit, false) AS is_hit,
         CASE WHEN w.kind IN ('symptom', 'fever', 'vital_limit') THEN
-            e.unit_id IS NOT NULL OR v.unit_id IS NOT NULL
+            e.unit_id IS NOT NULL
             OR (s.unit_id IS NOT NULL AND NOT coalesce(r.no_limit, false))
         END AS is_observed,
         CASE WHEN w.kind IN ('grade', 'threshold', 'ratio') THEN l.unit_id IS NOT NULL END
             AS is_tested,
         CASE WHEN w.kind IN ('grade', 'threshold', 'ratio') THEN b.unit_id IS NOT NULL END
             AS has_baseline,
-        least(e.onset_at, v.onset_at, l.onset_at) AS onset_at,
-        least(e.onset_axis, v.onset_axis, l.onset_axis) AS onset_axis,
-        CASE
-            WHEN e.onset_at <= coalesce(v.onset_at, e.onset_at) THEN e.onset_precision
-            ELSE coalesce(v.onset_precision, l.onset_precision)
-        END AS onset_precision,
+        coalesce(e.onset_at, l.onset_at) AS onset_at,
+        coalesce(e.onset_axis, l.onset_axis) AS onset_axis,
+        coalesce(e.onset_precision, l.onset_precision) AS onset_precision,
         coalesce(e.grade, l.grade) AS grade,
         coalesce(e.is_worsened, false) AS is_worsened,
         p.unit_id IS NOT NULL OR q.unit_id IS NOT NULL AS is_pre_existing,
@@ -54,7 +49,6 @@ looked AS (
         r.no_limit
     FROM unit_window AS w
     LEFT JOIN episode_hit AS e USING (unit_id, outcome, window_name)
-    LEFT JOIN rate_hit AS v USING (unit_id, outcome, window_name)
     LEFT JOIN rate_unit AS r USING (unit_id, outcome)
     LEFT JOIN lab_result AS l USING (unit_id, outcome, window_name)
     LEFT JOIN lab_baseline AS b USING (unit_id, outcome)

@@ -188,10 +188,9 @@ UNION ALL BY NAME
 SELECT
     h.unit_id, h.outcome, h.window_name, h.record_key, h.event_type, h.source_file_sha,
     h.source_row, h.i_lo AS occurred_at, 'event' AS role, 'above the limit of the age' AS rule,
-    e.unit_id IS NOT NULL AS is_counted,
-    CASE WHEN e.unit_id IS NULL THEN 'not confirmed by a second reading' END AS reason
+    false AS is_counted, 'not confirmed by a second reading' AS reason
 FROM rate_high AS h
-LEFT JOIN rate_hit AS e USING (unit_id, outcome, window_name);
+ANTI JOIN rate_confirmed USING (unit_id, outcome, window_name, record_key);
 
 -- A composite stands on the counted evidence of its components, down to the last simple one.
 CREATE TABLE out_evidence AS

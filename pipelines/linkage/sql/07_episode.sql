@@ -1,4 +1,4 @@
--- Reports, codes and fever readings that belong together (section 5), and fever's grades (section 8).
+-- Reports, codes and readings that belong together (section 5), and fever's grades (section 8).
 --
 -- Pieces of evidence at most the gap apart are one event, whose onset is the earliest. An event is
 -- treatment-emergent where its onset lies in the window, or where it gets worse in the window than
@@ -76,6 +76,25 @@ FROM fever_reading AS e
 )
 ORDER BY outcome, record_key, is_chronic DESC;
 
+-- Which heart and breathing rates are evidence depends on the window (05_vital_limit), and so does
+-- what they join: there, events are put together window by window. All others are the patient's.
+CREATE TABLE window_piece AS
+SELECT p.*, NULL::VARCHAR AS unit_id, NULL::VARCHAR AS window_name
+FROM piece AS p
+JOIN study_outcome AS o USING (outcome)
+WHERE o.kind <> 'vital_limit'
+UNION ALL BY NAME
+SELECT p.*, w.unit_id, w.window_name
+FROM piece AS p
+JOIN unit_window AS w USING (patient_key, outcome)
+WHERE w.kind = 'vital_limit'
+UNION ALL BY NAME
+SELECT
+    patient_key, outcome, false AS is_chronic, time_precision, i_lo, i_hi, d_lo, d_hi, record_key,
+    event_type, source_file_sha, source_row, 'above the limit of the age' AS rule, rate AS value,
+    unit_id, window_name
+FROM rate_confirmed;
+
 CREATE TABLE episode_piece AS
 WITH edges AS (
     SELECT
@@ -90,10 +109,11 @@ WITH edges AS (
         max(greatest(p.d_lo, p.end_day)) FILTER (WHERE p.time_precision = 'day') OVER earlier
             AS last_known_day,
         bool_or(p.is_chronic) OVER earlier AS was_chronic
-    FROM piece AS p
+    FROM window_piece AS p
     JOIN study_outcome AS o USING (outcome)
     WINDOW earlier AS (
-        PARTITION BY p.patient_key, p.outcome ORDER BY p.i_lo, p.record_key
+        PARTITION BY p.patient_key, p.outcome, p.unit_id, p.window_name
+        ORDER BY p.i_lo, p.record_key
         ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
     )
 ),
@@ -112,7 +132,8 @@ marked AS (
 SELECT
     * EXCLUDE (last_i, last_d, last_known_day, was_chronic, is_new),
     sum(is_new::INTEGER) OVER (
-        PARTITION BY patient_key, outcome ORDER BY i_lo, record_key ROWS UNBOUNDED PRECEDING
+        PARTITION BY patient_key, outcome, unit_id, window_name
+        ORDER BY i_lo, record_key ROWS UNBOUNDED PRECEDING
     ) AS episode,
     -- When the piece's event is taken to have ended, as far as this piece can tell.
     CASE
@@ -130,7 +151,7 @@ SELECT
     w.lo,
     w.axis,
     w.started_at,
-    p.*,
+    p.* EXCLUDE (unit_id, window_name),
     is_same_day(w.axis, p.time_precision, p.d_lo, w.index_day) AND coalesce(p.own_same_day, w.same_day) <> 'after' AS is_set_aside,
     is_same_day(w.axis, p.time_precision, p.d_lo, w.index_day) AND coalesce(p.own_same_day, w.same_day) = 'exclude' AS is_nowhere,
     meets(w.axis, p.i_lo, p.i_hi, p.d_lo, p.d_hi, w.lo, w.cut_at)
@@ -145,6 +166,8 @@ SELECT
 FROM unit_window AS w
 JOIN episode_piece AS p
   ON p.patient_key = w.patient_key AND p.outcome = w.outcome
+ AND coalesce(p.unit_id, w.unit_id) = w.unit_id
+ AND coalesce(p.window_name, w.window_name) = w.window_name
 WHERE CASE w.axis WHEN 'day' THEN p.d_lo < w.cut_at ELSE p.i_lo < w.cut_at END;
 
 -- The risk window wins over control: an event known by its day never enters both.

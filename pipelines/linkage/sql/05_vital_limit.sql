@@ -42,36 +42,16 @@ WHERE r.rate > u.high
   AND r.i_lo >= w.started_at + to_microseconds(o.settle_us)
   -- Where the start is known by its day, no reading of that day is known to follow it.
   AND NOT (w.is_start_day AND r.d_lo = w.index_day)
+  AND NOT (is_same_day(w.axis, r.time_precision, r.d_lo, w.index_day) AND w.same_day <> 'after')
   AND (b.own_rate IS NULL OR round(r.rate, 6) >= round(b.own_rate * o.rise_factor, 6));
 
+-- What the rule admits, window by window: evidence of the outcome, beside reports and codes.
 CREATE TABLE rate_confirmed AS
-SELECT
-    h.unit_id,
-    h.outcome,
-    h.window_name,
-    min(h.i_lo) AS onset_at,
-    CASE WHEN any_value(h.axis) = 'day' THEN 'day' ELSE 'instant' END AS onset_precision,
-    min(greatest(h.lo, CASE h.axis WHEN 'day' THEN h.d_lo ELSE h.i_lo END)) AS onset_axis
-FROM rate_high AS h
+SELECT h.*
+FROM (
+    SELECT *, min(i_lo) OVER one AS first_at, max(i_lo) OVER one AS last_at
+    FROM rate_high
+    WINDOW one AS (PARTITION BY unit_id, outcome, window_name)
+) AS h
 JOIN study_outcome AS o USING (outcome)
-GROUP BY h.unit_id, h.outcome, h.window_name
-HAVING max(h.i_lo) - min(h.i_lo) >= to_microseconds(any_value(o.confirm_us));
-
--- A report before the window that the readings follow within the gap began the event: one event,
--- and not a new one. Reports inside the window carry it on.
-CREATE TABLE rate_carried_on AS
-SELECT c.unit_id, c.outcome, c.window_name
-FROM rate_confirmed AS c
-JOIN study_outcome AS o USING (outcome)
-JOIN piece_counted AS p
-  ON p.unit_id = c.unit_id AND p.outcome = c.outcome AND p.window_name = c.window_name
- AND p.i_lo <= c.onset_at
-GROUP BY c.unit_id, c.outcome, c.window_name, c.onset_at, p.episode
-HAVING bool_or(p.is_before AND NOT p.is_in)
-   AND c.onset_at <= max(greatest(
-        CASE p.time_precision WHEN 'day' THEN p.i_hi ELSE p.i_lo END, p.ended_at
-   )) + to_microseconds(any_value(o.gap_us));
-
-CREATE TABLE rate_hit AS
-FROM rate_confirmed
-ANTI JOIN rate_carried_on USING (unit_id, outcome, window_name);
+WHERE greatest(h.i_lo - h.first_at, h.last_at - h.i_lo) >= to_microseconds(o.confirm_us);
