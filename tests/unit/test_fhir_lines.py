@@ -281,6 +281,16 @@ def test_lines_are_lines_although_the_first_is_cut(
         assert (found.n_rows, bad) == (3, {1: "unreadable_record"})
 
 
+def test_a_key_is_seen_twice_although_lines_before_are_cut_in_strings_and_in_brackets(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    # Of the first the quotes do not match, which hides that of the second the brackets do not.
+    twice = '{"resourceType":"Patient","a":{"b":[{"c":1}],"d":{"e":{}}},"a":2}'
+    content = f'{GOOD[:20]}\n"a":[1]}}]}}]}}]}}\n{twice}\n{GOOD}\n'
+    _, bad, _ = read(con, tmp_path / "f", content.encode())
+    assert bad == {1: "unreadable_record", 2: "unreadable_record", 3: "duplicate_keys"}
+
+
 def test_a_long_line_is_passed_over_and_costs_no_other(
     con: duckdb.DuckDBPyConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

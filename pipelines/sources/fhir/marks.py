@@ -62,8 +62,10 @@ class _Part:
         self.marks = np.zeros(len(starts), dtype=bool)
         has_escapes = b"\\" in block
         self._find_signs(has_escapes=has_escapes)
-        broken = self._broken_lines()
-        if broken.any():
+        for _ in range(2):  # brackets that do not match show only where all quotes do
+            broken = self._broken_lines()
+            if not broken.any():
+                break
             # quotes that do not match would turn the next lines inside out
             self._data = self._data.copy()
             for at in np.flatnonzero(broken).tolist():
