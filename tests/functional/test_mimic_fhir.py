@@ -297,13 +297,12 @@ def test_undotted_diagnoses_are_dated_by_their_encounter(
         for one in exported[f"{name}.ndjson.gz"]
         if coded(one["code"]) in {"E876", "2768"}
     ]
-    days = sorted(period[one["encounter"]["reference"]][:10] for one in hypokalaemia)
+    days = [period[one["encounter"]["reference"]][:10] for one in hypokalaemia]
     found = store.execute(
-        """SELECT strftime(timezone('America/New_York', timezone('UTC', occurred_at)), '%Y-%m-%d'),
-                  time_precision, list_contains(flags, 'dated_by_encounter')
-           FROM event."DiagnosisRecorded" ORDER BY 1"""
+        """SELECT occurred_at, time_precision, list_contains(flags, 'dated_by_encounter')
+           FROM event."DiagnosisRecorded" """
     ).fetchall()
-    assert found == [(day, "day", True) for day in days]
+    assert Counter(found) == Counter((utc(day), "day", True) for day in days)
     assert days
 
 
