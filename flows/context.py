@@ -109,7 +109,9 @@ class RunContext:
     @property
     def scope(self) -> Scope:
         """Return the codes that are ingested."""
-        return "all" if self.site.site.scope == "all" else self.concepts
+        from pipelines.sources.rows.stage import Everything
+
+        return Everything(self.concepts) if self.site.site.scope == "all" else self.concepts
 
     @cached_property
     def mappings(self) -> dict[str, SourceMapping]:

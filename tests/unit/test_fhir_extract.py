@@ -19,7 +19,7 @@ from pipelines.base.site import Site
 from pipelines.ingest.facts import DeliveredFile, DeliveryFacts, DeliveryKind
 from pipelines.sources.fhir.extract import extract
 from pipelines.sources.fhir.mapping import load_mapping
-from pipelines.sources.rows.stage import Scope
+from pipelines.sources.rows.stage import Everything, Scope
 from studies.load import ConceptRow
 
 KEY = SiteKey(bytes(range(32)))
@@ -480,7 +480,7 @@ def test_resources_without_id_or_rule_are_accounted_for(read: Read) -> None:
     assert told.fates() == [
         (1, None, "quarantined", "missing_id"),
         (2, None, "out_of_scope", "resource_type"),
-        (3, None, "out_of_scope", "resource_type"),
+        (3, None, "quarantined", "no_resource_type"),
     ]
     codes = told.con.execute("SELECT code FROM fate.row ORDER BY source_row").fetchall()
     assert codes == [(None,), ("Immunization",), (None,)]
@@ -517,3 +517,62 @@ def test_a_refused_resource_stands_under_the_key_that_its_events_carried(read: R
     refused = read(observation(code={"coding": "17861-6"}))
     [(reason, key)] = refused.con.execute("SELECT reason, record_key FROM fate.row").fetchall()
     assert (reason, key) == ("malformed_element", *before)
+
+
+ZOLEDRONATE = ConceptRow("InfusionRecorded", "rxnorm", "77655", "exact", "zoledronic_acid")
+CALCIUM = ConceptRow("LabResulted", "loinc", "17861-6", "exact", "calcium_total")
+
+
+def test_what_studies_name_is_found_also_where_every_code_is_ingested(read: Read) -> None:
+    studied = (ZOLEDRONATE, CALCIUM)
+    mixture = {
+        "resourceType": "Medication",
+        "id": "m1",
+        "code": coded("http://local", "MIX1"),
+        "ingredient": [{"itemCodeableConcept": coded(RXNORM, "77655")}],
+    }
+    given = administration(medicationReference={"reference": "Medication/m1"})
+    del given["medicationCodeableConcept"]
+    plain = observation()
+    del plain["category"]
+    for scope in (studied, Everything(studied)):
+        told = read(mixture, given, plain, scope=scope)
+        assert told.one("InfusionRecorded", "code") == ("77655",)
+        assert told.one("LabResulted", "code") == ("17861-6",)
+
+
+def test_a_type_that_fhir_lacks_is_quarantined(read: Read) -> None:
+    told = read(observation(resourceType="observation"), {"resourceType": "Slot", "id": "s"})
+    assert told.fates() == [
+        (1, None, "quarantined", "no_resource_type"),
+        (2, None, "out_of_scope", "resource_type"),
+    ]
+
+
+def test_a_version_from_after_the_export_is_none(read: Read) -> None:
+    told = read(observation(meta={"lastUpdated": "2099-01-01T00:00:00Z"}))
+    assert told.one("LabResulted", "version") == (None,)
+    told = read(observation(meta={"lastUpdated": "2030-01-01T12:00:00Z"}))
+    assert told.one("LabResulted", "epoch_us(recorded_at) = version") == (True,)
+
+
+def test_what_is_taken_back_may_be_malformed(read: Read) -> None:
+    told = read(administration(status="entered-in-error", dosage=[]))
+    assert told.one("InfusionRecorded", "operation") == ("retract",)
+
+
+def test_the_newest_of_what_is_looked_up_is_newest_by_the_clock(read: Read) -> None:
+    def medication(code: str, changed: str) -> Json:
+        told = {"resourceType": "Medication", "id": "m1", "code": coded(RXNORM, code)}
+        return told | {"meta": {"lastUpdated": changed}}
+
+    given = administration(medicationReference={"reference": "Medication/m1"})
+    del given["medicationCodeableConcept"]
+    older = medication("5492", "2026-01-02T01:00:00+05:00")
+    newer = medication("77655", "2026-01-01T23:00:00Z")
+    assert read(older, newer, given).one("InfusionRecorded", "code") == ("77655",)
+
+
+def test_a_patient_inside_a_record_is_nobody_elsewhere(read: Read) -> None:
+    told = read(observation(subject={"reference": "#p"}, contained=[]))
+    assert told.fates() == [(1, None, "quarantined", "unresolved_patient")]

@@ -168,8 +168,10 @@ def pointed_at(reference: str, of: str) -> str:
     taken for the id itself.
     """
     pattern = rf"(?:^|/){of}/([^/?#|]+)(?:/_history/[^/?#]+)?$"
+    # a patient inside a record has no name that another record or delivery could share
+    inside = "NULL" if of == "Patient" else f"{INSIDE} || {reference}"
     return (
-        f"CASE WHEN starts_with({reference}, '#') THEN {INSIDE} || {reference} "
+        f"CASE WHEN starts_with({reference}, '#') THEN {inside} "
         rf"WHEN starts_with({reference}, 'urn:') "
         rf"THEN nullif(regexp_extract({reference}, '^urn:(?:uuid|oid):(.+)$', 1), '') "
         f"ELSE nullif(regexp_extract({reference}, {literal(pattern)}, 1), '') END"

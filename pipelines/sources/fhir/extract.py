@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import duckdb
 
 import schemas
@@ -15,7 +13,13 @@ from pipelines.sources.fhir.columns import column
 from pipelines.sources.fhir.compile import shred
 from pipelines.sources.fhir.deletions import open_deletions, take_deletions
 from pipelines.sources.fhir.lines import load, open_fhir
-from pipelines.sources.fhir.lookups import choose_codes, load_systems, resolve_drugs, shredded
+from pipelines.sources.fhir.lookups import (
+    choose_codes,
+    load_systems,
+    looked_up,
+    resolve_drugs,
+    shredded,
+)
 from pipelines.sources.fhir.mapping import Mapping, resource_names
 from pipelines.sources.fhir.model import ResourceRule
 from pipelines.sources.fhir.view import complete
@@ -27,6 +31,7 @@ from pipelines.sources.rows.stage import (
     Scope,
     close_staging,
     failed,
+    is_whole,
     make_events,
     open_staging,
     raw_sql,
@@ -84,7 +89,7 @@ def extract(
     )
     try:
         open_staging(con, scope, key)
-        _Reading(con, facts, mapping, ctx).run(whole_scope=scope == "all")
+        _Reading(con, facts, mapping, ctx).run(whole_scope=is_whole(scope))
         close_staging(con)
     except duckdb.Error as error:
         raise failed(error, facts) from None
@@ -102,7 +107,7 @@ class _Reading:
     ) -> None:
         self.con, self.facts, self.mapping, self.ctx = con, facts, mapping, ctx
         self.rules = mapping.table.resource
-        self.looked_up = set(_looked_up(mapping))
+        self.looked_up = set(looked_up(mapping.table))
 
     def run(self, *, whole_scope: bool) -> None:
         load_systems(self.con, self.mapping.table.systems)
@@ -198,14 +203,15 @@ class _Reading:
         self.con.execute("DROP TABLE fhir_contained")
 
     def _set_types_aside(self, rows: str, types: set[str]) -> None:
-        """Count resources of types without a rule; a name that FHIR lacks may be anything."""
-        known = types & resource_names()
+        """Count resources of types without a rule; one that FHIR lacks may be a mistyped one."""
+        known = "list_contains($known::VARCHAR[], resource_type)"
         self.con.execute(
-            "INSERT INTO fate.row SELECT source_file_sha, source_row, NULL, 'out_of_scope', "
-            "'resource_type', CASE WHEN list_contains($known::VARCHAR[], resource_type) "
-            "THEN resource_type END, NULL, NULL, NULL "
+            "INSERT INTO fate.row SELECT source_file_sha, source_row, NULL, "
+            f"CASE WHEN {known} THEN 'out_of_scope' ELSE 'quarantined' END, "
+            f"CASE WHEN {known} THEN 'resource_type' ELSE 'no_resource_type' END, "
+            f"CASE WHEN {known} THEN resource_type END, NULL, NULL, NULL "
             f"FROM {rows} WHERE list_contains($types::VARCHAR[], resource_type)",
-            {"known": sorted(known), "types": sorted(types)},
+            {"known": sorted(types & resource_names()), "types": sorted(types)},
         )
 
     def _make(self, name: str, rule: ResourceRule, *, whole_scope: bool) -> None:
@@ -286,16 +292,3 @@ class _Reading:
     def _count(self, query: str) -> int:
         row = self.con.execute(query).fetchone()
         return int(row[0]) if row else 0
-
-
-def _looked_up(mapping: Mapping) -> Iterator[str]:
-    """Yield the resource types that others are completed from."""
-    for name, rule in mapping.table.resource.items():
-        for element in rule.elements.values():
-            if element.medication:
-                yield "Medication"
-            if element.via and element.of:
-                yield element.of
-        is_about = "patient" in rule.elements and name != "Patient"
-        if is_about and mapping.table.patient.identifier != "id":
-            yield "Patient"

@@ -5,12 +5,14 @@ Codes repeat: each distinct CodeableConcept is looked at once, not once per reso
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import duckdb
 
 from pipelines.base.duck import literal, quote
 from pipelines.sources.fhir.columns import column
+from pipelines.sources.fhir.model import FhirMapping
+from pipelines.sources.rows import sql
 from pipelines.sources.rows.stage import in_scope
 
 #: Tables of one delivery; all are temporary.
@@ -27,6 +29,19 @@ _INGREDIENTS = literal('[{"itemCodeableConcept":"JSON","itemReference":{"referen
 def shredded(resource_type: str) -> str:
     """Return the table of what the resources of a type tell."""
     return quote("told_" + resource_type)
+
+
+def looked_up(mapping: FhirMapping) -> Iterator[str]:
+    """Yield the resource types that others are completed from."""
+    for name, rule in mapping.resource.items():
+        for element in rule.elements.values():
+            if element.medication:
+                yield "Medication"
+            if element.via and element.of:
+                yield element.of
+        is_about = "patient" in rule.elements and name != "Patient"
+        if is_about and mapping.patient.identifier != "id":
+            yield "Patient"
 
 
 def load_systems(con: duckdb.DuckDBPyConnection, systems: dict[str, str]) -> None:
@@ -101,7 +116,8 @@ def current(resource_type: str, through: str | None = None) -> str:
         f"SELECT * FROM (SELECT *, {key} AS found_id FROM {shredded(resource_type)} "
         "WHERE NOT malformed AND source_part IS NULL) WHERE found_id IS NOT NULL "
         "QUALIFY row_number() OVER (PARTITION BY found_id ORDER BY "
-        f"{column('last_updated')} DESC NULLS LAST, source_file_sha, source_row) = 1"
+        f"{sql.instant(column('last_updated'), literal('UTC'))} DESC NULLS LAST, "
+        "source_file_sha, source_row) = 1"
     )
 
 

@@ -163,7 +163,7 @@ def _refused(rule: ResourceRule) -> str:
     if "patient" in rule.elements and rule.elements["patient"].reference:
         who = f"{column('patient_told')} IS NOT NULL AND {column('patient')} IS NULL"
     return (
-        f"CASE WHEN is_wrong THEN 'malformed_element' WHEN {column('id')} IS NULL "
+        f"CASE WHEN is_wrong AND {kept} THEN 'malformed_element' WHEN {column('id')} IS NULL "
         f"THEN 'missing_id' WHEN {who} AND {kept} THEN 'unresolved_patient' "
         f"WHEN is_lost AND {kept} THEN 'unresolved_reference' END"
     )

@@ -26,14 +26,7 @@ def remember(con: duckdb.DuckDBPyConnection, version: str, ctx: Context) -> None
         "resource_text VARCHAR, version BIGINT, recorded_at TIMESTAMP)"
     )
     text = column("last_updated")
-    changed = sql.in_calendar(
-        sql.utc(
-            sql.local_time(text, "iso"),
-            f"CASE WHEN {sql.time_kind(text, 'iso', 'auto')} = 'instant' "
-            f"THEN {sql.offset_minutes(sql.offset_text(text, 'iso'))} END",
-            literal(ctx.zone),
-        )
-    )
+    changed = sql.believed(sql.instant(text, literal(ctx.zone)), ctx.exported_us)
     exported = f"{ctx.exported_us}::BIGINT"
     number = (
         sql.whole_text(column("version_id"))

@@ -27,10 +27,10 @@ from pipelines.sources.rows.delivery import (
 )
 from pipelines.sources.rows.folders import AGAIN, DeliveryFolder
 from pipelines.sources.rows.model import TimeSource
-from pipelines.sources.rows.stage import Scope
+from pipelines.sources.rows.stage import Scope, is_whole
 
 #: Raised when the same file would be read differently: every batch then gets a new id.
-PARSER_VERSION = "flat-2"
+PARSER_VERSION = "flat-3"
 
 
 def describe(delivery: DeliveryFolder, mapping: Mapping, site: Site, scope: Scope) -> DeliveryFacts:
@@ -52,7 +52,8 @@ def describe(delivery: DeliveryFolder, mapping: Mapping, site: Site, scope: Scop
         delivery,
         mapping,
         site,
-        scope,
+        # a row has one code: studies have nothing to choose
+        "all" if is_whole(scope) else scope,
         kind=told.kind,
         exported_at=clock.read(told.exported_at, ("exported_at",)),
         data_through=data_through(

@@ -17,6 +17,7 @@ from pipelines.sources.rows.stage import (
     Scope,
     close_staging,
     failed,
+    is_whole,
     make_events,
     open_staging,
     raw_sql,
@@ -54,7 +55,7 @@ def extract(
             microseconds(facts.exported_at),
         )
         for sha256, file in opened.items():
-            _read_file(con, file, sha256, ctx, whole_scope=scope == "all")
+            _read_file(con, file, sha256, ctx, whole_scope=is_whole(scope))
         settle_all(con, facts, {t for f in opened.values() for t in f.rule.event_types})
         close_staging(con)
     except duckdb.Error as error:

@@ -24,7 +24,7 @@ from pipelines.sources.rows import sql
 from pipelines.sources.rows.content import no_plain_file, open_plain
 from pipelines.sources.rows.folders import AGAIN, DeliveryFolder, listing, shown
 from pipelines.sources.rows.model import ToldTime
-from pipelines.sources.rows.stage import Scope
+from pipelines.sources.rows.stage import Scope, is_whole
 
 _RFC3339 = re.compile(
     r"[12]\d{3}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{3}(\d{3})?)?)?(Z|[+-]\d\d:\d\d)"
@@ -48,7 +48,11 @@ class ReadMapping(Protocol):
 
 def scope_hash(scope: Scope) -> str:
     """Return the SHA-256 of the codes in scope; order and repeats don't count."""
-    codes = "all" if scope == "all" else sorted({tuple(row[:4]) for row in scope})
+    if scope == "all":
+        return hashlib.sha256(b'"all"').hexdigest()
+    codes = sorted({tuple(row[:4]) for row in scope})
+    if is_whole(scope):
+        codes.append(("all",))
     return hashlib.sha256(json.dumps(codes).encode()).hexdigest()
 
 

@@ -150,6 +150,27 @@ def local_time(text: str, pattern: str) -> str:
     return in_calendar(clock(text, pattern, kind, offset_text(text, pattern)))
 
 
+def believed(changed: str, exported_us: int) -> str:
+    """Return when a record was last changed, null where that is a day and more after the export.
+
+    A version from the future would outrank every later correction, and every deletion, for ever.
+    """
+    limit = f"make_timestamp({exported_us + 86_400_000_000}::BIGINT)"
+    return f"CASE WHEN {changed} <= {limit} THEN {changed} END"
+
+
+def instant(text: str, zone: str) -> str:
+    """Return the UTC instant that an ISO text tells, whatever its offset; null where it is none.
+
+    Args:
+        text: SQL of the text.
+        zone: SQL of the zone of texts without offset.
+    """
+    minutes = offset_minutes(offset_text(text, "iso"))
+    told = f"CASE WHEN {time_kind(text, 'iso', 'auto')} = 'instant' THEN {minutes} END"
+    return in_calendar(utc(local_time(text, "iso"), told, zone))
+
+
 def in_calendar(time: str) -> str:
     """Return a time, or null outside the years 1 to 9999 that readers of Avro can hold."""
     return f"CASE WHEN isfinite({time}) AND year({time}) BETWEEN 1 AND 9999 THEN {time} END"

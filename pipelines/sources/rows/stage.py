@@ -28,6 +28,18 @@ from studies.load import ConceptRow
 
 Scope = Literal["all"] | Sequence[ConceptRow]
 
+
+class Everything(tuple[ConceptRow, ...]):
+    """Every code is ingested; those that studies name only choose between codings of one record."""
+
+    __slots__ = ()
+
+
+def is_whole(scope: Scope) -> bool:
+    """Return whether rows are ingested whatever their code."""
+    return scope == "all" or isinstance(scope, Everything)
+
+
 _STAGING = """
 CREATE SCHEMA IF NOT EXISTS event;
 CREATE SCHEMA IF NOT EXISTS fate;

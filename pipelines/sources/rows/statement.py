@@ -223,7 +223,9 @@ class _Statement:
         owner = f"{literal(ctx.site_id)}, {literal(ctx.source)}"
         exported = f"make_timestamp({ctx.exported_us}::BIGINT)"
         known = _CHANGED in self.times
-        changed = sql.in_calendar(_q("utc", _CHANGED)) if known else "NULL::TIMESTAMP"
+        changed = "NULL::TIMESTAMP"
+        if known:
+            changed = sql.believed(sql.in_calendar(_q("utc", _CHANGED)), ctx.exported_us)
         number = sql.whole_text("version_text")
         kind = _q("kind", "occurred_at") if "occurred_at" in self.times else "NULL::VARCHAR"
         return [
