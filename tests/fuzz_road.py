@@ -25,6 +25,7 @@ from pipelines.base.keys import SiteKey
 from pipelines.base.site import Site
 from pipelines.ingest.facts import DeliveredFile, DeliveryFacts, DeliveryKind
 from pipelines.ingest.log import EventLog
+from pipelines.sources.fhir.mapping import resource_names
 from pipelines.sources.rows.stage import Scope
 from schemas import CLINICAL_TYPES, fields
 from studies.load import load_study
@@ -169,6 +170,10 @@ def check_staged(con: duckdb.DuckDBPyConnection, road: Road, found: Outcome) -> 
         found.problems += [f"{number}: {text}" for text in wrong]
 
 
+def has_known_type(record: Any) -> bool:
+    return not isinstance(record, dict) or record.get("resourceType") in resource_names()
+
+
 def check_row(road: Road, record: Any, told: RowTold) -> Iterator[str]:
     fates = {part: event for (_, part), event in told.items() if len(event) == 3}
     reasons = {event[1] for event in fates.values()}
@@ -177,7 +182,7 @@ def check_row(road: Road, record: Any, told: RowTold) -> Iterator[str]:
         if len(told) > 1 or not reasons or not reasons <= alike:
             yield f"is {record}, and told as {told}"
         return
-    if reasons & UNREADABLE:
+    if reasons & (UNREADABLE if has_known_type(record) else UNREADABLE - {"no_resource_type"}):
         yield f"is a record, and told as {told}"
     for fate, reason, _ in fates.values():
         if reason not in REASONS.get(fate, set()) | road.reasons:
