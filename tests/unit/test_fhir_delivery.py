@@ -372,12 +372,13 @@ def test_kind_follows_the_request_where_the_mapping_says_so(fhir: FhirSite) -> N
     assert fhir.describe(by_manifest).kind == "delta"
     with pytest.raises(DeliveryError, match="asked for changes only"):
         fhir.describe(MAPPING.replace('"delta"', '"snapshot"'))
-    fhir.deliver(manifest(request="https://h/$export"))
+    fhir.deliver(manifest(request="https://h/$export?_outputFormat=ndjson"))
     assert fhir.describe(by_manifest).kind == "snapshot"
     assert fhir.describe().kind == "delta"
-    fhir.deliver(manifest(request=None))
-    with pytest.raises(DeliveryError, match="tells the request"):
-        fhir.describe(by_manifest)
+    for untold in (None, "https://h/$export"):
+        fhir.deliver(manifest(request=untold))
+        with pytest.raises(DeliveryError, match="tells the request"):
+            fhir.describe(by_manifest)
 
 
 def deletion(*urls: str, method: str = "DELETE") -> dict[str, Any]:

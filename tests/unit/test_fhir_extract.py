@@ -576,3 +576,77 @@ def test_the_newest_of_what_is_looked_up_is_newest_by_the_clock(read: Read) -> N
 def test_a_patient_inside_a_record_is_nobody_elsewhere(read: Read) -> None:
     told = read(observation(subject={"reference": "#p"}, contained=[]))
     assert told.fates() == [(1, None, "quarantined", "unresolved_patient")]
+
+
+MG = {"low": {"value": 8.5, "unit": "mg/dL"}}
+
+
+@pytest.mark.parametrize(
+    ("ranges", "low"),
+    [
+        ([MG], 8.5),
+        ([MG | {"age": {"low": {"value": 18, "unit": "a"}}}], None),
+        ([MG | {"appliesTo": [{"text": "male"}]}], None),
+        ([MG | {"text": "Critical low"}], None),
+        ([MG, MG | {"text": "critical low"}], 8.5),
+        ([{"low": {"value": 0, "unit": "mg/dL"}, "high": {"value": 10.8, "unit": "mg/dL"}}], None),
+    ],
+)
+def test_only_a_range_for_anybody_is_the_childs_own_limit(
+    read: Read, ranges: list[Json], low: float | None
+) -> None:
+    assert read(observation(referenceRange=ranges)).one("LabResulted", "low_limit") == (low,)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"status": "unsatisfactory"},
+        {"status": "entered-in-error"},
+        {"condition": [{"text": "Haemolysed"}]},
+        {"condition": [coded(SNOMED, "118128002", "Specimen hemolyzed")]},
+    ],
+)
+def test_a_spoilt_specimen_is_told_in_any_of_its_ways(read: Read, told: Json) -> None:
+    specimen = {"resourceType": "Specimen", "id": "s1"} | told
+    found = read(specimen, observation(specimen={"reference": "Specimen/s1"}))
+    assert found.one("LabResulted", "specimen_quality IS NOT NULL") == (True,)
+
+
+def test_a_delta_without_the_specimen_or_encounter_it_refers_to_replaces_nothing(
+    read: Read,
+) -> None:
+    drawn = observation(specimen={"reference": "Specimen/s1"})
+    undated = {
+        "resourceType": "Condition",
+        "id": "c1",
+        "code": coded(SNOMED, "386661006"),
+        "subject": {"reference": "Patient/p1"},
+        "encounter": {"reference": "Encounter/e1"},
+    }
+    dated = undated | {"id": "c2", "onsetDateTime": "2024-03-01"}
+    told = read(drawn, undated, dated, kind="delta")
+    lost = [(row, part, reason) for row, part, _, reason in told.fates()]
+    assert lost == [(1, None, "unresolved_reference"), (2, None, "unresolved_reference")]
+    ignored = '[settings]\nlookups = "if_delivered"\n'
+    assert read(drawn, undated, dated, kind="delta", more=ignored).fates() == []
+    assert read(drawn, undated, dated, kind="snapshot").fates() == []
+
+
+def test_a_measurement_of_somebody_else_is_left_out(read: Read) -> None:
+    told = read(observation(focus=[{"reference": "Patient/mother"}]))
+    assert told.fates() == [(1, None, "out_of_scope", "about_another")]
+
+
+def test_a_diagnosis_that_ended_before_it_was_recorded_keeps_its_order(read: Read) -> None:
+    told = {
+        "resourceType": "Condition",
+        "id": "c1",
+        "code": coded(SNOMED, "66931009"),
+        "subject": {"reference": "Patient/p1"},
+        "abatementDateTime": "2023-06-01",
+        "recordedDate": "2024-01-15",
+    }
+    assert read(told).one("DiagnosisRecorded", "ended_at") == (None,)
+    begun = told | {"onsetDateTime": "2023-05-01"}
+    assert read(begun).one("DiagnosisRecorded", "ended_at > occurred_at") == (True,)

@@ -325,3 +325,36 @@ def test_a_file_that_grows_is_noticed(con: duckdb.DuckDBPyConnection, tmp_path: 
         stream.write(GOOD.encode())
     with pytest.raises(DeliveryError, match="changed"):
         load(con, open_fhir(path, "here"), "resources", found.sha256)
+
+
+@pytest.mark.parametrize(
+    "told", [{"link": [{"relation": "next", "url": "http://x"}]}, {"total": 6}]
+)
+def test_one_page_of_a_search_is_no_delivery(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path, told: dict[str, object]
+) -> None:
+    bundle = {"resourceType": "Bundle", "type": "searchset", "total": 1, "entry": []}
+    entry = {"resource": json.loads(GOOD)}
+    with pytest.raises(DeliveryError, match="one page of several"):
+        read(con, tmp_path / "f", json.dumps(bundle | {"entry": [entry]} | told).encode())
+    _, bad, found = read(con, tmp_path / "f", json.dumps(bundle | {"entry": [entry]}).encode())
+    assert (found.n_rows, bad) == (1, {})
+
+
+def test_a_deletion_that_carries_its_resource_is_a_deletion(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    request = {"method": "DELETE", "url": "Patient/p"}
+    for resource in ({"resource": json.loads(GOOD)}, {"resource": None}):
+        bundle = {"resourceType": "Bundle", "type": "transaction"}
+        content = json.dumps(bundle | {"entry": [resource | {"request": request}]}, indent=1)
+        read(con, tmp_path / "f", content.encode())
+        assert con.execute("SELECT resource_type FROM resources").fetchall() == [("Bundle",)]
+
+
+def test_printed_resources_one_behind_the_other_stop_the_delivery(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    printed = json.dumps(json.loads(GOOD), indent=2)
+    with pytest.raises(DeliveryError, match="several records"):
+        read(con, tmp_path / "f", f"{printed}\n{printed}\n".encode())

@@ -15,8 +15,11 @@ Values = Mapping[str, Mapping[str, str]]
 
 _QUANTITY = ("comparator", "value", "unit", "code")
 _AMOUNT = _QUANTITY[1:]
+_ENDS = ("low", "high")
 _RANGE = (
-    *("type.coding[*].code", "type.text"),
+    *("type.coding[*].code", "type.text", "text"),
+    *(f"age.{end}.value" for end in ("low", "high")),
+    *("appliesTo[*].coding[*].code", "appliesTo[*].text"),
     *(f"{end}.{part}" for end in ("low", "high") for part in _AMOUNT),
 )
 #: A number as results write it: comparator and digits.
@@ -213,14 +216,20 @@ def _limits(name: str, element: Element, root: str) -> dict[str, str]:
         "THEN list_contains(list_transform(g.type.coding, lambda c: c.code), 'normal') "
         "ELSE g.type.text IS NULL OR starts_with(lower(g.type.text), 'normal') END)"
     )
-    tests = [normal, "(g.low.value IS NOT NULL OR g.high.value IS NOT NULL)"]
+    # a range for an age or a group is perhaps not this child's; a critical one is not normal
+    anybody = (
+        "(g.age.low.value IS NULL AND g.age.high.value IS NULL AND coalesce(len(g.appliesTo), 0) "
+        "= 0 AND NOT coalesce(regexp_matches(lower(g.text), 'critic|panic|alert|kritisch'), false))"
+    )
+    tests = [normal, anybody, "(g.low.value IS NOT NULL OR g.high.value IS NOT NULL)"]
     for end in ("low", "high") if value else ():
         # either name of the unit: a range often tells only the one, its result both
         told = [f"g.{end}.{part}" for part in ("unit", "code")]
         same = " OR ".join(f"{one} IN ({', '.join(units)})" for one in told)
         tests.append(f"(coalesce({', '.join(told)}) IS NULL OR coalesce({same}, false))")
     fits = f"list_filter({ranges}, lambda g: {' AND '.join(tests)})"
-    return {
-        f"{name}_{end}": f"CASE WHEN len({fits}) = 1 THEN {fits}[1].{end}.value END"
-        for end in ("low", "high")
-    }
+    limits = {end: f"CASE WHEN len({fits}) = 1 THEN {fits}[1].{end}.value END" for end in _ENDS}
+    # nothing measured is below zero: a low end of 0 says that there is none
+    none = f"coalesce(TRY_CAST({limits['low']} AS DOUBLE) <= 0, false)"
+    limits["low"] = f"CASE WHEN NOT {none} THEN {limits['low']} END"
+    return {f"{name}_{end}": text for end, text in limits.items()}

@@ -98,7 +98,8 @@ def _kind(
         return rule.kind
     if is_since is None:
         raise DeliveryError(
-            f'The mapping says kind = "manifest", but no {NAME} of the delivery tells the request.',
+            f'The mapping says kind = "manifest", but no {NAME} of the delivery tells the request '
+            "and its parameters (one asked for by POST tells none).",
             where=f"{delivery.where}, {NAME}, request",
             remedy='Ask the sender for it, or write kind = "snapshot" or "delta" in [delivery].',
             next_run=AGAIN,

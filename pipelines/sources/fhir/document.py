@@ -32,17 +32,20 @@ _ROWS = 10_000
 _KIND = """
 SELECT json_type(d), json_extract_string(d, '$.resourceType'),
     json_type(d) = 'ARRAY' OR len(list_distinct(json_keys(d))) = len(json_keys(d))
-        AND coalesce(json_type(d, '$.entry'), 'ARRAY') IN ('ARRAY', 'NULL')
+        AND coalesce(json_type(d, '$.entry'), 'ARRAY') IN ('ARRAY', 'NULL'),
+    list_contains(json_extract_string(d, '$.link[*].relation'), 'next')
+        OR TRY_CAST(json_extract_string(d, '$.total') AS BIGINT)
+            > coalesce(json_array_length(d, '$.entry'), 0)
 FROM (SELECT CASE WHEN json_valid(d) THEN d END AS d FROM (SELECT ?::VARCHAR AS d))
 """
 #: One row per entry of a Bundle, or per item of an array. A deletion has no resource: it is handed
 #: on as a Bundle of its own, which is how bulk exports tell deletions.
 _ENTRIES = """
 SELECT n AS source_row,
-    CASE WHEN $is_bundle AND json_type(entry, '$.resource') IS NOT NULL
-        THEN json_extract(entry, '$.resource')
-    WHEN $is_bundle AND json_extract_string(entry, '$.request.method') = 'DELETE'
+    CASE WHEN $is_bundle AND json_extract_string(entry, '$.request.method') = 'DELETE'
         THEN '{"resourceType":"Bundle","type":"transaction","entry":[' || entry || ']}'
+    WHEN $is_bundle AND json_type(entry, '$.resource') IS NOT NULL
+        THEN json_extract(entry, '$.resource')
     WHEN NOT $is_bundle THEN entry END AS resource,
     CASE WHEN json_type(entry) <> 'OBJECT' THEN 'unreadable_record'
     WHEN $is_bundle AND len(list_distinct(json_keys(entry))) < len(json_keys(entry))
@@ -50,6 +53,7 @@ SELECT n AS source_row,
     WHEN resource IS NULL THEN 'no_resource'
     WHEN strlen(resource) > $longest THEN 'too_long'
     WHEN $is_bundle AND json_extract_string(entry, '$.resource.resourceType') = 'Bundle'
+        AND coalesce(json_extract_string(entry, '$.request.method'), '') <> 'DELETE'
         THEN 'too_deep' END AS reason,
     CASE WHEN reason IS NOT NULL THEN entry::VARCHAR END AS raw
 FROM (SELECT unnest(entries) AS entry, generate_subscripts(entries, 1) AS n FROM
@@ -89,8 +93,16 @@ def _taken_apart(
 ) -> Iterator[pa.RecordBatch]:
     text = _strict(content)
     row = con.execute(_KIND, [text]).fetchone() if text is not None else None
-    kind, resource_type, is_whole = row or (None, None, None)
+    kind, resource_type, is_whole, is_page = row or (None, None, None, None)
     if kind == "ARRAY" or resource_type == "Bundle":
+        if is_page and resource_type == "Bundle":
+            raise DeliveryError(
+                "A delivered Bundle is one page of several: it links to a next one, or tells of "
+                "more entries than it has.",
+                where=where,
+                remedy="Deliver all pages, without their links, or one Bundle that is whole.",
+                next_run="Stops here again until it is replaced; nothing of it was applied.",
+            )
         if not is_whole:
             raise damaged(where, "A delivered Bundle has a key twice, or its entries are no list.")
         yield from _entries(con, text or "", found, is_bundle=kind == "OBJECT")
@@ -98,6 +110,9 @@ def _taken_apart(
         # how many resources are lost cannot be told, so the delivery stops
         raise damaged(where, "A delivered Bundle is no JSON, or is cut off.")
     else:
+        if kind is None and content.count(b'"resourceType"') > 1:
+            # several, one behind the other: how many are lost cannot be told
+            raise damaged(where, "A delivered JSON document is no JSON, and holds several records.")
         reason = "too_long" if kind else "unreadable_record"
         yield from _single(content, None, reason, found)
 
@@ -111,7 +126,8 @@ def _one_resource(content: bytes) -> tuple[str | None, str | None] | None:
         return None
     text = _text(content)
     told, reason = (None, "unreadable_record") if text is None else verdict(text)
-    if told == "Bundle" or (told is None and BUNDLE.search(content)):
+    is_odd = told is None and (BUNDLE.search(content) or content.count(b'"resourceType"') > 1)
+    if told == "Bundle" or is_odd:
         return None
     return (None, reason) if reason else (text, None)
 

@@ -224,7 +224,14 @@ class _Reading:
         used = [] if rule.reference else [told for told, _ in used_columns(rule, ())]
         if "last_updated" not in used:
             used.append("last_updated")
-        query = complete(name, self.mapping.table, rule, used, self.ctx.zone)
+        query = complete(
+            name,
+            self.mapping.table,
+            rule,
+            used,
+            self.ctx.zone,
+            is_delta=self.facts.kind == "delta",
+        )
         self.con.execute(f"CREATE OR REPLACE TEMP TABLE fhir_rows AS {query}")
         if name not in self.looked_up:
             self.con.execute(f"DROP TABLE {table}")

@@ -137,9 +137,13 @@ def _request(text: object, where: str) -> tuple[tuple[str, ...] | None, bool | N
     if not isinstance(text, str):
         _refuse(where, "its request is no text")
     try:
-        asked = parse_qs(urlsplit(text).query)
+        query = urlsplit(text).query
+        asked = parse_qs(query)
     except ValueError:
         _refuse(where, "its request is no address")
+    if not query:
+        # asked for by POST, a request tells no parameters: whether it had `_since` is not known
+        return None, None
     types = [one.strip() for told in asked.get("_type", []) for one in told.split(",")]
     if not all(_TYPE.fullmatch(one) for one in types):
         _refuse(where, "`_type` of its request names no resource types")

@@ -89,6 +89,12 @@ class Element(Checked):
         None, description="Element that holds the id of a resource of type `of` in the delivery."
     )
     column: str | None = Field(None, description="The element of that resource (with via).")
+    needed: list[Condition] | None = Field(
+        None,
+        description="In a delta, a resource that refers to one which is not delivered is "
+        "quarantined where all of these hold (with via; an empty list always holds), so that what "
+        "was told before stands; see `settings.lookups`.",
+    )
     through: str | None = Field(
         None, description="Element of it (`all = true`) that lists the id, where it is not its own."
     )
@@ -185,6 +191,11 @@ class Settings(Checked):
     not_given: list[Text] = Field(
         default_factory=list,
         description="Codes or texts of method and status reason that say a dose was not given.",
+    )
+    lookups: Literal["required", "if_delivered"] = Field(
+        "required",
+        description="Whether a delta must hold the specimens and encounters whose times its "
+        "resources take; with `if_delivered` they are read without them.",
     )
     version: Literal["lastUpdated", "versionId"] = Field(
         "lastUpdated",

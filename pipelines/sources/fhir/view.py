@@ -11,11 +11,18 @@ from pipelines.sources.fhir.model import Choice, Element, FhirMapping, ResourceR
 from pipelines.sources.rows import sql
 from pipelines.sources.rows.model import Condition
 
+_ABSENT = "absent."
 _CODED = {"": "code", "_system": "code_system", "_display": "display", "_scope": "scope"}
 
 
 def complete(
-    resource_type: str, mapping: FhirMapping, rule: ResourceRule, used: Iterable[str], zone: str
+    resource_type: str,
+    mapping: FhirMapping,
+    rule: ResourceRule,
+    used: Iterable[str],
+    zone: str,
+    *,
+    is_delta: bool,
 ) -> str:
     """Return the query for every row of a type, with `refused` where it is no record to read.
 
@@ -27,9 +34,10 @@ def complete(
     for name, choices in rule.choose.items():
         query = f"SELECT *, {_chosen(choices, zone)} AS {column(name)} FROM ({query})"
     kept = ", ".join(column(name) for name in dict.fromkeys(used))
+    needs = is_delta and mapping.settings.lookups == "required"
     return (
         "SELECT source_file_sha, source_row, source_part, resource_text, malformed, "
-        f"{_noted(rule)} AS noted, {_refused(rule)} AS refused, {kept} "
+        f"{_noted(rule)} AS noted, {_refused(rule, needs=needs)} AS refused, {kept} "
         f"FROM ({query}) {_without_wholes(rule)}"
     )
 
@@ -88,6 +96,8 @@ class _Joined:
         newest = current(element.of or "", element.through)
         via = column(element.via or "")
         self._joins.append(f"LEFT JOIN ({newest}) {found} ON {found}.found_id = t.{via}")
+        if element.needed is not None:
+            self._added[_ABSENT + name] = f"t.{via} IS NOT NULL AND {found}.found_id IS NULL"
         self._added[name] = f"{found}.{column(element.column or '')}"
 
     def patient(self) -> None:
@@ -156,7 +166,7 @@ def _noted(rule: ResourceRule) -> str:
     return f"[{flags}]::VARCHAR[]"
 
 
-def _refused(rule: ResourceRule) -> str:
+def _refused(rule: ResourceRule, *, needs: bool) -> str:
     """Return SQL of why a resource makes no event; one that is taken back needs nothing else."""
     kept = f"NOT ({_taken_back(rule)})"
     who = "false"
@@ -165,8 +175,19 @@ def _refused(rule: ResourceRule) -> str:
     return (
         f"CASE WHEN is_wrong AND {kept} THEN 'malformed_element' WHEN {column('id')} IS NULL "
         f"THEN 'missing_id' WHEN {who} AND {kept} THEN 'unresolved_patient' "
-        f"WHEN is_lost AND {kept} THEN 'unresolved_reference' END"
+        f"WHEN (is_lost OR {_needed(rule) if needs else 'false'}) AND {kept} "
+        "THEN 'unresolved_reference' END"
     )
+
+
+def _needed(rule: ResourceRule) -> str:
+    """Return SQL of whether a delta lacks a resource whose time this one would take."""
+    tests = [
+        f"({column(_ABSENT + name)} AND {_all(element.needed)})"
+        for name, element in rule.elements.items()
+        if element.needed is not None
+    ]
+    return f"({' OR '.join(tests) or 'false'})"
 
 
 def _taken_back(rule: ResourceRule) -> str:
