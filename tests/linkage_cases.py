@@ -89,16 +89,16 @@ class Patient:
     def phosphate(self, at: str, value: float, unit: str = "mg/dL", **fields: Any) -> Patient:
         return self.lab(at, "2777-1", value, unit, **fields)
 
-    def vital(self, at: str, code: str, value: float, unit: str) -> Patient:
+    def vital(self, at: str, code: str, value: float | None, unit: str | None) -> Patient:
         return self.add(
             "VitalSignMeasured", at, code=code, code_system="loinc", value=value, unit=unit
         )
 
-    def temperature(self, at: str, value: float, unit: str = "Cel") -> Patient:
+    def temperature(self, at: str, value: float | None, unit: str = "Cel") -> Patient:
         return self.vital(at, "8310-5", value, unit)
 
-    def heart_rate(self, at: str, value: float) -> Patient:
-        return self.vital(at, "8867-4", value, "/min")
+    def heart_rate(self, at: str, value: float, unit: str | None = "/min") -> Patient:
+        return self.vital(at, "8867-4", value, unit)
 
     def encounter(self, start: str, end: str, setting: str = "outpatient") -> Patient:
         return self.add("EncounterOccurred", start, ended_at=utc(end), setting=setting)

@@ -17,7 +17,6 @@ from tests.reference.windows import Window
 
 CONTACTS = {
     "AdverseEventReported",
-    "VitalSignMeasured",
     "EncounterOccurred",
 }
 SEEN_AFTER_HOURS = 6
@@ -66,6 +65,14 @@ def canonical(concept: str, value: float, unit: str) -> Fraction | None:
                 return (exact(value) - 32) * Fraction(5, 9)
             return exact(value) * exact(row.to_canonical_factor)
     return None
+
+
+def is_reading(event: Event) -> bool:
+    """Whether a vital sign has a number in a unit known for it."""
+    value, unit = event.row["value"], event.row["unit"]
+    return value is not None and any(
+        canonical(concept, value, unit) is not None for concept in event.concepts
+    )
 
 
 def readings(events: list[Event], concept: str) -> list[tuple[When, Fraction]]:
@@ -257,7 +264,8 @@ def judge(episodes: list[list[Piece]], window: Window, min_grade: int) -> Found:
 def is_seen(study: Study, events: list[Event], window: Window) -> bool:
     """A reading, contact or report from six hours after the end to the window's end.
 
-    A diagnosis code is a report where an outcome of the study reads it as one.
+    A vital sign of the study is a reading where it has a number in a known unit. A diagnosis code
+    is a report where an outcome of the study reads it as one.
     """
     outcomes = [one for one in study.model.outcome if isinstance(one, Episodic)]
     since = max(window.lo, window.unit.end + length(SEEN_AFTER_HOURS, window.axis))
@@ -265,7 +273,9 @@ def is_seen(study: Study, events: list[Event], window: Window) -> bool:
     contacts = [
         one
         for one in events
-        if one.type in CONTACTS or (one.type == "DiagnosisRecorded" and one.means(list(codes)))
+        if one.type in CONTACTS
+        or (one.type == "VitalSignMeasured" and is_reading(one))
+        or (one.type == "DiagnosisRecorded" and one.means(list(codes)))
     ]
     times = [one.span if one.type == "EncounterOccurred" else one.when for one in contacts]
     return any(one is not None and meets(one.on(window.axis), since, window.cut) for one in times)

@@ -183,7 +183,8 @@ class Maker:
             (("Cel", CELSIUS), ("Cel", CELSIUS), ("[degF]", FAHRENHEIT))
         )
         unit = "K" if self.chance(0.05) else unit
-        self.patient.temperature(self.time(day=0.05), self.random.choice(values), unit)
+        value = None if self.chance(0.05) else self.random.choice(values)
+        self.patient.temperature(self.time(day=0.05), value, unit)
 
     def heart_rate(self) -> None:
         self.patient.heart_rate(self.time(day=0), self.random.choice(HEART_RATES))

@@ -99,9 +99,12 @@ SELECT
 FROM unit_window_span AS s
 LEFT JOIN feed_closure AS f USING (unit_id, outcome, window_name);
 
--- Seen between six hours after the end and the window's end: a reading, a contact or a report.
+-- Seen between six hours after the end and the window's end: a reading, a contact or a report. What
+-- was not taken, or stands in a unit that nobody knows, is no reading.
 CREATE TABLE sighting AS
-SELECT patient_key, i_lo, i_hi, d_lo, d_hi FROM placed('raw_vital')
+SELECT patient_key, i_lo, i_hi, d_lo, d_hi FROM vital
+SEMI JOIN analyte USING (concept, unit)
+WHERE value IS NOT NULL
 UNION ALL
 SELECT patient_key, i_lo, i_hi, d_lo, d_hi FROM placed('raw_adverse_event')
 UNION ALL
