@@ -585,6 +585,9 @@ MG = {"low": {"value": 8.5, "unit": "mg/dL"}}
     ("ranges", "low"),
     [
         ([MG], 8.5),
+        ([MG | {"age": {"high": {"value": 18, "unit": "a"}}}], None),
+        ([MG, MG | {"age": {"low": {"value": 18, "unit": "a"}}}], 8.5),
+        ([MG | {"text": "Panic"}], None),
         ([MG | {"age": {"low": {"value": 18, "unit": "a"}}}], None),
         ([MG | {"appliesTo": [{"text": "male"}]}], None),
         ([MG | {"text": "Critical low"}], None),
@@ -605,6 +608,9 @@ def test_only_a_range_for_anybody_is_the_childs_own_limit(
         {"status": "entered-in-error"},
         {"condition": [{"text": "Haemolysed"}]},
         {"condition": [coded(SNOMED, "118128002", "Specimen hemolyzed")]},
+        {"condition": [coded(SNOMED, "281279002")]},
+        {"condition": [{"text": "Hämolytisch"}]},
+        {"condition": [coded("x", "7", "Insufficient sample")]},
     ],
 )
 def test_a_spoilt_specimen_is_told_in_any_of_its_ways(read: Read, told: Json) -> None:
@@ -650,3 +656,79 @@ def test_a_diagnosis_that_ended_before_it_was_recorded_keeps_its_order(read: Rea
     assert read(told).one("DiagnosisRecorded", "ended_at") == (None,)
     begun = told | {"onsetDateTime": "2023-05-01"}
     assert read(begun).one("DiagnosisRecorded", "ended_at > occurred_at") == (True,)
+
+
+AFFECTING = (
+    "https://www.medizininformatik-initiative.de/fhir/core/modul-labor/StructureDefinition/"
+    "InterpretationsbeeinflussendeEigenschaft"
+)
+
+
+def test_a_german_result_says_itself_that_its_specimen_was_spoilt(read: Read) -> None:
+    def affected(code: str) -> Json:
+        return {"url": AFFECTING, "valueCoding": {"system": SNOMED, "code": code}}
+
+    spoilt = observation(modifierExtension=[affected("118128002")])
+    # the words of a lipemic specimen are not taken for a spoilt one
+    told = read(spoilt, observation(id="o2", modifierExtension=[affected("118127007")]))
+    assert told.rows("LabResulted", "specimen_quality") == [("haemolysed",), (None,)]
+
+
+def test_an_undated_diagnosis_that_nothing_would_date_needs_no_encounter(read: Read) -> None:
+    undated = {
+        "resourceType": "Condition",
+        "id": "c1",
+        "code": coded(SNOMED, "386661006"),
+        "subject": {"reference": "Patient/p1"},
+        "encounter": {"reference": "Encounter/e1"},
+    }
+    more = '[settings]\nundated_conditions = "undated"\n'
+    assert read(undated, kind="delta", more=more).fates() == []
+
+
+def test_what_is_about_another_is_known_by_any_name(read: Read) -> None:
+    told = read(observation(focus=[{"display": "the mother"}]))
+    assert told.fates() == [(1, None, "out_of_scope", "about_another")]
+
+
+def test_a_vital_sign_counts_by_its_status_as_a_result_does(read: Read) -> None:
+    category = coded("http://terminology.hl7.org/CodeSystem/observation-category", "vital-signs")
+    gone, stays = ("registered", "unknown", "cancelled"), ("preliminary", "final", "amended")
+    told = read(
+        *(observation(id=status, category=[category], status=status) for status in (*gone, *stays))
+    )
+    assert told.fates() == [(row, None, "out_of_scope", "mapping") for row in (1, 2, 3)]
+
+
+def test_a_vital_sign_without_a_value_stays_an_event(read: Read) -> None:
+    category = coded("http://terminology.hl7.org/CodeSystem/observation-category", "vital-signs")
+    bare = observation(category=[category])
+    del bare["valueQuantity"]
+    told = read(bare, bare | {"id": "o2", "dataAbsentReason": coded("x", "not-performed")})
+    rows = told.rows("VitalSignMeasured", "value", "value_text")
+    assert rows == [(None, None), (None, "not-performed")]
+
+
+def test_a_result_is_dated_by_the_first_of_several_times(read: Read) -> None:
+    timed = observation(effectiveTiming={"event": ["2024-03-01T08:30:00-05:00"]})
+    del timed["effectiveDateTime"]
+    assert read(timed).one("LabResulted", "occurred_at", "flags") == (utc(2024, 3, 1, 13, 30), [])
+
+
+def test_a_reason_to_call_an_event_serious_says_that_it_is(read: Read) -> None:
+    event = {
+        "resourceType": "AdverseEvent",
+        "actuality": "actual",
+        "subject": {"reference": "Patient/p1"},
+        "event": coded(SNOMED, "386661006"),
+        "date": "2024-03-01",
+    }
+    codes = ("SeriousResultsInDeath", "SeriousIsLifeThreatening", "serious", "Non-serious")
+    told = read(*(event | {"id": code, "seriousness": coded("x", code)} for code in codes))
+    assert told.rows("AdverseEventReported", "is_serious") == [(True,), (True,), (True,), (False,)]
+
+
+def test_an_infusion_in_words_goes_into_a_vein(read: Read) -> None:
+    words = ("IV infusion", "Intravenous Infusion", "infusion")
+    told = read(*(administration(id=w, dosage={"route": {"text": w}}) for w in words))
+    assert told.rows("InfusionRecorded", "route") == [("intravenous",)] * 3

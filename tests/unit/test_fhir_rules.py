@@ -104,6 +104,18 @@ def test_the_hash_follows_what_is_decided_and_in_which_order(loaded: Load) -> No
         ("[resource.Observation.fields]\nvalue = { column = 'numbr' }", 7, "Did you mean number"),
         ("[resource.Observation.fields]\nvalew = { column = 'number' }", 7, "Did you mean value"),
         ("[resource.Observation.choose]\ntaken = [{ column = 'later' }]", 7, "'later' before it"),
+        (
+            "[resource.Observation.elements]\n"
+            "x = { via = 'specimen', of = 'Specimen', column = 'collected', "
+            "needed = [{ column = 'isued', is_null = true }] }",
+            7,
+            "'isued' before it",
+        ),
+        (
+            "[resource.Observation.elements]\nx = { path = 'y', needed = [] }",
+            7,
+            "needed has no meaning",
+        ),
         ("[resource.Condition.fields]\ncategory = { constant = 'x' }", 7, "'x' is not understood"),
         ("[patient]\nidentifier = 'name[.family'", 7, "not a path"),
         ("[settings]\nversion = 'newest'", 7, "lastUpdated"),
@@ -125,7 +137,7 @@ def test_a_mistake_is_told_with_its_line_and_remedy(
         ("https://a.example/fhir/Patient/p.1", "p.1"),
         ("Patient/7/_history/3", "7"),
         ("urn:uuid:0a1b", "0a1b"),
-        ("#x", "f/3#x"),
+        ("#x", None),
         ("Group/7", None),
         ("OutPatient/7", None),
         ("Patient?identifier=7", None),
@@ -136,6 +148,12 @@ def test_a_reference_tells_the_id_of_its_type_alone(reference: str, id_: str | N
     query = f"SELECT {pointed_at('r', 'Patient')} FROM (SELECT {literal(reference)} AS r, "
     row = connect().execute(query + "'f' AS source_file_sha, 3 AS source_row)").fetchone()
     assert row == (id_,)
+
+
+def test_what_stands_inside_a_record_is_named_by_it() -> None:
+    query = f"SELECT {pointed_at('r', 'Medication')} FROM (SELECT '#x' AS r, "
+    row = connect().execute(query + "'f' AS source_file_sha, 3 AS source_row)").fetchone()
+    assert row == ("f/3#x",)
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,10 @@ _BESIDE = {
     "path": ("values", "known", "all"),
     "concept": ("identifiers",),
     "reference": ("of", "all"),
-    "via": ("of", "column", "through"),
+    "via": ("of", "column", "through", "needed"),
     "range": ("unit_of",),
 }
-_OPTIONS = ("values", "known", "identifiers", "of", "unit_of", "column", "through")
+_OPTIONS = ("values", "known", "identifiers", "of", "unit_of", "column", "through", "needed")
 
 
 def check_mapping(
@@ -163,6 +163,8 @@ def _columns(rule: ResourceRule, table: FhirMapping, at: At) -> Mistakes:
         known.add(name)
     for name, conditions in rule.flags.items():
         yield from _conditions(conditions, known, (*at, "flags", name))
+    for name, element in rule.elements.items():
+        yield from _conditions(element.needed or (), known, (*at, "elements", name))
     if not rule.reference:
         for name, place in used_columns(rule, at):
             yield from _known([name], known, place)
