@@ -732,3 +732,100 @@ def test_an_infusion_in_words_goes_into_a_vein(read: Read) -> None:
     words = ("IV infusion", "Intravenous Infusion", "infusion")
     told = read(*(administration(id=w, dosage={"route": {"text": w}}) for w in words))
     assert told.rows("InfusionRecorded", "route") == [("intravenous",)] * 3
+
+
+ALENDRONATE = ConceptRow("MedicationGiven", "rxnorm", "46041", "exact", "bisphosphonate_oral")
+
+
+def of_drug(kind: str, code: str, **told: Any) -> Json:
+    return {
+        "resourceType": kind,
+        "status": "completed",
+        "medicationCodeableConcept": coded(RXNORM, code),
+        "subject": {"reference": "Patient/p1"},
+    } | told
+
+
+def test_what_is_stated_of_a_drug_is_a_sign_and_no_dose(read: Read) -> None:
+    def stated(id_: str, code: str, **told: Any) -> Json:
+        return of_drug("MedicationStatement", code, id=id_, **told)
+
+    told = read(
+        stated("s1", "77655", effectiveDateTime="2023-06-01"),
+        stated("s2", "46041", effectiveDateTime="2023-06-01"),
+        stated("s3", "46041", status="active", dateAsserted="2023-06-02"),
+        stated("s4", "77655", dateAsserted="2023-06-02"),
+        stated("s5", "46041"),
+        stated("s6", "77655", status="not-taken", dateAsserted="2023-06-02"),
+        stated("s7", "46041", effectivePeriod={"end": "2023-06-01"}, dateAsserted="2023-06-02"),
+        scope=[ZOLEDRONATE, ALENDRONATE],
+    )
+    day = utc(2023, 6, 1, 4), utc(2023, 6, 2, 4)
+    columns = ("source_row", "evidence", "status", "occurred_at")
+    assert told.rows("InfusionRecorded", *columns) == [
+        (1, "stated", "completed", day[0]),
+        (4, "stated", "unknown", day[1]),
+    ]
+    assert told.rows("MedicationGiven", "source_row", "status", "occurred_at") == [
+        (2, "completed", day[0]),
+        (3, "unknown", day[1]),
+        (7, "unknown", day[0]),
+    ]
+    assert told.fates() == [
+        (5, None, "out_of_scope", "undated_statement"),
+        (6, None, "out_of_scope", "not_taken"),
+    ]
+
+
+def test_a_dispense_of_tablets_is_a_sign_and_an_order_is_none(read: Read) -> None:
+    def dispensed(id_: str, code: str, **told: Any) -> Json:
+        when = {"whenHandedOver": "2023-06-01T10:00:00Z"}
+        return of_drug("MedicationDispense", code, id=id_, **(when | told))
+
+    by_mouth = {"dosageInstruction": [{"route": coded(SNOMED, "26643006")}]}
+    in_vein = {"dosageInstruction": [{"route": coded(SNOMED, "47625008")}]}
+    order = {"intent": "order", "authoredOn": "2023-06-01"}
+    told = read(
+        dispensed("d1", "46041", **by_mouth),
+        dispensed("d2", "46041"),
+        dispensed("d3", "46041", **in_vein),
+        dispensed("d4", "46041", status="declined"),
+        dispensed("d5", "77655", **in_vein),
+        of_drug("MedicationRequest", "46041", id="r1", **order, **by_mouth),
+        of_drug("MedicationRequest", "46041", id="r2", **order),
+        scope=[ZOLEDRONATE, ALENDRONATE],
+    )
+    assert told.rows("MedicationGiven", "source_row", "status") == [(1, "unknown"), (2, "unknown")]
+    assert told.rows("InfusionRecorded", "source_row", "evidence") == [(5, "dispensed")]
+    assert [(row, fate) for row, _, fate, _ in told.fates()] == [
+        (row, "out_of_scope") for row in (3, 4, 6, 7)
+    ]
+
+
+#: A result in words, the ranges beside it, and the number, unit and lower limit that it tells.
+IN_WORDS: list[tuple[str, list[Json], float | None, str | None, float | None]] = [
+    ("6.9 mg/dL", [], 6.9, "mg/dL", None),
+    ("6.9mg/dL (L)", [MG], 6.9, "mg/dL", 8.5),
+    ("<5.0 mg/dL", [MG], 5.0, "mg/dL", 8.5),
+    ("6.9", [MG], 6.9, "mg/dL", 8.5),
+    ("6.9 (L)", [MG], 6.9, "mg/dL", 8.5),
+    ("1.7 mmol/L", [MG], 1.7, "mmol/L", None),
+    ("6.9", [MG, {"low": {"value": 2.1, "code": "mmol/L"}}], 6.9, None, None),
+    ("6.9", [{"low": {"value": 8.5, "unit": "glasses"}}], 6.9, None, None),
+    ("6.9 glasses", [MG], None, None, 8.5),
+    ("1.9 L", [], 1.9, None, None),
+    ("120/80", [], None, None, None),
+]
+
+
+def test_a_number_in_words_is_in_the_unit_behind_it_or_of_its_range(read: Read) -> None:
+    bare = observation()
+    del bare["valueQuantity"]
+    told = read(
+        *(
+            bare | {"id": f"o{n}", "valueString": text, "referenceRange": ranges}
+            for n, (text, ranges, *_) in enumerate(IN_WORDS)
+        )
+    )
+    rows = told.rows("LabResulted", "value", "unit", "low_limit")
+    assert rows == [tuple(expected) for _, _, *expected in IN_WORDS]

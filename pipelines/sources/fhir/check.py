@@ -21,9 +21,19 @@ _BESIDE = {
     "concept": ("identifiers",),
     "reference": ("of", "all"),
     "via": ("of", "column", "through", "needed"),
-    "range": ("unit_of",),
+    "range": ("unit_of", "number_of"),
 }
-_OPTIONS = ("values", "known", "identifiers", "of", "unit_of", "column", "through", "needed")
+_OPTIONS = (
+    "values",
+    "known",
+    "identifiers",
+    "of",
+    "unit_of",
+    "number_of",
+    "column",
+    "through",
+    "needed",
+)
 
 
 def check_mapping(
@@ -105,7 +115,9 @@ def _texts(element: Element) -> Iterator[str]:
     for way in ("concept", "identifiers", "medication", "quantity", "number", "ratio", "range"):
         if (text := getattr(element, way)) is not None:
             yield text
-    yield from (text for text in (element.unit_of, element.items) if text is not None)
+    yield from (
+        text for text in (element.unit_of, element.number_of, element.items) if text is not None
+    )
 
 
 def _looked_up(element: Element, rule: ResourceRule, table: FhirMapping, at: At) -> Mistakes:
@@ -140,7 +152,7 @@ def columns_of(rule: ResourceRule) -> list[str]:
         found.append(name)
         if element.concept or element.medication:
             found += [f"{name}_{end}" for end in ("system", "display", "scope")]
-        if element.quantity or element.ratio:
+        if element.quantity or element.ratio or element.number or element.range:
             found.append(f"{name}_unit")
         if element.number:
             found.append(f"{name}_text")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 
@@ -49,6 +50,8 @@ def paths_of(element: Element) -> Iterator[tuple[str, Shape]]:
     if element.medication:
         texts.append(f"{element.medication}Reference.reference")
         yield f"{element.medication}CodeableConcept", "fragment"
+    if element.number_of:
+        texts.append(element.number_of)
     for quantity in (element.quantity, element.unit_of):
         texts += [f"{quantity}.{part}" for part in _QUANTITY if quantity]
     for side in ("numerator", "denominator"):
@@ -186,11 +189,23 @@ def _number(name: str, text: str) -> dict[str, str]:
     told = f"trim({text})"
     whole = literal(f"({_NUMBER}){_MARK}?")
     plain = literal(_NUMBER)
+    unit = _unit_behind(text)
     return {
-        name: f"CASE WHEN regexp_full_match({told}, {whole}) "
+        name: f"CASE WHEN regexp_full_match({told}, {whole}) OR {unit} IS NOT NULL "
         f"THEN regexp_extract({told}, {literal('^(' + _NUMBER + ')')}, 1) END",
+        f"{name}_unit": unit,
         f"{name}_text": f"CASE WHEN NOT regexp_full_match({told}, {plain}) THEN {text} END",
     }
+
+
+def _unit_behind(text: str) -> str:
+    """Return SQL of the known unit that a text tells behind a number, as in `6.9 mg/dL (L)`."""
+    pattern = literal(f"^({_NUMBER}) *([^ ].*?){_MARK}?$")
+    unit = f"regexp_extract(trim({text}), {pattern}, 6)"
+    # a mark alone can be spelt as a unit is: L
+    marked = f"regexp_full_match(trim({text}), {literal(f'({_NUMBER}){_MARK}')})"
+    known = ", ".join(literal(u) for u in sorted(known_units()) if re.search(r"[^\W\d]|%", u))
+    return f"CASE WHEN NOT {marked} AND {unit} IN ({known}) THEN {unit} END"
 
 
 def _ratio(name: str, path: str, root: str) -> dict[str, str]:
@@ -209,8 +224,14 @@ def _ratio(name: str, path: str, root: str) -> dict[str, str]:
 def _limits(name: str, element: Element, root: str) -> dict[str, str]:
     """Return the limits of normal: of one range alone, for several are for other people."""
     ranges = paths.told(paths.parse(element.range or ""), root)[0]
-    value = _parts_of(element.unit_of, _AMOUNT, root) if element.unit_of else None
-    units = [f"coalesce({value[part]}, '')" for part in ("unit", "code")] if value else []
+    value = _parts_of(element.unit_of or "", _AMOUNT, root)
+    units = [f"coalesce({value[part]}, '')" for part in ("unit", "code")]
+    bare = f"{value['value']} IS NULL"
+    if element.number_of:
+        # of a number in words the unit is told behind it, or by its range alone
+        behind = _unit_behind(paths.first(paths.parse(element.number_of), root))
+        units.append(f"coalesce({behind}, '')")
+        bare += f" AND {behind} IS NULL"
     normal = (
         "(CASE WHEN len(g.type.coding) > 0 "
         "THEN list_contains(list_transform(g.type.coding, lambda c: c.code), 'normal') "
@@ -222,14 +243,24 @@ def _limits(name: str, element: Element, root: str) -> dict[str, str]:
         "= 0 AND NOT coalesce(regexp_matches(lower(g.text), 'critic|panic|alert|kritisch'), false))"
     )
     tests = [normal, anybody, "(g.low.value IS NOT NULL OR g.high.value IS NOT NULL)"]
-    for end in ("low", "high") if value else ():
+    for end in _ENDS:
         # either name of the unit: a range often tells only the one, its result both
         told = [f"g.{end}.{part}" for part in ("unit", "code")]
         same = " OR ".join(f"{one} IN ({', '.join(units)})" for one in told)
-        tests.append(f"(coalesce({', '.join(told)}) IS NULL OR coalesce({same}, false))")
+        open_ = (
+            f"({bare} AND {known_unit(told)} IN ({_known_units()}))"
+            if element.number_of
+            else "false"
+        )
+        tests.append(f"(coalesce({', '.join(told)}) IS NULL OR coalesce({same} OR {open_}, false))")
     fits = f"list_filter({ranges}, lambda g: {' AND '.join(tests)})"
     limits = {end: f"CASE WHEN len({fits}) = 1 THEN {fits}[1].{end}.value END" for end in _ENDS}
     # nothing measured is below zero: a low end of 0 says that there is none
     none = f"coalesce(TRY_CAST({limits['low']} AS DOUBLE) <= 0, false)"
     limits["low"] = f"CASE WHEN NOT {none} THEN {limits['low']} END"
-    return {f"{name}_{end}": text for end, text in limits.items()}
+    units_told = ", ".join(
+        f"CASE WHEN {text} IN ({_known_units()}) THEN {text} END"
+        for text in (f"{fits}[1].{end}.{part}" for end in _ENDS for part in ("unit", "code"))
+    )
+    unit = f"CASE WHEN {bare} AND len({fits}) = 1 THEN coalesce({units_told}) END"
+    return {f"{name}_{end}": text for end, text in limits.items()} | {f"{name}_unit": unit}

@@ -71,7 +71,7 @@ class Element(Checked):
     number: str | None = Field(
         None,
         description="Path of a text that may be a number: NAME is the number with its comparator, "
-        "NAME_text the whole text where more is told.",
+        "NAME_unit the known unit behind it, NAME_text the whole text where more is told.",
     )
     ratio: str | None = Field(
         None, description="Path of a Ratio of two quantities; makes NAME and NAME_unit."
@@ -79,9 +79,13 @@ class Element(Checked):
     range: str | None = Field(
         None,
         description="Path of a list of reference ranges; makes NAME_low and NAME_high where "
-        "exactly one is of the normal kind, in the unit of `unit_of`.",
+        "exactly one is of the normal kind, in the unit of `unit_of`, and NAME_unit where the "
+        "result tells none.",
     )
     unit_of: str | None = Field(None, description="Path of the Quantity (with range).")
+    number_of: str | None = Field(
+        None, description="Path of the text that tells the number otherwise (with range)."
+    )
     items: str | None = Field(
         None, description="Path of a list that is kept as it stands: the ingredients of a drug."
     )
