@@ -150,11 +150,14 @@ def vital_limit(
 def confirmed_pieces(
     study: Study, events: list[Event], outcome: VitalLimitOutcome, window: Window
 ) -> list[Piece]:
-    """Readings above the limit and the child's own, that another one half an hour away confirms."""
+    """Readings above the limit and the child's own, that another one half an hour away confirms.
+
+    Those known by their day are not read: half an hour cannot be told between days.
+    """
     limit = vital_limit(study, events, outcome, window)
     if limit is None:
         return []
-    all_readings = readings(events, outcome.concept)
+    all_readings = [one for one in readings(events, outcome.concept) if not one[0].is_day]
     before = [(at, value) for at, value in all_readings if at.at < window.unit.start_at]
     own = before[-1][1] if before else None
     rise = 1 + exact(outcome.rise_percent) / 100
