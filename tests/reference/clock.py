@@ -6,6 +6,7 @@ such is `(00:00, 24:00)`; on the day axis everything fills its days.
 
 from __future__ import annotations
 
+from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from math import ceil
@@ -65,6 +66,16 @@ def when(row: dict[str, Any], ended_at: datetime | None = None) -> When | None:
     if ended_at is not None and ended_at > at:
         until, last = max(until, ended_at), local_date(ended_at, zone)
     return When(at, until, first, last, is_day)
+
+
+def vague_days(row: dict[str, Any]) -> tuple[date, date] | None:
+    """First and last day of the month or year that is all that is known of an event's time."""
+    if row["occurred_at"] is None or row["time_precision"] not in {"month", "year"}:
+        return None
+    day = local_date(row["occurred_at"], row["zone"])
+    if row["time_precision"] == "year":
+        return date(day.year, 1, 1), date(day.year, 12, 31)
+    return day.replace(day=1), day.replace(day=monthrange(day.year, day.month)[1])
 
 
 def length(hours: float, axis: Axis) -> int:

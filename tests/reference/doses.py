@@ -15,6 +15,8 @@ IN_FORCE = {
     "dispensed": {"completed", "stopped", "in-progress", "unknown"},
     "ordered": {"active", "on-hold", "completed", "stopped", "unknown"},
 }
+#: What is said to have been taken: no dose of its own, and a sign of exposure in these states.
+STATED = {"active", "on-hold", "completed", "stopped", "in-progress", "unknown"}
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ class Administration:
 
 
 def is_in_force(event: Event) -> bool:
-    return event.row["status"] in IN_FORCE.get(event.row["evidence"], set())
+    states = IN_FORCE | {"stated": STATED}
+    return event.row["status"] in states.get(event.row["evidence"], set())
 
 
 def drug_of(study: Study, event: Event) -> DrugTable | None:
@@ -115,6 +118,8 @@ def records_of(study: Study, events: list[Event]) -> list[Record]:
     for event in events:
         drug, row = drug_of(study, event), event.row
         if drug is None or event.when is None or not is_in_force(event):
+            continue
+        if row["evidence"] not in IN_FORCE:
             continue
         if row["route"] not in study.model.study.routes:
             continue

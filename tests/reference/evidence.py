@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from studies.load import Study
 from tests.reference.doses import (
@@ -134,15 +134,14 @@ def administrations_of(study: Study, events: list[Event]) -> list[Administration
     return sorted(counted, key=lambda one: (one.start, one.end, one.key))
 
 
-def supplied_before(study: Study, events: list[Event], moment: datetime) -> bool:
-    """Whether a study drug was given or dispensed before, by any road; an order is no sign."""
+def supplied(study: Study, events: list[Event]) -> list[Event]:
+    """What tells that a study drug was given, dispensed or taken, by any road; no order does."""
     _, covered = all_doses(study, events)
-    return any(
-        event.when is not None
-        and event.when.at < moment
-        and drug_of(study, event) is not None
+    return [
+        event
+        for event in events
+        if drug_of(study, event) is not None
         and is_in_force(event)
         and event.row["evidence"] != "ordered"
         and event.row["record_key"] not in covered
-        for event in events
-    )
+    ]

@@ -143,7 +143,7 @@ class Maker:
         days = self.random.choice((0, 0, -1 / 24, 1 / 24, -1, 1, -3, 6, -7, 7, 8, -20))
         at = text(infusion["occurred_at"] + days * 24 * HOUR + self.random.choice(SHIFTS))
         fields: dict[str, Any] = {
-            "evidence": self.random.choice(("ordered", "ordered", "dispensed")),
+            "evidence": self.random.choice(("ordered", "ordered", "dispensed", "stated")),
             "status": self.random.choice(
                 ("completed", "completed", "stopped", "active", "on-hold", "unknown", "cancelled",
                  "entered-in-error", "in-progress")
@@ -151,7 +151,7 @@ class Maker:
             "order_key": self.random.choice((None, *ORDERS)),
             "source": self.random.choice(("ehr", "ehr", "b")),
         }  # fmt: skip
-        if fields["evidence"] == "dispensed" and self.chance(0.3):
+        if fields["evidence"] in {"dispensed", "stated"} and self.chance(0.3):
             fields |= {"occurred_at": None, "time_precision": None}
         elif self.chance(0.1):
             at = at[:10]
@@ -176,7 +176,7 @@ class Maker:
     def history(self) -> None:
         code = self.random.choice((*HISTORY, "E83.52", "Z79.83"))
         if self.chance(0.5):
-            self.patient.diagnosis(self.time(day=0.5), code)
+            self.patient.diagnosis(self.time(day=0.5), code, **self.vague())
 
     def temperature(self) -> None:
         unit, values = self.random.choice(
@@ -187,7 +187,7 @@ class Maker:
         self.patient.temperature(self.time(day=0.05), value, unit)
 
     def heart_rate(self) -> None:
-        self.patient.heart_rate(self.time(day=0), self.random.choice(HEART_RATES))
+        self.patient.heart_rate(self.time(day=0.05), self.random.choice(HEART_RATES))
 
     def report(self) -> None:
         fields: dict[str, Any] = {}
@@ -246,7 +246,15 @@ class Maker:
     def medication(self) -> None:
         code = self.random.choice(("161", "161", "46041"))
         at = self.time(lo=-100, hi=24)
-        self.patient.add("MedicationGiven", at, code=code, code_system="rxnorm", status="completed")
+        status = self.random.choice(("completed", "completed", "unknown"))
+        drug = {"code": code, "code_system": "rxnorm", "status": status}
+        self.patient.add("MedicationGiven", at, **drug, **self.vague())
+
+    def vague(self) -> dict[str, Any]:
+        """Sometimes, that no more than the month or year is known."""
+        return (
+            {"time_precision": self.random.choice(("month", "year"))} if self.chance(0.15) else {}
+        )
 
 
 def make_patients(seed: int, number: int) -> list[Patient]:

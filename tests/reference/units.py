@@ -9,10 +9,10 @@ from typing import Any
 
 from studies.load import Study
 from studies.model import DrugTable
-from tests.reference.clock import Axis, When, age_in_months, meets, micros
+from tests.reference.clock import Axis, When, age_in_months, meets, micros, vague_days
 from tests.reference.doses import Administration, is_in_force
 from tests.reference.events import Event
-from tests.reference.evidence import administrations_of, supplied_before
+from tests.reference.evidence import administrations_of, supplied
 
 UNKNOWN = "unknown"
 HOURS_BEFORE = timedelta(hours=24)
@@ -119,24 +119,30 @@ def is_at_or_before(unit: Unit, placed: When) -> bool:
 
 
 def knows(events: list[Event], concepts: list[str], unit: Unit) -> bool:
-    """Whether one of the concepts is known of at the index."""
-    return any(
-        event.when is not None and is_at_or_before(unit, event.when)
-        for event in events
-        if event.means(concepts)
+    """Whether one of the concepts is known of at the index; of a month or year, by its last day."""
+    facts = [event for event in events if event.means(concepts)]
+    vague = [days for event in facts if (days := vague_days(event.row)) is not None]
+    return any(last <= unit.index_date for _, last in vague) or any(
+        event.when is not None and is_at_or_before(unit, event.when) for event in facts
     )
 
 
 def is_naive(study: Study, events: list[Event], unit: Unit) -> bool | None:
-    signs = study.model.naive.prior_concepts
-    if unit.ordinal > 1 or any(
-        event.when is not None and event.when.at < unit.start_at
+    """False with a sign of earlier exposure; null where one may be earlier, or nobody knows."""
+    signs = supplied(study, events) + [
+        event
         for event in events
-        if event.means(signs) and event.type != "InfusionRecorded"
+        if event.means(study.model.naive.prior_concepts) and event.type != "InfusionRecorded"
+    ]
+    vague = [days for event in signs if (days := vague_days(event.row)) is not None]
+    if (
+        unit.ordinal > 1
+        or any(event.when is not None and event.when.at < unit.start_at for event in signs)
+        or any(last < unit.index_date for _, last in vague)
     ):
         return False
-    if supplied_before(study, events, unit.start_at):
-        return False
+    if any(first <= unit.index_date <= last for first, last in vague):
+        return None
     starts = [one.when.at for one in events if one.when is not None and begins_record(one)]
     lookback = timedelta(days=study.model.naive.lookback_days)
     return True if starts and unit.start_at - min(starts) >= lookback else None
@@ -145,7 +151,7 @@ def is_naive(study: Study, events: list[Event], unit: Unit) -> bool | None:
 def begins_record(event: Event) -> bool:
     """An encounter, or an infusion that was at least dispensed."""
     if event.type == "InfusionRecorded":
-        return is_in_force(event) and event.row["evidence"] != "ordered"
+        return is_in_force(event) and event.row["evidence"] not in {"ordered", "stated"}
     return event.type == "EncounterOccurred"
 
 
@@ -158,7 +164,10 @@ def premedicated(study: Study, events: list[Event], unit: Unit) -> bool:
     return any(
         meets(event.when.on(axis), lo, hi)
         for event in events
-        if event.means(study.model.strata.premedication_concepts) and event.when is not None
+        if event.means(study.model.strata.premedication_concepts)
+        and event.when is not None
+        # A box of tablets, or a list of what is taken at home, is no dose.
+        and event.row.get("status") != "unknown"
     )
 
 

@@ -5,6 +5,7 @@ Every expectation was written from the rule, not from what the code gave.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -415,27 +416,66 @@ def known(patient: Patient) -> Patient:
     return patient.encounter("2022-01-01 08:00", "2022-01-01 09:00")
 
 
-@pytest.mark.parametrize(
-    ("history", "expected"),
-    [
-        (lambda p: p.encounter("2022-01-01 08:00", "2022-01-01 09:00"), True),
-        (lambda p: p, None),
-        (lambda p: p.diagnosis("2023-06-01", "Z79.83"), False),
-        (
-            lambda p: p.add("MedicationGiven", "2020-01-01", code="46041", code_system="rxnorm"),
-            False,
-        ),
-        (lambda p: p.diagnosis("2021-01-01", "Z79.83", time_precision="year"), False),
-        # An order may be that of the infusion itself; what was cancelled or wrong shows nothing.
-        (lambda p: known(p).infusion("2024-02-29 09:00", evidence="ordered"), True),
-        (lambda p: known(p).infusion("2023-02-01 09:00", status="cancelled"), True),
-        (lambda p: p.infusion("2020-02-01 09:00", status="entered-in-error"), None),
-    ],
-)
-def test_naive_is_true_false_or_unknown(history: Any, expected: bool | None) -> None:
-    patient = history(child("naive")).infusion(START, END)
-    [unit] = link([patient]).units_of("naive")
-    assert unit["is_naive"] is expected
+def sign(patient: Patient, at: str, precision: str, **fields: Any) -> Patient:
+    """A bisphosphonate by mouth."""
+    drug = {"code": "46041", "code_system": "rxnorm", "time_precision": precision}
+    return patient.add("MedicationGiven", at, **drug, **fields)
+
+
+def stated(patient: Patient, at: str, **fields: Any) -> Patient:
+    """An infusion of a study drug that somebody only tells of."""
+    return patient.infusion(at, **({"evidence": "stated"} | fields))
+
+
+#: What is known of a child beside the infusion of 1 March 2024, and whether it was the first ever.
+HISTORIES: list[tuple[Callable[[Patient], Patient], bool | None]] = [
+    (lambda p: p.encounter("2022-01-01 08:00", "2022-01-01 09:00"), True),
+    (lambda p: p, None),
+    (lambda p: p.diagnosis("2023-06-01", "Z79.83"), False),
+    (
+        lambda p: p.add("MedicationGiven", "2020-01-01", code="46041", code_system="rxnorm"),
+        False,
+    ),
+    (lambda p: p.diagnosis("2021-01-01", "Z79.83", time_precision="year"), False),
+    # Known by month or year: before the index only where all of it is; the index is of 1 March.
+    (lambda p: sign(known(p), "2024-02-01", "month"), False),
+    (lambda p: sign(known(p), "2023-01-01", "year"), False),
+    (lambda p: sign(known(p), "2024-03-01", "month"), None),
+    (lambda p: sign(known(p), "2024-01-01", "year"), None),
+    (lambda p: sign(known(p), "2024-04-01", "month"), True),
+    (lambda p: sign(sign(known(p), "2024-01-01", "year"), "2023-01-01", "instant"), False),
+    (lambda p: known(p).diagnosis("2024-03-01", "Z79.83", time_precision="month"), None),
+    (lambda p: known(p).diagnosis("2024-02-01", "Z79.83", time_precision="month"), False),
+    (lambda p: known(p).infusion("2024-03-01", time_precision="month"), None),
+    # A box of tablets dispensed, or a drug on the list of what is taken at home.
+    (lambda p: sign(known(p), "2024-02-20", "day", status="unknown"), False),
+    (lambda p: sign(known(p), "2024-02-20", "day", status="not-done"), True),
+    # A study drug that somebody says was taken: a sign, and neither record nor contact.
+    (lambda p: stated(known(p), "2024-02-20 09:00"), False),
+    (lambda p: stated(known(p), "2024-02-01", time_precision="month"), False),
+    (lambda p: stated(known(p), "2024-03-01", time_precision="month"), None),
+    (lambda p: stated(known(p), "2024-03-02 09:00"), True),
+    (lambda p: stated(known(p), "2022-02-01 09:00", status="not-done"), True),
+    (lambda p: stated(p, "2022-02-01 09:00", status="entered-in-error"), None),
+    # An order may be that of the infusion itself; what was cancelled or wrong shows nothing.
+    (lambda p: known(p).infusion("2024-02-29 09:00", evidence="ordered"), True),
+    (lambda p: known(p).infusion("2023-02-01 09:00", status="cancelled"), True),
+    (lambda p: p.infusion("2020-02-01 09:00", status="entered-in-error"), None),
+]
+
+
+@pytest.fixture(scope="module")
+def naive() -> Linked:
+    return link(
+        history(child(f"naive-{number}")).infusion(START, END)
+        for number, (history, _) in enumerate(HISTORIES)
+    )
+
+
+@pytest.mark.parametrize("number", range(len(HISTORIES)))
+def test_naive_is_true_false_or_unknown(naive: Linked, number: int) -> None:
+    [unit] = naive.units_of(f"naive-{number}")
+    assert unit["is_naive"] is HISTORIES[number][1]
 
 
 def test_in_day_resolution_windows_are_closed_and_days_are_counted_by_ceiling() -> None:

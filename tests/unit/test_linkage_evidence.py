@@ -234,6 +234,53 @@ def test_a_dispense_is_a_sign_of_exposure_unless_it_is_that_of_the_infusion() ->
     }  # fmt: skip
 
 
+def test_what_is_only_said_of_a_study_drug_is_no_unit_covers_nothing_and_is_not_covered() -> None:
+    def told(key: str, at: str, **fields: Any) -> Patient:
+        return child(key).infusion(at, **({"evidence": "stated"} | fields))
+
+    patients = [
+        told("alone", START),
+        told("undated", START, occurred_at=None, time_precision=None),
+        told("by-month", "2024-03-01", time_precision="month"),
+        told("taken-now", START, status="active"),
+        ordered(told("covers-none", START, order_key="r"), START, order_key="r"),
+        told("not-covered", "2024-02-28 09:00", order_key="r").infusion(START, END, order_key="r"),
+    ]
+    linked = link([at_own_site(one) for one in patients], ALL_EVIDENCE)
+    assert {(unit["patient_key"], unit["evidence"]) for unit in linked.units} == {
+        ("covers-none", "ordered"), ("not-covered", "administered"),
+    }  # fmt: skip
+    for one in patients:
+        assert fates(linked, one.key) == {"evidence_not_counted": 1}
+    [unit] = linked.units_of("not-covered")
+    assert (unit["is_naive"], unit["n_infusions"]) == (False, 1)
+
+
+def test_what_is_only_said_of_another_infusion_is_no_co_infusion_and_no_contact() -> None:
+    grace = with_settings(SHIPPED, follow_up={"contact_grace_days": 3})
+    watched = with_settings(grace, strata={"co_infusion_concepts": ["pamidronate"]})
+    later = "2024-03-02 09:00"
+    given = bag("given").infusion(later, code="11473")
+    said = bag("said").infusion(later, code="11473", evidence="stated")
+    linked = link([given, said], watched)
+    found = {key: linked.units_of(key)[0] for key in ("given", "said")}
+    assert {key: unit["co_infusion"] for key, unit in found.items()} == {
+        "given": True, "said": False,
+    }  # fmt: skip
+    assert linked.of("said", "fever")["cut_reason"] == "observation_end"
+
+
+def test_a_drug_of_unknown_status_is_no_premedication() -> None:
+    def fever_drug(key: str, **fields: Any) -> Patient:
+        drug = {"code": "161", "code_system": "rxnorm"}
+        return bag(key).add("MedicationGiven", "2024-03-01 08:00", **drug, **fields)
+
+    linked = link([fever_drug("given", status="completed"), fever_drug("box", status="unknown")])
+    assert {unit["patient_key"]: unit["premedicated"] for unit in linked.units} == {
+        "given": True, "box": False,
+    }  # fmt: skip
+
+
 def test_codes_without_their_dots_mean_the_same() -> None:
     patient = (
         Patient("undotted").born("2016-05-10").diagnosis("2018-01-01", "Q780").infusion(START, END)

@@ -50,6 +50,17 @@ def infused(key: str) -> Patient:
     return child(key).infusion(START, END)
 
 
+def seen(key: str) -> Patient:
+    """With two years of record before the infusion."""
+    return infused(key).encounter("2022-01-01 08:00", "2022-01-01 09:00")
+
+
+def tablets(key: str, month: str) -> Patient:
+    """With a bisphosphonate by mouth, known by its month and by a prescription filled."""
+    drug = {"code": "46041", "code_system": "rxnorm", "status": "unknown"}
+    return seen(key).add("MedicationGiven", month, **drug, time_precision="month")
+
+
 CASES = {
     # Section 4: the latest index owns it; nothing belongs to two units.
     "day events on the date of two units": Case(
@@ -67,6 +78,37 @@ CASES = {
         infused("own-date").calcium("2024-03-01 08:00", 7.5, low_limit=8.5)
         .infusion("2024-04-01 09:00").calcium("2024-04-02 09:00", 7.5, low_limit=8.5),
         "status", "no_event", "hypocalcaemia", 2, BY_DAYS,
+    ),
+    # Section 2: a sign known by its month or year is earlier where all of that is.
+    "tablets of the month before": Case(tablets("january", "2024-02-01"), "is_naive", False),
+    "tablets of the month of the index": Case(tablets("march", "2024-03-01"), "is_naive", None),
+    "tablets of the month after": Case(tablets("april", "2024-04-01"), "is_naive", True),
+    # Section 2: what is said to have been taken is a sign, and nothing else.
+    "a study drug that is only stated": Case(
+        seen("said").infusion("2024-02-20 09:00", evidence="stated"), "is_naive", False,
+    ),
+    "a box of an antipyretic is no premedication": Case(
+        infused("box").add("MedicationGiven", "2024-03-01 08:00", code="161",
+                           code_system="rxnorm", status="unknown"),
+        "premedicated", False,
+    ),
+    # Section 8: what was not taken is no reading.
+    "a temperature not taken": Case(
+        infused("not-taken").temperature("2024-03-02 09:00", None), "status", "unobserved", "fever",
+    ),
+    "a temperature in a unit unknown": Case(
+        infused("odd-unit").temperature("2024-03-02 09:00", 37.0, "K"),
+        "status", "unobserved", "fever",
+    ),
+    # Section 1: no half hour can be told between a day and another time.
+    "fast hearts known by their day": Case(
+        infused("by-day").heart_rate("2024-03-02", 190).heart_rate("2024-03-03", 190),
+        "status", "no_event", "tachycardia",
+    ),
+    "a fast heart known by its day before the index": Case(
+        infused("own-by-day").heart_rate("2024-02-29", 170)
+        .heart_rate("2024-03-02 12:00", 170).heart_rate("2024-03-02 13:00", 170),
+        "status", "event", "tachycardia",
     ),
     # Section 2: [-24 h, start) is met by the day before; a day is an interval (section 1).
     "premedication known by its day": Case(

@@ -81,20 +81,37 @@ FROM raw_infusion AS e
 JOIN code_concept AS c
   ON c.event_type = 'InfusionRecorded' AND c.code_system = e.code_system AND c.code = e.code;
 
-CREATE TABLE medication AS
+CREATE TABLE medication_event AS
 SELECT e.*, c.concept
-FROM placed('raw_medication') AS e
+FROM raw_medication AS e
 JOIN code_concept AS c
   ON c.event_type = 'MedicationGiven' AND c.code_system = e.code_system AND c.code = e.code
 WHERE coalesce(e.status, 'completed') NOT IN (
     'not-done', 'entered-in-error', 'cancelled', 'draft', 'declined', 'preparation'
 );
 
-CREATE TABLE diagnosis AS
+-- Tablets dispensed, or on a list of what is taken at home, are no dose at a time: `unknown`.
+CREATE TABLE medication AS
+FROM placed('medication_event') WHERE status IS DISTINCT FROM 'unknown';
+
+CREATE TABLE diagnosis_event AS
 SELECT e.*, c.concept
-FROM placed('raw_diagnosis') AS e
+FROM raw_diagnosis AS e
 JOIN code_concept AS c
   ON c.event_type = 'DiagnosisRecorded' AND c.code_system = e.code_system AND c.code = e.code;
+
+CREATE TABLE diagnosis AS FROM placed('diagnosis_event');
+
+-- First day of a month or year, and of the one after it, as local midnights; null where more than
+-- that is known.
+CREATE MACRO first_day(occurred_at, time_precision, zone) AS CASE time_precision
+    WHEN 'month' THEN date_trunc('month', utc_to_local(occurred_at, zone))::TIMESTAMP
+    WHEN 'year' THEN date_trunc('year', utc_to_local(occurred_at, zone))::TIMESTAMP
+END;
+
+CREATE MACRO day_after(occurred_at, time_precision, zone) AS
+    first_day(occurred_at, time_precision, zone)
+    + CASE time_precision WHEN 'month' THEN INTERVAL 1 MONTH ELSE INTERVAL 1 YEAR END;
 
 -- Facts about a patient need no window: a diagnosis known by month or year is known by its end.
 CREATE TABLE diagnosis_fact AS
@@ -102,18 +119,10 @@ SELECT patient_key, concept, time_precision, i_lo, d_lo FROM diagnosis
 UNION ALL
 SELECT patient_key, concept, 'day', local_to_utc(known_day, zone, 0), known_day
 FROM (
-    SELECT
-        e.patient_key,
-        c.concept,
-        e.zone,
-        date_trunc(e.time_precision, utc_to_local(e.occurred_at, e.zone))::TIMESTAMP
-            + CASE e.time_precision WHEN 'month' THEN INTERVAL 1 MONTH ELSE INTERVAL 1 YEAR END
-            - INTERVAL 1 DAY AS known_day
-    FROM raw_diagnosis AS e
-    JOIN code_concept AS c
-      ON c.event_type = 'DiagnosisRecorded' AND c.code_system = e.code_system AND c.code = e.code
-    WHERE e.occurred_at IS NOT NULL AND e.time_precision IN ('month', 'year')
-);
+    SELECT *, day_after(occurred_at, time_precision, zone) - INTERVAL 1 DAY AS known_day
+    FROM diagnosis_event
+)
+WHERE known_day IS NOT NULL;
 
 CREATE TABLE adverse_event AS
 SELECT e.*, c.concept

@@ -11,6 +11,9 @@ CREATE MACRO is_in_force(evidence, status) AS coalesce(
     CASE evidence
         WHEN 'ordered' THEN status IN ('active', 'on-hold', 'completed', 'stopped', 'unknown')
         WHEN 'dispensed' THEN status IN ('completed', 'stopped', 'in-progress', 'unknown')
+        WHEN 'stated' THEN status IN (
+            'active', 'on-hold', 'completed', 'stopped', 'in-progress', 'unknown'
+        )
         ELSE status IN ('completed', 'stopped', 'in-progress')
     END,
     false
@@ -25,6 +28,8 @@ SELECT
     coalesce(e.told_end > e.occurred_at, false) AS has_duration,
     is_in_force(e.evidence, e.status) AS is_in_force,
     CASE
+        -- That somebody says it was taken makes no dose: a sign of earlier exposure (03_unit).
+        WHEN e.evidence = 'stated' THEN 'evidence_not_counted'
         WHEN e.occurred_at IS NULL OR e.time_precision IS NULL
             OR e.time_precision NOT IN ('instant', 'day') THEN 'unplaceable'
         WHEN e.evidence IS NULL THEN 'evidence_not_counted'

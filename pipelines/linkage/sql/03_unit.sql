@@ -85,9 +85,13 @@ WINDOW in_class AS (
     PARTITION BY s.patient_key, s.drug_class ORDER BY s.started_at, s.ended_at, s.unit_id DESC
 );
 
--- An order shows neither that something was given nor that anybody was there.
-CREATE MACRO was_supplied(evidence, status) AS
+-- An order does not show that anything was given.
+CREATE MACRO shows_exposure(evidence, status) AS
     is_in_force(evidence, status) AND evidence IS DISTINCT FROM 'ordered';
+
+-- Neither an order nor what is said of a drug shows that anybody was there.
+CREATE MACRO was_supplied(evidence, status) AS
+    shows_exposure(evidence, status) AND evidence IS DISTINCT FROM 'stated';
 
 CREATE TABLE record_start AS
 SELECT patient_key, min(occurred_at) AS record_started_at
@@ -101,25 +105,42 @@ WHERE occurred_at IS NOT NULL
 GROUP BY patient_key;
 
 -- Signs of earlier exposure: listed drugs by any road, listed diagnoses, infusions that don't count.
-CREATE TABLE prior_exposure AS
-SELECT patient_key, min(occurred_at) AS first_at
+CREATE TABLE exposure_sign AS
+SELECT
+    patient_key,
+    occurred_at,
+    first_day(occurred_at, time_precision, zone) AS first_day,
+    day_after(occurred_at, time_precision, zone) AS day_after
 FROM (
-    SELECT patient_key, occurred_at FROM medication SEMI JOIN prior_concept USING (concept)
+    SELECT patient_key, occurred_at, time_precision, zone
+    FROM medication_event SEMI JOIN prior_concept USING (concept)
     UNION ALL
-    SELECT patient_key, i_lo FROM diagnosis_fact SEMI JOIN prior_concept USING (concept)
+    SELECT patient_key, occurred_at, time_precision, zone
+    FROM diagnosis_event SEMI JOIN prior_concept USING (concept)
     UNION ALL
     -- An order alone shows no exposure, and a dispense that an administration covers none but that
     -- one's: both may belong to the very infusion that is judged, and stand before it.
-    SELECT patient_key, occurred_at FROM infusion_event SEMI JOIN prior_concept USING (concept)
-    WHERE was_supplied(evidence, status)
+    SELECT patient_key, occurred_at, time_precision, zone
+    FROM infusion_event SEMI JOIN prior_concept USING (concept)
+    WHERE shows_exposure(evidence, status)
       AND record_key NOT IN (SELECT record_key FROM record_fate WHERE covered IS NOT NULL)
     UNION ALL
-    SELECT patient_key, started_at FROM study_record
-    WHERE was_supplied(evidence, status)
+    SELECT patient_key, started_at, time_precision, zone FROM study_record
+    WHERE shows_exposure(evidence, status)
       AND record_key NOT IN (SELECT record_key FROM record_fate WHERE covered IS NOT NULL)
 )
-WHERE occurred_at IS NOT NULL
-GROUP BY patient_key;
+WHERE occurred_at IS NOT NULL;
+
+-- Known by its month or year, a sign is earlier where all of that lies before the index's day; what
+-- holds that day may be earlier or not.
+CREATE TABLE unit_exposure AS
+SELECT
+    u.unit_id,
+    bool_or(coalesce(x.day_after <= u.index_day, x.occurred_at < u.started_at)) AS is_earlier,
+    bool_or(x.first_day <= u.index_day AND x.day_after > u.index_day) AS may_be_earlier
+FROM unit_order AS u
+JOIN exposure_sign AS x USING (patient_key)
+GROUP BY u.unit_id;
 
 CREATE TABLE unit_indication AS
 SELECT u.unit_id, arg_min(i.indication_type, i.precedence) AS indication_type
@@ -207,7 +228,8 @@ WITH facts AS (
         p.observation_end_at,
         l.last_contact_at + to_microseconds(s.contact_grace_us) AS contact_end_at,
         r.record_started_at,
-        x.first_at AS prior_at,
+        x.is_earlier,
+        x.may_be_earlier,
         i.indication_type,
         e.concept AS exclusion,
         s.patients_implied,
@@ -219,7 +241,7 @@ WITH facts AS (
     LEFT JOIN patient AS p USING (patient_key)
     LEFT JOIN last_contact AS l USING (patient_key)
     LEFT JOIN record_start AS r USING (patient_key)
-    LEFT JOIN prior_exposure AS x USING (patient_key)
+    LEFT JOIN unit_exposure AS x USING (unit_id)
     LEFT JOIN unit_indication AS i USING (unit_id)
     LEFT JOIN unit_exclusion AS e USING (unit_id)
 ),
@@ -242,7 +264,8 @@ SELECT
     j.*,
     coalesce(unplaceable_reason, ineligible_reason) AS not_counted_reason,
     CASE
-        WHEN ordinal_in_record > 1 OR prior_at < started_at THEN false
+        WHEN ordinal_in_record > 1 OR is_earlier THEN false
+        WHEN may_be_earlier THEN NULL
         WHEN started_at - record_started_at >= to_microseconds(naive_lookback_us) THEN true
     END AS is_naive,
     coalesce(b.label, 'unknown') AS age_band,
