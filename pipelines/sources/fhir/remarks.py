@@ -27,7 +27,8 @@ def remarks(con: duckdb.DuckDBPyConnection, mapping: Mapping, source: str) -> li
         if count := _number(con, f"SELECT count(*) FROM fate.row WHERE reason = '{reason}'"):
             found.append(
                 f"{source}: records quarantined as {reason}, since {what} is not in the "
-                f"delivery: {count:,}."
+                f"delivery: {count:,}. Have Patient, Medication, Specimen and Encounter delivered "
+                "whole with each delta (docs/fhir.md)."
             )
     known = _tokens(mapping)
     rows, systems = _unknown(con, known)
