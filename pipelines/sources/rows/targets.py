@@ -26,9 +26,7 @@ _LAB_STATUS = frozenset(
 #: Words that later steps understand; constants and `values` must use them.
 VOCABULARY: dict[tuple[str, str], frozenset[str]] = {
     ("PatientRegistered", "sex"): frozenset({"female", "male", "other", "unknown"}),
-    ("InfusionRecorded", "evidence"): frozenset(
-        {"administered", "dispensed", "ordered", "stated"}
-    ),
+    ("InfusionRecorded", "evidence"): frozenset({"administered", "dispensed", "ordered", "stated"}),
     ("InfusionRecorded", "status"): _MEDICATION_STATUS,
     ("MedicationGiven", "status"): _MEDICATION_STATUS,
     ("LabResulted", "status"): _LAB_STATUS,
