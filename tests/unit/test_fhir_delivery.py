@@ -409,8 +409,50 @@ BAD: list[dict[str, Any]] = [
     deletion("Patient/../x"),
     {"resourceType": "Bundle", "entry": "x"},
     {"resourceType": "Bundle", "entry": [7]},
-    {"resourceType": "Bundle", "entry": [{"resource": PATIENT}]},
+    {"resourceType": "Bundle", "entry": [{"resource": None}]},
 ]
+
+
+@pytest.mark.parametrize("entry", [{}, {"request": {"method": "PUT", "url": "Patient/p1"}}])
+def test_bundles_of_resources_line_by_line_stop_the_delivery(
+    fhir: FhirSite, entry: dict[str, Any]
+) -> None:
+    bundle = {"resourceType": "Bundle", "entry": [entry | {"resource": PATIENT}]}
+    fhir.deliver(a_ndjson=lines(bundle, deletion("Observation/o7")))
+    with pytest.raises(DeliveryError, match="Bundle that holds resources"):
+        fhir.fates(LITERAL)
+
+
+def test_a_deletion_in_a_line_may_carry_what_was_deleted(fhir: FhirSite) -> None:
+    bundle = deletion("Patient/p1")
+    bundle["entry"][0]["resource"] = PATIENT
+    fhir.deliver(a_ndjson=lines(bundle, bundle))
+    fates, gone, _ = fhir.fates(LITERAL)
+    assert fates == [(1, "reference", "deletions"), (2, "reference", "deletions")]
+    assert [reason for reason, _ in gone] == ["deleted"]
+
+
+@pytest.mark.parametrize(
+    "filtered",
+    ["Observation%3Fcategory%3Dlaboratory", "Patient%3Factive%3Dtrue,Observation%3Fa%3Db"],
+)
+def test_what_a_filtered_export_is_complete_for_has_to_be_told(
+    fhir: FhirSite, filtered: str
+) -> None:
+    request = f"https://h/$export?_since=x&_type=Patient,Observation&_typeFilter={filtered}"
+    fhir.deliver(manifest(request=request), **DATA)
+    with pytest.raises(DeliveryError, match="only some of its Observation") as caught:
+        fhir.describe()
+    assert "delivers" in str(caught.value.remedy)
+    assert "LabResulted" in str(caught.value.remedy)
+    told = MAPPING.replace("kind =", 'delivers = ["Patient", "LabResulted"]\nkind =')
+    assert set(fhir.describe(told).data_through) == {"PatientRegistered", "LabResulted"}
+
+
+def test_a_filter_of_what_makes_no_events_needs_no_word(fhir: FhirSite) -> None:
+    request = "https://h/$export?_since=x&_typeFilter=Practitioner%3Factive%3Dtrue"
+    fhir.deliver(manifest(request=request), **DATA)
+    assert "LabResulted" in fhir.describe().data_through
 
 
 def test_a_deletion_that_cannot_be_read_is_quarantined_and_costs_no_other(fhir: FhirSite) -> None:

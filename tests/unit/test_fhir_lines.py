@@ -328,7 +328,12 @@ def test_a_file_that_grows_is_noticed(con: duckdb.DuckDBPyConnection, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "told", [{"link": [{"relation": "next", "url": "http://x"}]}, {"total": 6}]
+    "told",
+    [
+        {"link": [{"relation": "next", "url": "http://x"}]},
+        {"total": 6},
+        {"total": 2, "entry": [{"resource": {}}, {"resource": {}, "search": {"mode": "include"}}]},
+    ],
 )
 def test_one_page_of_a_search_is_no_delivery(
     con: duckdb.DuckDBPyConnection, tmp_path: Path, told: dict[str, object]
@@ -358,3 +363,13 @@ def test_printed_resources_one_behind_the_other_stop_the_delivery(
     printed = json.dumps(json.loads(GOOD), indent=2)
     with pytest.raises(DeliveryError, match="several records"):
         read(con, tmp_path / "f", f"{printed}\n{printed}\n".encode())
+
+
+def test_a_printed_resource_that_holds_others_is_one_record_whatever_is_wrong_with_it(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    contained = '"contained": [\n{"resourceType": "Medication"}]'
+    for wrong, reason in (('"a": 1, "a": 2', "duplicate_keys"), ('"a": NaN', "unreadable_record")):
+        text = f'{{\n"resourceType": "Patient",\n{contained},\n{wrong}\n}}'
+        _, bad, _ = read(con, tmp_path / "f", text.encode())
+        assert bad == {1: reason}

@@ -12,15 +12,24 @@ from pathlib import Path
 import duckdb
 
 from pipelines.base.duck import literal, quote
+from pipelines.base.errors import DeliveryError
 from pipelines.sources.fhir.lines import FhirFile, open_fhir
 from pipelines.sources.fhir.withdrawals import withdraw
 from pipelines.sources.rows.content import open_content, reading
+from pipelines.sources.rows.folders import AGAIN
 from pipelines.sources.rows.shared import Context
 
 _SHAPE = '{"entry":[{"request":{"method":"VARCHAR","url":"VARCHAR"}}]}'
 #: A relative or absolute address that ends in type and id; conditional deletes name no resource.
 _TARGET = r"^(?:https?://[^?#]*/|/)?([A-Z][A-Za-z]{1,63}/[A-Za-z0-9._-]{1,200})$"
 
+#: Bundles with a resource that is not deleted: as lines of a file they are not taken apart.
+_OTHERS = """
+SELECT count(*) FROM (SELECT unnest(json_extract(resource, '$.entry[*]')) AS entry FROM {table}
+    WHERE resource_type = 'Bundle')
+WHERE json_type(entry, '$.resource') = 'OBJECT'
+    AND coalesce(json_extract_string(entry, '$.request.method'), '') <> 'DELETE'
+"""
 #: One row per entry; `target` is null where it is no deletion of one resource.
 _ENTRIES = """
 CREATE OR REPLACE TEMP TABLE deletion AS
@@ -76,7 +85,11 @@ def take_deletions(con: duckdb.DuckDBPyConnection, table: str, ctx: Context, sha
 
     Returns:
         How many Bundles there were.
+
+    Errors:
+        DeliveryError: one holds resources that are not deleted.
     """
+    _refuse_resources(con, table, sha256)
     told = {"target": literal(_TARGET), "shape": literal(_SHAPE), "table": quote(table)}
     con.execute(_ENTRIES.format(**told))
     con.execute(_BUNDLES.format(**told))
@@ -103,3 +116,16 @@ def take_deletions(con: duckdb.DuckDBPyConnection, table: str, ctx: Context, sha
     for name in ("deletion", "deletion_bundle"):
         con.execute(f"DROP TABLE {name}")
     return int(row[0]) if row else 0
+
+
+def _refuse_resources(con: duckdb.DuckDBPyConnection, table: str, sha256: str) -> None:
+    row = con.execute(_OTHERS.format(table=quote(table))).fetchone()
+    if row and row[0]:
+        raise DeliveryError(
+            "A record of a delivered file is a Bundle that holds resources: only a file that is "
+            "one Bundle is taken apart.",
+            where=f"a delivered file, sha256 {sha256[:12]}",
+            remedy="Deliver each Bundle as a file of its own, or its resources as NDJSON, one a "
+            "line. Files that a manifest lists under `deleted` hold deletions alone.",
+            next_run=AGAIN,
+        )

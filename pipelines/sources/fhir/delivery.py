@@ -44,7 +44,7 @@ def describe(delivery: DeliveryFolder, mapping: Mapping, site: Site, scope: Scop
     clock = Clock(delivery, mapping.table.zone or site.site.zone, within)
     # a missing manifest is told before anything that only follows from it
     exported_at = clock.read(rule.exported_at, ("exported_at",))
-    types = _delivered(mapping, manifest, held)
+    types = _delivered(delivery, mapping, manifest, held)
     return facts_of(
         delivery,
         mapping,
@@ -107,17 +107,35 @@ def _kind(
     return "delta" if is_since else "snapshot"
 
 
-def _delivered(mapping: Mapping, manifest: Manifest | None, held: _Held) -> set[str]:
+def _delivered(
+    delivery: DeliveryFolder, mapping: Mapping, manifest: Manifest | None, held: _Held
+) -> set[str]:
     """Return the event types that a delivery is complete for."""
     if told := mapping.table.delivery.delivers:
         names = set(told)
     elif manifest is not None:
         names = set(manifest.types or [file.type for file in manifest.output])
+        _refuse_filtered(delivery, mapping, names & set(manifest.filtered))
     else:
         names = {name for file in held.files for name in held.types(file)}
     return {t for name in names for t in (mapping.types_of(name) or (name,))} & set(
         schemas.CLINICAL_TYPES
     )
+
+
+def _refuse_filtered(delivery: DeliveryFolder, mapping: Mapping, names: set[str]) -> None:
+    """Refuse to guess what an export is complete for that was asked for some of a type only."""
+    for name in sorted(names):
+        if types := mapping.types_of(name):
+            raise DeliveryError(
+                f"An export was asked for only some of its {name} (`_typeFilter`): which events "
+                "it is complete for cannot be told from its types.",
+                where=f"{delivery.where}, {NAME}, request",
+                remedy="Write in [delivery] of the mapping all that each export is complete for, "
+                f'such as delivers = ["Patient", "{types[0]}"]: of {name} those of '
+                f"{', '.join(types)} that the filter leaves whole.",
+                next_run=AGAIN,
+            )
 
 
 class _Held:

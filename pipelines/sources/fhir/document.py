@@ -35,7 +35,8 @@ SELECT json_type(d), json_extract_string(d, '$.resourceType'),
         AND coalesce(json_type(d, '$.entry'), 'ARRAY') IN ('ARRAY', 'NULL'),
     list_contains(json_extract_string(d, '$.link[*].relation'), 'next')
         OR TRY_CAST(json_extract_string(d, '$.total') AS BIGINT)
-            > coalesce(json_array_length(d, '$.entry'), 0)
+            > len(list_filter(json_extract(d, '$.entry[*]'), lambda e: coalesce(
+                json_extract_string(e, '$.search.mode'), 'match') = 'match'))
 FROM (SELECT CASE WHEN json_valid(d) THEN d END AS d FROM (SELECT ?::VARCHAR AS d))
 """
 #: One row per entry of a Bundle, or per item of an array. A deletion has no resource: it is handed
@@ -113,7 +114,7 @@ def _taken_apart(
         if kind is None and content.count(b'"resourceType"') > 1:
             # several, one behind the other: how many are lost cannot be told
             raise damaged(where, "A delivered JSON document is no JSON, and holds several records.")
-        reason = "too_long" if kind else "unreadable_record"
+        reason = "too_long" if len(content) > LONGEST else "unreadable_record"
         yield from _single(content, None, reason, found)
 
 
@@ -126,7 +127,8 @@ def _one_resource(content: bytes) -> tuple[str | None, str | None] | None:
         return None
     text = _text(content)
     told, reason = (None, "unreadable_record") if text is None else verdict(text)
-    is_odd = told is None and (BUNDLE.search(content) or content.count(b'"resourceType"') > 1)
+    is_odd = reason == "unreadable_record" and content.count(b'"resourceType"') > 1
+    is_odd |= told is None and BUNDLE.search(content) is not None
     if told == "Bundle" or is_odd:
         return None
     return (None, reason) if reason else (text, None)

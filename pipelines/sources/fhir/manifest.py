@@ -23,6 +23,8 @@ NAME = "manifest.json"
 #: A manifest names files and holds no records; one this large is something else.
 _LARGEST = 16 << 20
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
+#: The types in a `_typeFilter`, which joins searches such as `Observation?status=final` by commas.
+_FILTERED = re.compile(r"(?:^|,)\s*([A-Z][A-Za-z]{1,63})\?")
 #: Endings by which a downloaded file may differ from its address.
 _ENDINGS = ("", ".gz", ".ndjson", ".ndjson.gz")
 
@@ -52,13 +54,15 @@ class Manifest:
         transaction_time: up to when the server's data are in it, aware, UTC offset as told.
         types: what the request asked for by `_type`; None where it did not say.
         is_since: whether the request asked for changes only (`_since`); None where the manifest
-            does not tell the request.
+            does not tell the request, or its parameters.
+        filtered: types of which the request asked for some resources only (`_typeFilter`).
         output, deleted, error: the files of each list.
     """
 
     transaction_time: datetime
     types: tuple[str, ...] | None
     is_since: bool | None
+    filtered: tuple[str, ...]
     output: tuple[NamedFile, ...]
     deleted: tuple[NamedFile, ...]
     error: tuple[NamedFile, ...]
@@ -104,9 +108,9 @@ def _manifest(told: dict[str, Any], where: str) -> Manifest:
             "it is one page of several: its `link` tells of a next one",
             "Deliver all pages as one: their lists of files joined in one manifest.json.",
         )
-    types, is_since = _request(told.get("request"), where)
+    asked = _request(told.get("request"), where)
     lists = [_files(told, name, where) for name in ("output", "deleted", "error")]
-    manifest = Manifest(_time(told, where), types, is_since, *lists)
+    manifest = Manifest(_time(told, where), *asked, *lists)
     _refuse_same_names(manifest.files, where)
     return manifest
 
@@ -130,10 +134,12 @@ def _time(told: dict[str, Any], where: str) -> datetime:
     return found
 
 
-def _request(text: object, where: str) -> tuple[tuple[str, ...] | None, bool | None]:
-    """Return the types that the request asked for, and whether it asked for changes only."""
+def _request(
+    text: object, where: str
+) -> tuple[tuple[str, ...] | None, bool | None, tuple[str, ...]]:
+    """Return the types asked for, whether for changes only, and the types that were filtered."""
     if text is None:
-        return None, None
+        return None, None, ()
     if not isinstance(text, str):
         _refuse(where, "its request is no text")
     try:
@@ -143,11 +149,15 @@ def _request(text: object, where: str) -> tuple[tuple[str, ...] | None, bool | N
         _refuse(where, "its request is no address")
     if not query:
         # asked for by POST, a request tells no parameters: whether it had `_since` is not known
-        return None, None
+        return None, None, ()
     types = [one.strip() for told in asked.get("_type", []) for one in told.split(",")]
     if not all(_TYPE.fullmatch(one) for one in types):
         _refuse(where, "`_type` of its request names no resource types")
-    return tuple(dict.fromkeys(types)) or None, "_since" in asked
+    queries = asked.get("_typeFilter", [])
+    if not all(_FILTERED.match(one) for one in queries):
+        _refuse(where, "`_typeFilter` of its request names no resource type")
+    filtered = [name for one in queries for name in _FILTERED.findall(one)]
+    return tuple(dict.fromkeys(types)) or None, "_since" in asked, tuple(dict.fromkeys(filtered))
 
 
 def _files(told: dict[str, Any], name: str, where: str) -> tuple[NamedFile, ...]:
