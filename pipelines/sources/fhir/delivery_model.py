@@ -43,7 +43,8 @@ class ExportRule(Checked):
 
     kind: Literal["snapshot", "delta", "manifest"] = Field(
         description="`snapshot`: each export tells everything; `delta`: what is new; `manifest`: "
-        "a delta where the manifest's request has `_since`, else a snapshot."
+        "a delta where the manifest's request has `_since`, else a snapshot; a request without "
+        "parameters (asked for by POST) stops the run."
     )
     exported_at: ExportSource = Field(description="When the server wrote the export.")
     data_through: dict[str, ExportSource] = Field(

@@ -11,7 +11,15 @@ from pydantic import BeforeValidator, Field
 
 from pipelines.base.tomlcheck import Checked
 from pipelines.sources.fhir.delivery_model import ExportRule, FilesRule
-from pipelines.sources.rows.model import OUT_OF_SCOPE, Case, Condition, PatientRule, RowRule, Text
+from pipelines.sources.rows.model import (
+    OUT_OF_SCOPE,
+    Case,
+    Condition,
+    MappingHead,
+    PatientRule,
+    RowRule,
+    Text,
+)
 
 #: Ways in which an element can be read; exactly one of them is given.
 WAYS = (
@@ -208,19 +216,9 @@ class Settings(Checked):
     )
 
 
-class FhirMapping(Checked):
+class FhirMapping(MappingHead):
     """The whole of a FHIR mapping file, over the shipped rules."""
 
-    namespace: str = Field(
-        min_length=1,
-        description="Kind of patient identifier; sources that share it share their patients.",
-    )
-    zone: str | None = Field(None, description="IANA zone of its clocks; default the site's.")
-    revision: int = Field(
-        1,
-        ge=1,
-        description="Raise it to have deliveries read again: when going back to an older mapping.",
-    )
     delivery: ExportRule
     files: FilesRule = FilesRule()
     patient: PatientPath = PatientPath()

@@ -9,8 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipelines.base.tomlcheck import Checked
-from pipelines.sources.rows.model import DeliveryRule, RowRule, Text
+from pipelines.sources.rows.model import DeliveryRule, MappingHead, RowRule, Text
 
 
 class FileRule(RowRule):
@@ -50,18 +49,8 @@ class FileRule(RowRule):
     )
 
 
-class MappingTable(Checked):
+class MappingTable(MappingHead):
     """The whole of a mapping file."""
 
-    namespace: str = Field(
-        min_length=1,
-        description="Kind of patient identifier; sources that share it share their patients.",
-    )
-    zone: str | None = Field(None, description="IANA zone of its clocks; default the site's.")
-    revision: int = Field(
-        1,
-        ge=1,
-        description="Raise it to have deliveries read again: when going back to an older mapping.",
-    )
     delivery: DeliveryRule
     file: list[FileRule] = Field(min_length=1, description="One table per file or kind of file.")

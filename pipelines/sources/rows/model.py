@@ -232,3 +232,18 @@ class DeliveryRule(Checked):
     data_through: dict[str, Source] = Field(
         description="Up to when its records are complete, per event type or as `default`."
     )
+
+
+class MappingHead(Checked):
+    """What a mapping of any kind of source says first: whose patients, which clocks."""
+
+    namespace: str = Field(
+        min_length=1,
+        description="Kind of patient identifier; sources that share it share their patients.",
+    )
+    zone: str | None = Field(None, description="IANA zone of its clocks; default the site's.")
+    revision: int = Field(
+        1,
+        ge=1,
+        description="Raise it to have deliveries read again: when going back to an older mapping.",
+    )
