@@ -43,7 +43,7 @@ UNREADABLE = {"unreadable_record", "too_deep", "duplicate_keys", "no_resource_ty
 REASONS: dict[str, set[str]] = {
     "quarantined": UNREADABLE
     | {"malformed_element", "missing_id", "unresolved_reference", "unresolved_patient"}
-    | {"unknown_event_type", "unreadable_deletion"},
+    | {"unknown_event_type", "unreadable_deletion", "bundle_of_resources"},
     "superseded": {"version", "tie"},
     "duplicate": {"copy"},
     "reference": {"medication", "specimen", "diagnostic_report", "deletions"},

@@ -418,9 +418,19 @@ def test_bundles_of_resources_line_by_line_stop_the_delivery(
     fhir: FhirSite, entry: dict[str, Any]
 ) -> None:
     bundle = {"resourceType": "Bundle", "entry": [entry | {"resource": PATIENT}]}
-    fhir.deliver(a_ndjson=lines(bundle, deletion("Observation/o7")))
+    fhir.deliver(a_ndjson=lines(bundle, bundle | {"id": "2"}))
     with pytest.raises(DeliveryError, match="Bundle that holds resources"):
         fhir.fates(LITERAL)
+
+
+def test_a_bundle_of_resources_among_records_is_quarantined_and_costs_no_other(
+    fhir: FhirSite,
+) -> None:
+    bundle = {"resourceType": "Bundle", "entry": [{"resource": PATIENT}]}
+    fhir.deliver(a_ndjson=lines(bundle, deletion("Observation/o7")))
+    fates, gone, _ = fhir.fates(LITERAL)
+    assert fates == [(1, "quarantined", "bundle_of_resources"), (2, "reference", "deletions")]
+    assert [reason for reason, _ in gone] == ["deleted"]
 
 
 def test_a_deletion_in_a_line_may_carry_what_was_deleted(fhir: FhirSite) -> None:

@@ -25,7 +25,9 @@ _TARGET = r"^(?:https?://[^?#]*/|/)?([A-Z][A-Za-z]{1,63}/[A-Za-z0-9._-]{1,200})$
 
 #: Bundles with a resource that is not deleted: as lines of a file they are not taken apart.
 _OTHERS = """
-SELECT count(*) FROM (SELECT unnest(json_extract(resource, '$.entry[*]')) AS entry FROM {table}
+CREATE OR REPLACE TEMP TABLE bundle_of_resources AS
+SELECT DISTINCT source_row
+FROM (SELECT source_row, unnest(json_extract(resource, '$.entry[*]')) AS entry FROM {table}
     WHERE resource_type = 'Bundle')
 WHERE json_type(entry, '$.resource') = 'OBJECT'
     AND coalesce(json_extract_string(entry, '$.request.method'), '') <> 'DELETE'
@@ -42,8 +44,11 @@ FROM (SELECT source_row, unnest(t.entry) AS told FROM (
 #: One row per Bundle; one that tells anything but deletions is kept whole in the quarantine.
 _BUNDLES = """
 CREATE OR REPLACE TEMP TABLE deletion_bundle AS
-SELECT b.source_row, b.resource, json_type(b.resource, '$.entry') NOT IN ('ARRAY', 'NULL')
-    OR coalesce(d.n_unreadable, 0) > 0 AS is_unreadable
+SELECT b.source_row, b.resource, CASE
+    WHEN b.source_row IN (SELECT source_row FROM bundle_of_resources) THEN 'bundle_of_resources'
+    WHEN json_type(b.resource, '$.entry') NOT IN ('ARRAY', 'NULL')
+        OR coalesce(d.n_unreadable, 0) > 0 THEN 'unreadable_deletion'
+END AS wrong
 FROM {table} AS b LEFT JOIN (
     SELECT source_row, count(*) FILTER (target IS NULL) AS n_unreadable
     FROM deletion GROUP BY source_row) AS d USING (source_row)
@@ -87,7 +92,7 @@ def take_deletions(con: duckdb.DuckDBPyConnection, table: str, ctx: Context, sha
         How many Bundles there were.
 
     Errors:
-        DeliveryError: one holds resources that are not deleted.
+        DeliveryError: every record of the file is a Bundle of resources that are not deleted.
     """
     _refuse_resources(con, table, sha256)
     told = {"target": literal(_TARGET), "shape": literal(_SHAPE), "table": quote(table)}
@@ -102,28 +107,31 @@ def take_deletions(con: duckdb.DuckDBPyConnection, table: str, ctx: Context, sha
     withdraw(con, gone, ctx, "deleted")
     con.execute(
         "INSERT INTO fate.row SELECT $sha, source_row, NULL, "
-        "CASE WHEN is_unreadable THEN 'quarantined' ELSE 'reference' END, "
-        "CASE WHEN is_unreadable THEN 'unreadable_deletion' ELSE 'deletions' END, "
+        "CASE WHEN wrong IS NULL THEN 'reference' ELSE 'quarantined' END, "
+        "coalesce(wrong, 'deletions'), "
         "NULL, NULL, NULL, NULL FROM deletion_bundle",
         {"sha": sha256},
     )
     con.execute(
         "INSERT INTO fate.unreadable SELECT ?, source_row, resource FROM deletion_bundle "
-        "WHERE is_unreadable",
+        "WHERE wrong IS NOT NULL",
         [sha256],
     )
     row = con.execute("SELECT count(*) FROM deletion_bundle").fetchone()
-    for name in ("deletion", "deletion_bundle"):
+    for name in ("deletion", "deletion_bundle", "bundle_of_resources"):
         con.execute(f"DROP TABLE {name}")
     return int(row[0]) if row else 0
 
 
 def _refuse_resources(con: duckdb.DuckDBPyConnection, table: str, sha256: str) -> None:
-    row = con.execute(_OTHERS.format(table=quote(table))).fetchone()
-    if row and row[0]:
+    """Stop where a file is Bundles line by line: one among other records is quarantined."""
+    con.execute(_OTHERS.format(table=quote(table)))
+    counts = "SELECT (SELECT count(*) FROM bundle_of_resources), (SELECT count(*) FROM {table})"
+    row = con.execute(counts.format(table=quote(table))).fetchone()
+    if row and row[0] and row[0] == row[1]:
         raise DeliveryError(
-            "A record of a delivered file is a Bundle that holds resources: only a file that is "
-            "one Bundle is taken apart.",
+            "Every record of a delivered file is a Bundle that holds resources: only a file that "
+            "is one Bundle is taken apart.",
             where=f"a delivered file, sha256 {sha256[:12]}",
             remedy="Deliver each Bundle as a file of its own, or its resources as NDJSON, one a "
             "line. Files that a manifest lists under `deleted` hold deletions alone.",
