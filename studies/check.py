@@ -6,13 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from studies.analytes import analytes
-from studies.model import (
-    Episodic,
-    GradeOutcome,
-    LabOutcome,
-    ThresholdOutcome,
-    VitalLimitOutcome,
-)
+from studies.outcomes import Episodic, GradeOutcome, LabOutcome, ThresholdOutcome, VitalLimitOutcome
 
 if TYPE_CHECKING:
     from studies.load import Study

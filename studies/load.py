@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from pipelines.base.errors import ConfigError
 from pipelines.base.tomlcheck import parse_model, read_toml
-from studies.model import CompositeOutcome, Episodic, LabOutcome, Outcome, StudyModel
+from studies.model import StudyModel
+from studies.outcomes import CompositeOutcome, Episodic, LabOutcome, Outcome
 
 HERE = Path(__file__).parent
 CODELIST_COLUMNS = ("concept", "event_type", "code_system", "code", "match", "label", "source")

@@ -12,10 +12,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipelines.base.tomlcheck import Checked
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,62}$")]
-Hours = Annotated[float, Field(ge=0)]
-Days = Annotated[float, Field(ge=0)]
+from studies.outcomes import CompositeOutcome, Outcome
+from studies.words import Days, Hours, Name
 
 STRATA = (
     "all",
@@ -62,6 +60,11 @@ class AdministrationTable(Checked):
     max_infusion_hours: Hours = Field(
         24, description="An in-progress record without an end holds its windows open this long."
     )
+    restart_hours: Hours = Field(
+        24,
+        description="What follows a stopped record at most this much later is the same "
+        "administration, interrupted, unless the two give more than was prescribed.",
+    )
     cover_days: Days = Field(
         7,
         description="An order or dispense that names no administration is covered by the nearest "
@@ -101,6 +104,11 @@ class EligibilityTable(Checked):
     )
     excluded_concepts: list[Name] = Field(
         default_factory=list, description="Diagnoses that exclude."
+    )
+    never_event_concepts: list[Name] = Field(
+        default_factory=list,
+        description="Codes that are evidence of no outcome, such as true influenza; those of the "
+        "indication never are.",
     )
 
 
@@ -155,154 +163,6 @@ class StrataTable(Checked):
         return self
 
 
-class WindowTable(Checked):
-    """A named window around a unit: `[start anchor + offset, end anchor + offset)`."""
-
-    name: Literal["risk", "control", "extended", "peak"] = Field("risk", description="Its name.")
-    start_anchor: Literal["start", "end"] = Field(
-        "start", description="What the start counts from."
-    )
-    start_offset_hours: float = Field(0, description="May be negative.")
-    end_anchor: Literal["start", "end"] = Field("end", description="What the end counts from.")
-    end_offset_hours: float = Field(72, description="May be negative.")
-
-
-class OutcomeBase(Checked):
-    """What every outcome says."""
-
-    name: Name = Field(description="Its name in results.")
-    label: str = Field(description="Its name for people.")
-    publish: bool = Field(default=True, description="False: read by composites, not published.")
-    drug_classes: list[Name] = Field(
-        default_factory=list, description="Classes it is watched after; empty means all."
-    )
-    window: list[WindowTable] = Field(
-        default=[WindowTable()], min_length=1, description="Its windows, each counted apart."
-    )
-    overlap: Literal["latest"] = Field(
-        "latest", description="Who owns an event in two windows: the latest index before it."
-    )
-    same_day: Literal["after", "before", "exclude"] = Field(
-        "after", description="Where an event known by its day falls on the infusion's own day."
-    )
-
-    @model_validator(mode="after")
-    def _windows_have_own_names(self) -> OutcomeBase:
-        names = [window.name for window in self.window]
-        if len(set(names)) < len(names):
-            msg = "two windows of one outcome have the same name"
-            raise ValueError(msg)
-        return self
-
-
-class Episodic(OutcomeBase):
-    """Outcomes seen in reports, codes and readings that belong together in time."""
-
-    report_concepts: list[Name] = Field(
-        default_factory=list, description="Adverse events and diagnoses that report it."
-    )
-    chronic_concepts: list[Name] = Field(
-        default_factory=list, description="Of these, the ones that never resolve."
-    )
-    same_episode_gap_hours: Hours = Field(
-        72, description="Evidence at most this far apart is one event."
-    )
-    assume_resolved_days: Days = Field(
-        14, description="A coded event without an end is taken to end after this."
-    )
-
-
-class SymptomOutcome(Episodic):
-    """A coded or reported symptom."""
-
-    kind: Literal["symptom"]
-
-
-class FeverOutcome(Episodic):
-    """Fever by temperature, graded by CTCAE v5, and by report."""
-
-    kind: Literal["fever"]
-    concept: Name = Field("body_temperature", description="The vital sign that is read.")
-    min_grade: int = Field(1, ge=1, le=4, description="Smallest grade that is an event.")
-
-
-class VitalLimitOutcome(Episodic):
-    """A vital sign above the limit of the child's age, confirmed by a second reading."""
-
-    kind: Literal["vital_limit"]
-    concept: Name = Field(description="The vital sign that is read.")
-    limits: Name = Field(description="Table in limits/ with upper limits by age in months.")
-    confirm_minutes: float = Field(30, ge=0, description="Least time between the two readings.")
-    settle_minutes: float = Field(60, ge=0, description="Readings earlier than this don't count.")
-    rise_percent: float = Field(
-        20, ge=0, description="Least rise over the child's own last reading before the start."
-    )
-
-
-class LabOutcome(OutcomeBase):
-    """What laboratory outcomes share."""
-
-    concept: Name = Field(description="The analyte that is read.")
-    baseline_days: Days = Field(90, description="How far back a baseline may lie.")
-    same_day: Literal["after", "before", "exclude"] = Field(
-        "before", description="Where a result known by its day falls on the infusion's own day."
-    )
-
-
-class GradeOutcome(LabOutcome):
-    """A laboratory grade that is reached and is above baseline."""
-
-    kind: Literal["grade"]
-    cuts: Name = Field(description="Table in limits/ with the cuts per unit and grade.")
-    normal_limits: Name | None = Field(
-        None, description="Table in limits/ of normal limits, where the result has none of its own."
-    )
-    min_grade: int = Field(ge=1, le=4, description="Smallest grade that is an event.")
-
-
-class ThresholdOutcome(LabOutcome):
-    """A laboratory value beyond a number; already beyond at baseline is pre-existing."""
-
-    kind: Literal["threshold"]
-    operator: Literal["<", "<=", ">", ">="] = Field(description="Which side is beyond.")
-    value: float = Field(description="The number.")
-    unit: str = Field(description="Its unit; results in other units are converted and flagged.")
-
-
-class RatioOutcome(LabOutcome):
-    """A laboratory value that is at least a multiple of its baseline."""
-
-    kind: Literal["ratio"]
-    ratio: float = Field(gt=1, description="The multiple, such as 1.5.")
-    reporting_resolution: float | None = Field(
-        None,
-        description="Step in which the laboratory reports, in the analyte's canonical unit; the "
-        "rise must be at least twice that (KDIGO).",
-    )
-
-
-class CompositeOutcome(OutcomeBase):
-    """At least so many of several outcomes, with what is unknown kept unknown."""
-
-    kind: Literal["composite"]
-    at_least: int = Field(1, ge=1, description="How many of the groups must be true.")
-    of: list[list[Name]] = Field(
-        min_length=1, description="Groups of outcomes; a group is true if any member is."
-    )
-
-
-Outcome = Annotated[
-    SymptomOutcome
-    | FeverOutcome
-    | VitalLimitOutcome
-    | GradeOutcome
-    | ThresholdOutcome
-    | RatioOutcome
-    | CompositeOutcome,
-    Field(discriminator="kind"),
-]
-
-
 class FollowUpTable(Checked):
     """When a patient is no longer followed, and when a feed has settled."""
 
@@ -311,6 +171,36 @@ class FollowUpTable(Checked):
     )
     settle_lag_hours: dict[str, Hours] = Field(
         default_factory=dict, description="Per event type: how late results may still arrive."
+    )
+
+
+class SeriousTable(Checked):
+    """What makes an event serious, beside death and what the reporter says."""
+
+    life_threatening_grade: int = Field(
+        4, ge=3, le=5, description="Smallest grade that is life-threatening."
+    )
+    disability_concepts: list[Name] = Field(
+        default_factory=list, description="Diagnoses and reports of lasting harm."
+    )
+    important_concepts: list[Name] = Field(
+        default_factory=list, description="Listed important medical events."
+    )
+    expected_stay_hours: dict[str, Hours] = Field(
+        default_factory=dict,
+        description="Per setting: how long a stay for the infusion is planned to last.",
+    )
+    stay_excess_hours: Hours = Field(
+        24, description="A stay that much beyond the planned one is a prolonged one."
+    )
+
+
+class TreatmentTable(Checked):
+    """When a remedy counts as treatment of an event."""
+
+    gap_hours: Hours = Field(72, description="The remedy begins or rises at most this late.")
+    lookback_hours: Hours = Field(
+        24, description="A remedy that was given in this time before the onset is not begun by it."
     )
 
 
@@ -327,6 +217,8 @@ class StudyModel(Checked):
     naive: NaiveTable = NaiveTable()
     strata: StrataTable = StrataTable()
     follow_up: FollowUpTable = FollowUpTable()
+    serious: SeriousTable = SeriousTable()
+    treatment: TreatmentTable = TreatmentTable()
     outcome: list[Outcome] = Field(min_length=1, description="Outcomes, composites last.")
 
     @model_validator(mode="after")

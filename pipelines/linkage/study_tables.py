@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from studies.analytes import analytes
 from studies.load import Study
-from studies.model import (
+from studies.outcomes import (
     CompositeOutcome,
     Episodic,
     FeverOutcome,

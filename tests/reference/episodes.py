@@ -9,7 +9,7 @@ from math import floor
 
 from studies.analytes import analytes
 from studies.load import Study
-from studies.model import Episodic, FeverOutcome, VitalLimitOutcome
+from studies.outcomes import Episodic, FeverOutcome, VitalLimitOutcome
 from tests.reference.clock import When, length, meets
 from tests.reference.events import Event
 from tests.reference.units import age_months

@@ -9,7 +9,7 @@ from typing import Any
 
 from studies.analytes import AnalyteUnit, analytes
 from studies.load import Study
-from studies.model import GradeOutcome, LabOutcome, RatioOutcome, ThresholdOutcome
+from studies.outcomes import GradeOutcome, LabOutcome, RatioOutcome, ThresholdOutcome
 from tests.reference.clock import When, age_in_months, length, meets
 from tests.reference.episodes import exact
 from tests.reference.events import Event

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from studies.load import Study
-from studies.model import (
+from studies.outcomes import (
     CompositeOutcome,
     Episodic,
     LabOutcome,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from studies.load import Study, load_study
-from studies.model import (
+from studies.outcomes import (
     CompositeOutcome,
     FeverOutcome,
     GradeOutcome,

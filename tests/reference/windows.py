@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Literal
 
 from studies.load import Study
-from studies.model import Outcome, OutcomeBase, WindowTable
+from studies.outcomes import Outcome, OutcomeBase, WindowTable
 from tests.reference.clock import (
     Axis,
     When,

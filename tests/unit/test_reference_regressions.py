@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from studies.load import Study, load_study
-from studies.model import RatioOutcome
+from studies.outcomes import RatioOutcome
 from tests.linkage_cases import Patient, child, link, utc, with_settings
 from tests.reference.compare import FEEDS
 from tests.reference.linkage import link_patient
