@@ -1,0 +1,68 @@
+-- The records behind every link, and the rule that admitted or refused each.
+--
+-- Events, the values that were compared, and what came too early: a composite stands on the counted
+-- evidence of its components.
+
+CREATE TABLE simple_evidence AS
+SELECT
+    v.unit_id, v.outcome, v.window_name, p.record_key, p.event_type, p.source_file_sha,
+    p.source_row, p.rule, p.i_lo AS occurred_at,
+    CASE WHEN p.is_in THEN 'event' ELSE 'earlier' END AS role,
+    p.is_in AND v.verdict IN ('new', 'worsened') AS is_counted,
+    CASE WHEN NOT p.is_in THEN 'before the window'
+         WHEN v.verdict NOT IN ('new', 'worsened') THEN v.verdict END AS reason
+FROM episode_verdict AS v
+JOIN piece_counted AS p
+  ON p.unit_id = v.unit_id AND p.outcome = v.outcome AND p.window_name = v.window_name
+ AND p.episode = v.episode AND (p.is_in OR p.is_before)
+UNION ALL BY NAME
+SELECT
+    j.unit_id, j.outcome, j.window_name, j.record_key, j.event_type, j.source_file_sha,
+    j.source_row, j.i_lo AS occurred_at,
+    CASE WHEN j.is_hit THEN 'event' ELSE 'worst' END AS role,
+    CASE j.kind WHEN 'grade' THEN 'grade above baseline'
+                WHEN 'ratio' THEN 'ratio to baseline' ELSE 'beyond threshold' END AS rule,
+    j.is_hit AS is_counted,
+    CASE WHEN NOT j.is_hit THEN 'not an event' END AS reason
+FROM lab_judged AS j
+JOIN lab_result AS r USING (unit_id, outcome, window_name)
+WHERE j.is_hit OR j.record_key = r.worst_key
+UNION ALL BY NAME
+SELECT
+    w.unit_id, w.outcome, w.window_name, b.record_key, b.event_type, b.source_file_sha,
+    b.source_row, b.i_lo AS occurred_at, 'baseline' AS role,
+    'last result before the index' AS rule, false AS is_counted, 'baseline' AS reason
+FROM lab_baseline AS b
+JOIN lab_result AS w USING (unit_id, outcome)
+UNION ALL BY NAME
+SELECT
+    h.unit_id, h.outcome, h.window_name, h.record_key, h.event_type, h.source_file_sha,
+    h.source_row, h.i_lo AS occurred_at, 'event' AS role, 'above the limit of the age' AS rule,
+    false AS is_counted, 'not confirmed by a second reading' AS reason
+FROM rate_high AS h
+ANTI JOIN rate_confirmed USING (unit_id, outcome, window_name, record_key);
+
+-- A composite stands on the counted evidence of its components, down to the last simple one.
+CREATE TABLE out_evidence AS
+WITH RECURSIVE leaf AS (
+    SELECT outcome, component FROM composite
+    UNION
+    SELECT l.outcome, c.component FROM leaf AS l JOIN composite AS c ON c.outcome = l.component
+),
+everything AS (
+    FROM simple_evidence
+    UNION ALL BY NAME
+    SELECT e.* REPLACE (l.outcome AS outcome, 'component ' || e.outcome AS rule)
+    FROM simple_evidence AS e
+    JOIN leaf AS l ON l.component = e.outcome
+    JOIN state AS t
+      ON t.unit_id = e.unit_id AND t.outcome = l.outcome AND t.window_name = e.window_name
+     AND t.is_low
+    WHERE e.is_counted
+)
+SELECT
+    s.study_id, u.site_id, e.unit_id, e.outcome, e.window_name, e.record_key, e.event_type,
+    e.source_file_sha, e.source_row, e.role, e.rule, e.occurred_at, e.is_counted, e.reason
+FROM everything AS e
+JOIN unit AS u USING (unit_id)
+CROSS JOIN setting AS s;
