@@ -75,7 +75,7 @@ class Patient:
     def diagnosis(self, at: str, code: str, **fields: Any) -> Patient:
         return self.add("DiagnosisRecorded", at, code=code, code_system="icd10cm", **fields)
 
-    def report(self, at: str, code: str, **fields: Any) -> Patient:
+    def report(self, at: str | None, code: str, **fields: Any) -> Patient:
         return self.add("AdverseEventReported", at, code=code, code_system="icd10cm", **fields)
 
     def lab(self, at: str, code: str, value: float | None, unit: str, **fields: Any) -> Patient:
