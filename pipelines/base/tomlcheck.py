@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -103,37 +104,108 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str]:
         ) from None
 
 
+class Mistake(NamedTuple):
+    """A wrong place of a TOML file: its key path, and what is wrong there."""
+
+    path: Path_
+    cause: str
+
+    def told(self, lines: dict[Path_, int], file: Path) -> str:
+        """Return the mistake as `file:line: key: cause`."""
+        key = ".".join(str(part) for part in self.path) or "the file"
+        return f"{file.name}:{line_of(lines, self.path) or '?'}: {key}: {self.cause}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean ...?` where a known word is close, else an empty text."""
+    close = get_close_matches(word, sorted(set(known)), n=1, cutoff=0.6)
+    return f"; did you mean `{close[0]}`?" if close else ""
+
+
 def parse_model(model: type[ModelT], data: dict[str, Any], text: str, path: Path) -> ModelT:
     """Validate a parsed TOML file against its model.
 
     Errors:
         ConfigError: with every mistake on its own line as `file:line: key: cause`.
     """
+    found = try_model(model, data)
+    if not isinstance(found, list):
+        return found
+    lines = line_index(text)
+    more = "" if len(found) == 1 else f" ({len(found)} mistakes)"
+    raise ConfigError(
+        f"The configuration is wrong{more}:\n"
+        + "\n".join(f"  {one.told(lines, path)}" for one in found),
+        where=str(path),
+        remedy="Mend the lines above; the reference in docs/reference lists every key.",
+    )
+
+
+def try_model(model: type[ModelT], data: dict[str, Any]) -> ModelT | list[Mistake]:
+    """Return the model of a parsed TOML file, or every mistake in it."""
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = line_index(text)
-        found = [_explain(issue, lines, path, model) for issue in error.errors()]
-        more = "" if len(found) == 1 else f" ({len(found)} mistakes)"
-        raise ConfigError(
-            f"The configuration is wrong{more}:\n" + "\n".join(f"  {line}" for line in found),
-            where=str(path),
-            remedy="Mend the lines above; the reference in docs/reference lists every key.",
-        ) from None
+        return [_explain(issue, data, model) for issue in error.errors()]
 
 
 def _explain(
     issue: Any,  # noqa: ANN401 - pydantic's ErrorDetails
-    lines: dict[Path_, int],
-    path: Path,
+    data: dict[str, Any],
     model: type[BaseModel],
-) -> str:
-    location = tuple(part for part in issue["loc"] if part != "__root__")
-    line = line_of(lines, location)
-    key = ".".join(str(part) for part in location) or model.__name__
+) -> Mistake:
+    told = tuple(part for part in issue["loc"] if part != "__root__")
     cause = issue["msg"].removeprefix("Value error, ")
     if issue["type"] == "extra_forbidden":
-        cause = "unknown key; check its spelling"
+        meant = did_you_mean(str(told[-1]), _keys_at(model, told[:-1]))
+        cause = f"unknown key{meant or '; check its spelling'}"
     if issue["type"] == "missing":
         cause = "required, but not given"
-    return f"{path.name}:{line or '?'}: {key}: {cause}"
+    if issue["type"] == "union_tag_invalid":
+        kinds = [one.strip(" '") for one in issue["ctx"]["expected_tags"].split(",")]
+        given = str(issue["ctx"]["tag"])
+        told = (*told, issue["ctx"]["discriminator"].strip("'"))
+        cause = f"there is no {told[-1]} `{given}`"
+        cause += did_you_mean(given, kinds) or f"; known are {', '.join(kinds)}"
+    return Mistake(_as_written(told, data), cause)
+
+
+def _as_written(told: Path_, data: Any) -> Path_:  # noqa: ANN401 - parsed TOML
+    """Return a location without what pydantic adds to it: the kinds of tagged tables."""
+    path: list[str | int] = []
+    for place, part in enumerate(told):
+        is_last = place == len(told) - 1
+        if isinstance(data, dict) and part not in data and not is_last:
+            continue
+        path.append(part)
+        inside = isinstance(data, dict) or (isinstance(data, list) and isinstance(part, int))
+        data = (data.get(part) if isinstance(data, dict) else data[part]) if inside else None
+    return tuple(path)
+
+
+def _keys_at(model: type[BaseModel], told: Path_) -> set[str]:
+    """Return the keys that a table at a location may have."""
+    models = [model]
+    for part in told:
+        if isinstance(part, int):
+            continue
+        inner = [
+            one
+            for outer in models
+            for key, info in outer.model_fields.items()
+            if part in (key, info.alias)
+            for one in models_of(info.annotation)
+        ]
+        models = inner or [one for one in models if _is_tagged(one, part)]
+    return {info.alias or key for one in models for key, info in one.model_fields.items()}
+
+
+def _is_tagged(model: type[BaseModel], tag: str) -> bool:
+    return any(tag in get_args(info.annotation) for info in model.model_fields.values())
+
+
+def models_of(kind: Any) -> list[type[BaseModel]]:  # noqa: ANN401 - any annotation
+    """Return the models that an annotation names, those in lists and unions too."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return [kind]
+    return [model for one in get_args(kind) for model in models_of(one)]
