@@ -10,7 +10,7 @@ from pydantic import BaseModel
 def study_page() -> str:
     """Return the page of every key of study.toml and of the files beside it."""
     from flows.reference import NOTE, cell, first_line, models_within, table_of
-    from studies.check import CUT_COLUMNS, NORMAL_COLUMNS, VITAL_COLUMNS
+    from studies.limit_tables import CUT_COLUMNS, NORMAL_COLUMNS, VITAL_COLUMNS
     from studies.load import CODELIST_COLUMNS
     from studies.model import StudyModel
 

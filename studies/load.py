@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 
 from pipelines.base.errors import ConfigError
 from pipelines.base.tomlcheck import parse_model, read_toml
+from studies.limit_tables import limit_files, numbered_rows, tables_used
 from studies.model import StudyModel
 from studies.outcomes import CompositeOutcome, Episodic, LabOutcome, Outcome
 
@@ -39,7 +39,7 @@ class Study:
     Attributes:
         model: the checked content of study.toml.
         codelist: rows of codelists/*.csv, columns CODELIST_COLUMNS.
-        limits: rows of limits/*.csv by table name.
+        limits: rows of limits/*.csv by table name: its own, and those that all studies may use.
         folder: where it was read from; not part of its identity.
     """
 
@@ -60,8 +60,10 @@ class Study:
 
     @cached_property
     def study_hash(self) -> str:
-        """SHA-256 of settings, code lists and limits: what a result is a function of."""
-        content = [self.settings_json, list(self.codelist), sorted(self.limits.items())]
+        """SHA-256 of settings, code lists and the limits in use: what a result depends on."""
+        used = sorted({one.table for one in tables_used(self.model)})
+        limits = [(name, self.limits[name]) for name in used if name in self.limits]
+        content = [self.settings_json, list(self.codelist), limits]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def concept_rows(self) -> list[ConceptRow]:
@@ -171,9 +173,7 @@ def load_study(name_or_path: str, root: Path | None = None) -> Study:
     codelist: list[dict[str, str]] = []
     for path in sorted((folder / "codelists").glob("*.csv")):
         codelist.extend(_read_csv(path, CODELIST_COLUMNS))
-    limits = {
-        path.stem: tuple(_read_csv(path)) for path in sorted((folder / "limits").glob("*.csv"))
-    }
+    limits = {name: tuple(_read_csv(path)) for name, path in limit_files(folder).items()}
     study = Study(model, tuple(codelist), limits, folder)
     from studies.check import find_mistakes  # it reads studies, so it imports this module
 
@@ -187,20 +187,11 @@ def load_study(name_or_path: str, root: Path | None = None) -> Study:
 
 
 def _read_csv(path: Path, columns: tuple[str, ...] | None = None) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        reader = csv.DictReader(line for line in stream if not line.startswith("#"))
-        rows = list(reader)
-    if columns and tuple(reader.fieldnames or ()) != columns:
+    rows = [row for _, row in numbered_rows(path)]
+    if columns and rows and tuple(rows[0]) != columns:
         raise ConfigError(
             f"The columns must be: {', '.join(columns)}.",
             where=f"{path.name}:1",
             remedy="Mend the header line.",
         )
-    for number, row in enumerate(rows, start=2):
-        if None in row or None in row.values():
-            raise ConfigError(
-                "A row has more or fewer fields than the header.",
-                where=f"{path.name}, data row {number - 1}",
-                remedy="Quote fields that hold commas.",
-            )
     return rows

@@ -1,0 +1,91 @@
+"""Tables of cuts and of limits: which a study uses, where they stand, and how they are read.
+
+Every study may use the tables of `studies/limits/`; a file of the same name in the study's own
+`limits/` replaces the shared one.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from pipelines.base.errors import ConfigError
+from studies.model import StudyModel
+from studies.outcomes import GradeOutcome, VitalLimitOutcome
+
+SHARED = Path(__file__).parent / "limits"
+
+CUT_COLUMNS = ("grade", "side", "of", "cut", "unit", "from_months", "until_months", "source")
+NORMAL_COLUMNS = ("sex", "from_months", "until_months", "unit", "low", "high", "source")
+VITAL_COLUMNS = ("from_months", "until_months", "high", "source")
+
+SIDES = ("below", "at_or_below", "above", "at_or_above")
+#: What a cut is a number of: the result itself, or a multiple of something, or a change.
+OF = ("value", "lower_limit", "upper_limit", "baseline", "rise")
+#: Of these, the ones whose cut has a unit.
+OF_UNIT = ("value", "rise")
+
+
+class TableUse(NamedTuple):
+    """A table that an outcome names: in which role, and for results of which concept."""
+
+    outcome: str
+    table: str
+    columns: tuple[str, ...]
+    concept: str
+
+
+def tables_used(model: StudyModel) -> list[TableUse]:
+    """Return every table that the outcomes of a study name, in the order of the outcomes."""
+    used = []
+    for one in model.outcome:
+        if isinstance(one, GradeOutcome):
+            named = [
+                (one.cuts, CUT_COLUMNS, one.concept),
+                (one.normal_limits, NORMAL_COLUMNS, one.concept),
+            ]
+            if one.calcium and one.calcium.ionised_concept:
+                ionised = one.calcium.ionised_concept
+                named += [
+                    (one.calcium.ionised_cuts, CUT_COLUMNS, ionised),
+                    (one.calcium.ionised_normal_limits, NORMAL_COLUMNS, ionised),
+                ]
+        elif isinstance(one, VitalLimitOutcome):
+            named = [(one.limits, VITAL_COLUMNS, one.concept)]
+        else:
+            named = []
+        used += [TableUse(one.name, table, *rest) for table, *rest in named if table]
+    return used
+
+
+def limit_files(folder: Path) -> dict[str, Path]:
+    """Return the file of every table that a study in `folder` may use, by the table's name."""
+    places = (SHARED, folder / "limits")
+    return {path.stem: path for place in places for path in sorted(place.glob("*.csv"))}
+
+
+def numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of a CSV file, each with the line on which it ends; `#` begins a comment.
+
+    Errors:
+        ConfigError: a row has more or fewer fields than the header.
+    """
+    number = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal number
+        for number, line in enumerate(stream, start=1):  # noqa: B007 - read outside
+            if not line.startswith("#"):
+                yield line
+
+    with path.open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(lines()):
+            if None in row or None in row.values():
+                raise ConfigError(
+                    "A row has more or fewer fields than the header.",
+                    where=f"{path.name}:{number}",
+                    remedy="Quote fields that hold commas.",
+                )
+            yield number, row
