@@ -100,7 +100,9 @@ def _windows(model: StudyModel, one: Outcome, path: Path_) -> Iterator[Mistake]:
             )
     for place, window in enumerate(one.window):
         yield from _window(model, window, (*path, "window", place))
-    named = {window.name: (place, window) for place, window in enumerate(one.window)}
+    named: dict[str, tuple[int, WindowTable]] = {
+        window.name: (place, window) for place, window in enumerate(one.window)
+    }
     if "risk" in named and "control" in named and _share_time(model, named):
         yield Mistake(
             (*path, "window", named["control"][0]),
