@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import duckdb
 import pyarrow as pa
 
+from pipelines.linkage.lab_tables import lab_tables
 from studies.analytes import analytes
 from studies.load import Study
 from studies.outcomes import (
@@ -52,7 +53,9 @@ def _setting(study: Study, *, patients_implied: bool) -> Table:
         study_id VARCHAR, resolution VARCHAR, unit VARCHAR, evidence VARCHAR[], routes VARCHAR[],
         bag_gap_us BIGINT, max_infusion_us BIGINT, cover_us BIGINT, grace_us BIGINT,
         patients_implied BOOLEAN, max_age_months DOUBLE, requires_indication BOOLEAN,
-        naive_lookback_us BIGINT, contact_grace_us BIGINT"""
+        naive_lookback_us BIGINT, contact_grace_us BIGINT, restart_us BIGINT,
+        life_threatening_grade INTEGER, stay_excess_us BIGINT, treatment_gap_us BIGINT,
+        treatment_gap_days INTEGER, treatment_lookback_us BIGINT, treatment_lookback_days INTEGER"""
     row = (
         study.id,
         model.study.resolution,
@@ -68,6 +71,13 @@ def _setting(study: Study, *, patients_implied: bool) -> Table:
         model.eligibility.requires_indication,
         _us(model.naive.lookback_days, DAY_US),
         _us(model.follow_up.contact_grace_days, DAY_US),
+        _us(model.administration.restart_hours, HOUR_US),
+        model.serious.life_threatening_grade,
+        _us(model.serious.stay_excess_hours, HOUR_US),
+        _us(model.treatment.gap_hours, HOUR_US),
+        _whole_days(model.treatment.gap_hours),
+        _us(model.treatment.lookback_hours, HOUR_US),
+        _whole_days(model.treatment.lookback_hours),
     )
     return Table(columns, [row])
 
@@ -80,6 +90,7 @@ def _outcome_row(study: Study, one: Outcome) -> tuple[Any, ...]:
         threshold, operator = round(one.value * factor[0] + factor[1], 9), one.operator
     if isinstance(one, RatioOutcome):
         ratio = one.ratio
+    if isinstance(one, RatioOutcome | GradeOutcome):
         min_rise = one.reporting_resolution and round(2 * one.reporting_resolution, 9)
     return (
         one.name,
@@ -141,6 +152,12 @@ def _reads(study: Study) -> Rows:
             is_required = event_type in {"InfusionRecorded", "LabResulted", "VitalSignMeasured"}
             rows.append((one.name, event_type, _us(lag, HOUR_US), is_required))
     return rows
+
+
+def _never_events(study: Study) -> Rows:
+    model = study.model
+    listed = [name for group in model.indication for name in group.concepts]
+    return [(name,) for name in dict.fromkeys(listed + model.eligibility.never_event_concepts)]
 
 
 def _composites(study: Study) -> Rows:
@@ -208,6 +225,22 @@ def study_tables(study: Study, *, patients_implied: bool) -> dict[str, Table]:
             [(i, g.type, name) for i, g in enumerate(model.indication) for name in g.concepts],
         ),
         "excluded_concept": Table(concept, [(n,) for n in model.eligibility.excluded_concepts]),
+        "never_event_concept": Table(concept, _never_events(study)),
+        "outcome_remedy": Table(
+            "outcome VARCHAR, concept VARCHAR",
+            [(o.name, name) for o in model.outcome for name in o.remedy_concepts],
+        ),
+        "serious_concept": Table(
+            "criterion VARCHAR, concept VARCHAR",
+            [
+                *(("disability", name) for name in model.serious.disability_concepts),
+                *(("important", name) for name in model.serious.important_concepts),
+            ],
+        ),
+        "expected_stay": Table(
+            "setting VARCHAR, stay_us BIGINT",
+            [(k, _us(hours, HOUR_US)) for k, hours in model.serious.expected_stay_hours.items()],
+        ),
         "prior_concept": Table(concept, [(n,) for n in model.naive.prior_concepts]),
         "premedication_concept": Table(
             concept, [(n,) for n in model.strata.premedication_concepts]
@@ -219,15 +252,7 @@ def study_tables(study: Study, *, patients_implied: bool) -> dict[str, Table]:
         ),
         "stratum_wanted": Table("stratum VARCHAR", [(name,) for name in model.strata.by]),
         "two_way": Table("first VARCHAR, second VARCHAR", list(model.strata.two_way)),
-        "lab_cut_table": Table(
-            "outcome VARCHAR, unit VARCHAR, grade INTEGER, below DOUBLE",
-            _limits(study, "cuts", ("unit", "grade", "below")),
-        ),
-        "normal_limit": Table(
-            """outcome VARCHAR, sex VARCHAR, from_months INTEGER, until_months INTEGER,
-            unit VARCHAR, low DOUBLE""",
-            _limits(study, "normal_limits", ("sex", "from_months", "until_months", "unit", "low")),
-        ),
+        **{name: Table(*table) for name, table in lab_tables(study).items()},
         "vital_limit_table": Table(
             "outcome VARCHAR, from_months INTEGER, until_months INTEGER, high DOUBLE",
             _limits(study, "limits", ("from_months", "until_months", "high")),

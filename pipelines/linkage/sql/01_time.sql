@@ -43,27 +43,51 @@ CREATE MACRO followed_until(instant, zone) AS
         ELSE instant
     END;
 
--- Codes that the study knows, once per distinct code; ICD codes are one with and without their dot.
-CREATE TABLE code_concept AS
-WITH seen AS (
-    SELECT DISTINCT 'InfusionRecorded' AS event_type, code_system, code FROM raw_infusion
-    UNION ALL SELECT DISTINCT 'MedicationGiven', code_system, code FROM raw_medication
-    UNION ALL SELECT DISTINCT 'AdverseEventReported', code_system, code FROM raw_adverse_event
-    UNION ALL SELECT DISTINCT 'DiagnosisRecorded', code_system, code FROM raw_diagnosis
-    UNION ALL SELECT DISTINCT 'LabResulted', code_system, code FROM raw_lab
-    UNION ALL SELECT DISTINCT 'VitalSignMeasured', code_system, code FROM raw_vital
-)
-SELECT DISTINCT s.event_type, s.code_system, s.code, m.concept
-FROM seen AS s
-JOIN concept_map AS m
-  ON m.event_type = s.event_type
- AND m.code_system = s.code_system
- AND CASE m.match
+-- Completed months of age on a local day.
+CREATE MACRO completed_months(birth_date, local_day) AS
+    (year(local_day) - year(birth_date)) * 12 + month(local_day) - month(birth_date)
+    - (day(local_day) < day(birth_date))::INTEGER;
+
+-- Does a code list name this code? ICD codes are one with and without their dot.
+CREATE MACRO is_listed(listed, code_system, match, told, told_system) AS
+    told_system = code_system
+    AND CASE match
         WHEN 'prefix' THEN starts_with(
-            comparable_code(s.code, s.code_system), comparable_code(m.code, m.code_system)
+            comparable_code(told, told_system), comparable_code(listed, code_system)
         )
-        ELSE comparable_code(s.code, s.code_system) = comparable_code(m.code, m.code_system)
-     END;
+        ELSE comparable_code(told, told_system) = comparable_code(listed, code_system)
+    END;
+
+CREATE TABLE told_code AS
+SELECT DISTINCT 'InfusionRecorded' AS event_type, code_system, code FROM raw_infusion
+UNION ALL SELECT DISTINCT 'MedicationGiven', code_system, code FROM raw_medication
+UNION ALL SELECT DISTINCT 'AdverseEventReported', code_system, code FROM raw_adverse_event
+UNION ALL SELECT DISTINCT 'DiagnosisRecorded', code_system, code FROM raw_diagnosis
+UNION ALL SELECT DISTINCT 'LabResulted', code_system, code FROM raw_lab
+UNION ALL SELECT DISTINCT 'VitalSignMeasured', code_system, code FROM raw_vital;
+
+-- What the study calls each code, for facts about the patient.
+CREATE TABLE code_meaning AS
+SELECT DISTINCT t.event_type, t.code_system, t.code, m.concept
+FROM told_code AS t
+JOIN concept_map AS m
+  ON m.event_type = t.event_type
+ AND is_listed(m.code, m.code_system, m.match, t.code, t.code_system);
+
+-- Codes of the indication, and those listed as never events, say nothing of any outcome, whether
+-- they were reported or diagnosed and whatever else they mean (section 2).
+CREATE TABLE never_event_code AS
+SELECT DISTINCT t.event_type, t.code_system, t.code
+FROM told_code AS t
+JOIN concept_map AS m
+  ON m.event_type IN ('AdverseEventReported', 'DiagnosisRecorded')
+ AND is_listed(m.code, m.code_system, m.match, t.code, t.code_system)
+SEMI JOIN never_event_concept AS n ON n.concept = m.concept
+WHERE t.event_type IN ('AdverseEventReported', 'DiagnosisRecorded');
+
+-- What a code is evidence of.
+CREATE TABLE code_concept AS
+FROM code_meaning ANTI JOIN never_event_code USING (event_type, code_system, code);
 
 CREATE VIEW raw_lab_collected AS
 SELECT
@@ -94,13 +118,20 @@ WHERE coalesce(e.status, 'completed') NOT IN (
 CREATE TABLE medication AS
 FROM placed('medication_event') WHERE status IS DISTINCT FROM 'unknown';
 
+-- Facts about the patient: indication, exclusion, earlier exposure, lasting harm.
 CREATE TABLE diagnosis_event AS
 SELECT e.*, c.concept
 FROM raw_diagnosis AS e
-JOIN code_concept AS c
+JOIN code_meaning AS c
   ON c.event_type = 'DiagnosisRecorded' AND c.code_system = e.code_system AND c.code = e.code;
 
-CREATE TABLE diagnosis AS FROM placed('diagnosis_event');
+CREATE TABLE diagnosis_told AS FROM placed('diagnosis_event');
+
+-- Evidence of outcomes.
+CREATE VIEW diagnosis AS
+FROM diagnosis_told AS d
+SEMI JOIN code_concept AS c
+  ON c.event_type = 'DiagnosisRecorded' AND c.code_system = d.code_system AND c.code = d.code;
 
 -- First day of a month or year, and of the one after it, as local midnights; null where more than
 -- that is known.
@@ -115,7 +146,7 @@ CREATE MACRO day_after(occurred_at, time_precision, zone) AS
 
 -- Facts about a patient need no window: a diagnosis known by month or year is known by its end.
 CREATE TABLE diagnosis_fact AS
-SELECT patient_key, concept, time_precision, i_lo, d_lo FROM diagnosis
+SELECT patient_key, concept, time_precision, i_lo, d_lo FROM diagnosis_told
 UNION ALL
 SELECT patient_key, concept, 'day', local_to_utc(known_day, zone, 0), known_day
 FROM (
@@ -124,11 +155,16 @@ FROM (
 )
 WHERE known_day IS NOT NULL;
 
-CREATE TABLE adverse_event AS
+CREATE TABLE report_told AS
 SELECT e.*, c.concept
 FROM placed('raw_adverse_event') AS e
-JOIN code_concept AS c
+JOIN code_meaning AS c
   ON c.event_type = 'AdverseEventReported' AND c.code_system = e.code_system AND c.code = e.code;
+
+CREATE VIEW adverse_event AS
+FROM report_told AS r
+SEMI JOIN code_concept AS c
+  ON c.event_type = 'AdverseEventReported' AND c.code_system = r.code_system AND c.code = r.code;
 
 CREATE TABLE lab AS
 SELECT e.*, c.concept
@@ -160,19 +196,3 @@ SELECT
 FROM raw_patient
 WHERE patient_key IS NOT NULL
 GROUP BY patient_key;
-
--- Events of the study that fall into no window, for want of a day: counted, never linked.
-CREATE MACRO of_study_without_day(table_name, type_name) AS TABLE
-SELECT type_name AS event_type, e.site_id, count(*) AS n
-FROM query_table(table_name) AS e
-SEMI JOIN code_concept AS c
-  ON c.event_type = type_name AND c.code_system = e.code_system AND c.code = e.code
-WHERE e.occurred_at IS NULL OR e.time_precision IS NULL OR e.time_precision NOT IN ('instant', 'day')
-GROUP BY e.site_id;
-
-CREATE TABLE event_without_day AS
-FROM of_study_without_day('raw_medication', 'MedicationGiven')
-UNION ALL FROM of_study_without_day('raw_adverse_event', 'AdverseEventReported')
-UNION ALL FROM of_study_without_day('raw_diagnosis', 'DiagnosisRecorded')
-UNION ALL FROM of_study_without_day('raw_lab_collected', 'LabResulted')
-UNION ALL FROM of_study_without_day('raw_vital', 'VitalSignMeasured');

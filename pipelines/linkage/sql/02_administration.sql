@@ -111,53 +111,10 @@ JOIN lasting_record AS r
 GROUP BY p.patient_key, p.drug, p.dose
 HAVING NOT bool_or(list_contains(p.sources, r.source));
 
-CREATE TABLE dose_record AS
+-- Every record with the dose that it tells of, before restarts are joined (02_dose).
+CREATE TABLE told_record AS
 FROM lasting_record
 UNION ALL BY NAME
 SELECT p.* REPLACE (coalesce(w.run, p.dose) AS dose)
 FROM point_record AS p
 LEFT JOIN point_within AS w USING (patient_key, drug, dose);
-
-CREATE MACRO is_one_told(n_records, n_sources, n_told) AS n_records = n_sources AND n_told = 1;
-
-CREATE TABLE dose AS
-SELECT
-    patient_key,
-    drug,
-    dose,
-    first(record_key ORDER BY started_at, record_key) AS infusion_key,
-    list(record_key ORDER BY started_at, record_key) AS record_keys,
-    first(site_id ORDER BY started_at, record_key) AS site_id,
-    first(zone ORDER BY started_at, record_key) AS zone,
-    any_value(drug_class) AS drug_class,
-    any_value(course_gap_us) AS course_gap_us,
-    min(started_at) AS started_at,
-    max(closed_at) AS ended_at,
-    bool_or(time_precision = 'day') AS is_day_precision,
-    local_day_of(min(started_at), first(zone ORDER BY started_at, record_key)) AS first_day,
-    local_day_of(max(closed_at), first(zone ORDER BY started_at, record_key)) AS last_day,
-    -- Where one source tells the end, that another tells none is no gap in what is known.
-    bool_and(is_end_missing) AS is_end_missing,
-    bool_and(is_end_missing) AND bool_or(evidence = 'administered' AND status = 'in-progress')
-        AS is_running,
-    CASE WHEN bool_or(status = 'stopped') THEN 'stopped' ELSE min(status) END AS status,
-    any_value(evidence) AS evidence,
-    min(route) AS route,
-    -- Two records of one source may be two bags or one dose told twice: no sum is safe. Sources
-    -- that tell one record each, and the same dose, tell that dose.
-    CASE WHEN is_one_told(count(*), count(DISTINCT source),
-        count(DISTINCT (dose_value, dose_unit)) FILTER (WHERE dose_value IS NOT NULL)
-    ) THEN min(dose_value) FILTER (WHERE dose_value IS NOT NULL) END AS dose_value,
-    CASE WHEN is_one_told(count(*), count(DISTINCT source),
-        count(DISTINCT (dose_value, dose_unit)) FILTER (WHERE dose_value IS NOT NULL)
-    ) THEN min(dose_unit) FILTER (WHERE dose_value IS NOT NULL) END AS dose_unit,
-    first(encounter_key ORDER BY started_at, record_key) AS encounter_key,
-    count(*) AS n_records,
-    -- Only what is said of times and codes; what checks remarked on is told in `quality`.
-    list_sort(list_intersect(
-        flatten(list(coalesce(flags, []))),
-        ['ambiguous_local_time', 'missing_local_time', 'bad_end_time', 'start_is_end',
-         'several_codings']
-    )) AS source_flags
-FROM dose_record
-GROUP BY patient_key, drug, dose;

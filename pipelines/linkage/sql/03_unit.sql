@@ -62,7 +62,8 @@ SELECT
             CASE WHEN bool_or(is_running) THEN 'in_progress' END,
             CASE WHEN bool_or(is_day_precision) THEN 'day_precision' END,
             CASE WHEN bool_or(n_records > 1) THEN 'merged_records' END,
-            CASE WHEN bool_or(is_dispensed_undated) THEN 'dispensed_undated' END
+            CASE WHEN bool_or(is_dispensed_undated) THEN 'dispensed_undated' END,
+            CASE WHEN bool_or(is_interrupted) THEN 'interrupted' END
         ],
         lambda flag: flag IS NOT NULL
     ) AS flags
@@ -142,25 +143,29 @@ FROM unit_order AS u
 JOIN exposure_sign AS x USING (patient_key)
 GROUP BY u.unit_id;
 
-CREATE TABLE unit_indication AS
-SELECT u.unit_id, arg_min(i.indication_type, i.precedence) AS indication_type
+-- Diagnoses dated at or before the index, of which the study asks.
+CREATE TABLE unit_fact AS
+SELECT DISTINCT u.unit_id, d.concept
 FROM unit_order AS u
 JOIN diagnosis_fact AS d
   ON d.patient_key = u.patient_key
  AND CASE WHEN d.time_precision = 'day' OR u.axis = 'day'
           THEN d.d_lo <= u.index_day ELSE d.i_lo <= u.started_at END
+SEMI JOIN (
+    SELECT concept FROM indication UNION SELECT concept FROM excluded_concept
+) AS asked ON asked.concept = d.concept;
+
+CREATE TABLE unit_indication AS
+SELECT f.unit_id, arg_min(i.indication_type, i.precedence) AS indication_type
+FROM unit_fact AS f
 JOIN indication AS i USING (concept)
-GROUP BY u.unit_id;
+GROUP BY f.unit_id;
 
 CREATE TABLE unit_exclusion AS
-SELECT u.unit_id, min(x.concept) AS concept
-FROM unit_order AS u
-JOIN diagnosis_fact AS d
-  ON d.patient_key = u.patient_key
- AND CASE WHEN d.time_precision = 'day' OR u.axis = 'day'
-          THEN d.d_lo <= u.index_day ELSE d.i_lo <= u.started_at END
-JOIN excluded_concept AS x USING (concept)
-GROUP BY u.unit_id;
+SELECT unit_id, min(concept) AS concept
+FROM unit_fact
+SEMI JOIN excluded_concept USING (concept)
+GROUP BY unit_id;
 
 -- The encounter that the infusion names, else the latest one that holds the index start.
 CREATE TABLE unit_setting AS
@@ -221,9 +226,7 @@ WITH facts AS (
         p.patient_key IS NOT NULL AS has_patient,
         p.birth_date,
         p.sex,
-        -- Completed months at the index, local date.
-        (year(u.index_day) - year(p.birth_date)) * 12 + month(u.index_day) - month(p.birth_date)
-            - (day(u.index_day) < day(p.birth_date))::INTEGER AS age_months,
+        completed_months(p.birth_date, u.index_day) AS age_months,
         p.died_at,
         p.observation_end_at,
         l.last_contact_at + to_microseconds(s.contact_grace_us) AS contact_end_at,

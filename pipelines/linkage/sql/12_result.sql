@@ -25,7 +25,8 @@ SELECT
                 CASE WHEN m.is_end_missing THEN 'end_missing' END,
                 CASE WHEN m.is_running THEN 'in_progress' END,
                 CASE WHEN m.n_records > 1 THEN 'merged_records' END,
-                CASE WHEN m.is_dispensed_undated THEN 'dispensed_undated' END
+                CASE WHEN m.is_dispensed_undated THEN 'dispensed_undated' END,
+                CASE WHEN m.is_interrupted THEN 'interrupted' END
             ],
             lambda flag: flag IS NOT NULL
         ),
@@ -134,6 +135,15 @@ SELECT
     c.n_candidate_units,
     t.is_worsened,
     t.is_pre_existing,
+    t.is_low::INTEGER AS n_events,
+    t.is_low::INTEGER AS n_events_uncleaned,
+    NULL::DOUBLE AS at_risk_days,
+    NULL::DOUBLE AS at_risk_days_uncleaned,
+    r.is_serious,
+    r.serious_criteria,
+    r.is_treated,
+    NULL::VARCHAR AS measure,
+    NULL::VARCHAR AS baseline_measure,
     list_concat(
         t.flags,
         list_filter(
@@ -151,4 +161,5 @@ CROSS JOIN setting AS s
 JOIN state AS t USING (unit_id, outcome, window_name)
 LEFT JOIN lab_baseline AS b USING (unit_id, outcome)
 LEFT JOIN lab_result AS l USING (unit_id, outcome, window_name)
-LEFT JOIN candidate_count AS c USING (unit_id, outcome, window_name);
+LEFT JOIN candidate_count AS c USING (unit_id, outcome, window_name)
+LEFT JOIN serious AS r USING (unit_id, outcome, window_name);
