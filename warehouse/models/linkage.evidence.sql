@@ -16,7 +16,8 @@
 --   event_type VARCHAR - Event type of the record, such as LabResulted.
 --   source_file_sha VARCHAR - SHA-256 of the delivered file (decompressed) that the record was read from; the manifest of its batch, in the restricted log, has the file's name.
 --   source_row BIGINT - Ordinal of the record in that file, first is 1.
---   role VARCHAR - What the record is here: index, baseline, event, contact, ...
+--   source_part INTEGER - Ordinal of the part of a nested record, first is 1; null for a record as a whole.
+--   role VARCHAR - What the record is here: event (makes the event, or would but for the reason), earlier (before the window), worst (the furthest gone result, no event), baseline.
 --   rule VARCHAR - Rule of the study or of the window page that brought it in or kept it out.
 --   occurred_at TIMESTAMP - When the event occurred, UTC.
 --   is_counted BOOLEAN - Whether the record counts; false for records looked at and left out.

@@ -1,7 +1,9 @@
 -- The records behind every link, and the rule that admitted or refused each.
 --
--- Events, the values that were compared, and what came too early: a composite stands on the counted
--- evidence of its components.
+-- Its role: `event` (it makes the event, or would where a reason says why it does not), `earlier`
+-- (before the window, what was there already), `worst` (the result furthest gone, no event),
+-- `baseline` (what results were compared with). A composite stands on the counted evidence of its
+-- components.
 
 CREATE TABLE simple_evidence AS
 SELECT
@@ -42,6 +44,18 @@ SELECT
 FROM rate_high AS h
 ANTI JOIN rate_confirmed USING (unit_id, outcome, window_name, record_key);
 
+-- Which part of a nested record an event was made from (a component of an observation).
+CREATE TABLE record_part AS
+SELECT record_key, any_value(source_part) AS source_part
+FROM (
+    SELECT record_key, source_part FROM raw_adverse_event
+    UNION ALL SELECT record_key, source_part FROM raw_diagnosis
+    UNION ALL SELECT record_key, source_part FROM raw_lab
+    UNION ALL SELECT record_key, source_part FROM raw_vital
+)
+WHERE source_part IS NOT NULL
+GROUP BY record_key;
+
 -- A composite stands on the counted evidence of its components, down to the last simple one.
 CREATE TABLE out_evidence AS
 WITH RECURSIVE leaf AS (
@@ -62,7 +76,8 @@ everything AS (
 )
 SELECT
     s.study_id, u.site_id, e.unit_id, e.outcome, e.window_name, e.record_key, e.event_type,
-    e.source_file_sha, e.source_row, e.role, e.rule, e.occurred_at, e.is_counted, e.reason
+    e.source_file_sha, e.source_row, p.source_part, e.role, e.rule, e.occurred_at, e.is_counted, e.reason
 FROM everything AS e
 JOIN unit AS u USING (unit_id)
+LEFT JOIN record_part AS p USING (record_key)
 CROSS JOIN setting AS s;
