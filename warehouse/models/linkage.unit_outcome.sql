@@ -14,7 +14,7 @@
 --   outcome VARCHAR - The study's name of the outcome.
 --   window_name VARCHAR - The study's name of the window.
 --   is_published BOOLEAN - Whether the study publishes the outcome.
---   status VARCHAR - event, no_event, censored, untested, unobserved, undetermined, open, open_event, not_at_risk, superseded_same_day, ineligible or unplaceable.
+--   status VARCHAR - event, no_event, censored, untested, unobserved, undetermined, open, open_event, not_at_risk, superseded_same_day, merged (into an earlier unit's window), ineligible or unplaceable.
 --   window_start_at TIMESTAMP - Start of the window, UTC; midnight of a local date where the unit is placed by days.
 --   window_end_at TIMESTAMP - End of the uncut window, UTC; midnight of a local date where the unit is placed by days.
 --   cut_at TIMESTAMP - End of the part of the window that belongs to the unit, UTC; never null: the window's end where nothing cut it.
@@ -37,10 +37,19 @@
 --   worst_unit VARCHAR - Unit of the worst value as reported.
 --   worst_at TIMESTAMP - When the worst value was taken, UTC.
 --   change_from_baseline DOUBLE - Worst minus baseline value, in the analyte's canonical unit.
---   person_days DOUBLE - Time at risk in the window, in days.
+--   person_days DOUBLE - Time at risk in the window up to the first event, in days.
 --   n_candidate_units BIGINT - Number of units whose window could have owned the event.
 --   is_worsened BOOLEAN - Whether an event that was there before got worse in the window.
 --   is_pre_existing BOOLEAN - Whether the event was there before and did not get worse.
+--   n_events BIGINT - Events of the window that count; at most 1 in laboratory and composite outcomes.
+--   n_events_uncleaned BIGINT - Events that would count if the outcome had no clean window.
+--   at_risk_days DOUBLE - Time at risk up to the cut, events or not, in days.
+--   at_risk_days_uncleaned DOUBLE - The same with the time that clean windows take, in days.
+--   is_serious BOOLEAN - Whether the event is serious; null without an event.
+--   serious_criteria VARCHAR[] - Why: death, life_threatening, hospitalisation, prolonged_stay, disability, important or reported; null without an event.
+--   is_treated BOOLEAN - Whether a remedy was begun or raised after the onset; null without an event or where the study names no remedy.
+--   measure VARCHAR - What the worst calcium was graded as: total, corrected or ionised; null elsewhere.
+--   baseline_measure VARCHAR - The same of the baseline.
 --   flags VARCHAR[] - What is unusual about it: imprecise, duration_unknown, ...
 --   run_id VARCHAR - Run that last changed the row.
 

@@ -73,6 +73,7 @@ SELECT
     w.window_name,
     coalesce(bool_and(
         CASE
+            WHEN q.event_type IS NOT NULL THEN false
             WHEN t.data_through_at IS NULL THEN NOT r.is_required
             WHEN w.axis = 'day' THEN
                 utc_to_local(t.data_through_at, w.zone) >= w.closing_hi + to_microseconds(r.lag_us)
@@ -83,6 +84,7 @@ SELECT
 FROM unit_window_span AS w
 JOIN outcome_reads AS r USING (outcome)
 LEFT JOIN data_through AS t ON t.site_id = w.site_id AND t.event_type = r.event_type
+LEFT JOIN quiet_feed AS q ON q.site_id = w.site_id AND q.event_type = r.event_type
 GROUP BY w.unit_id, w.outcome, w.window_name;
 
 CREATE TABLE unit_window AS
