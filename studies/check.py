@@ -1,73 +1,42 @@
-"""What can be wrong between the files of a study: codes, concepts, tables of limits, units."""
+"""What can be wrong between the files of a study: codes, concepts, units, tables of limits."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from studies.analytes import analytes
+from pipelines.base.tomlcheck import Path_, line_of
+from studies.check_codes import CodeRow, codelist_mistakes, concept_mistakes, unit_mistakes
 from studies.limit_checks import limit_mistakes
-from studies.outcomes import Episodic, LabOutcome, ThresholdOutcome, VitalLimitOutcome
 
 if TYPE_CHECKING:
     from studies.load import Study
 
+_OUTCOME = re.compile(r"outcome (\w+): ")
 
-def find_mistakes(study: Study) -> list[str]:
-    """Return every mistake of a study's files, one sentence each; none for a sound study."""
+
+def find_mistakes(study: Study, codes: Iterable[CodeRow], lines: dict[Path_, int]) -> list[str]:
+    """Return every mistake between a study's files, each with file and line; none if it is sound.
+
+    Args:
+        study: as read, with what was wrong in study.toml alone left out.
+        codes: the rows of its code lists with their places.
+        lines: the line of each key path of study.toml.
+    """
+    file, codes = study.folder / "study.toml", list(codes)
+    crossed = (*concept_mistakes(study.model, codes), *unit_mistakes(study.model))
     return [
-        *_codelist_mistakes(study),
-        *_missing_concepts(study),
-        *limit_mistakes(study),
-        *_unit_mistakes(study),
+        *codelist_mistakes(codes),
+        *(one.told(lines, file) for one in crossed),
+        *(_placed(text, study, lines) for text in limit_mistakes(study)),
     ]
 
 
-def _codelist_mistakes(study: Study) -> list[str]:
-    found = []
-    for row in study.codelist:
-        name = f"codelists: {row['concept']} {row['code_system']} {row['code']}"
-        if row["match"] not in {"exact", "prefix"}:
-            found.append(f"{name}: match must be exact or prefix")
-        if not (row["code"] and row["code_system"] and row["event_type"]):
-            found.append(f"{name}: event_type, code_system and code must be given")
-    return found
-
-
-def _missing_concepts(study: Study) -> list[str]:
-    have = {row["concept"] for row in study.codelist}
-    model = study.model
-    wanted = [("drug", drug.concept) for drug in model.drug]
-    wanted += [(f"indication {g.type}", name) for g in model.indication for name in g.concepts]
-    wanted += [("eligibility", name) for name in model.eligibility.excluded_concepts]
-    wanted += [("naive", name) for name in model.naive.prior_concepts]
-    wanted += [("strata", name) for name in model.strata.premedication_concepts]
-    wanted += [("strata", name) for name in model.strata.co_infusion_concepts]
-    for one in model.outcome:
-        if isinstance(one, Episodic):
-            wanted += [(f"outcome {one.name}", name) for name in one.report_concepts]
-        if concept := getattr(one, "concept", None):
-            wanted.append((f"outcome {one.name}", concept))
-    return [
-        f"{where}: no code list has the concept {name!r}; add a row to codelists/*.csv"
-        for where, name in dict.fromkeys(wanted)
-        if name not in have
-    ]
-
-
-def _unit_mistakes(study: Study) -> list[str]:
-    """Concepts that are measured must have units in studies/analytes.csv."""
-    units: dict[str, set[str]] = {}
-    for row in analytes():
-        units.setdefault(row.concept, set()).add(row.unit)
-    found = []
-    for one in study.model.outcome:
-        if isinstance(one, LabOutcome | VitalLimitOutcome) and one.concept not in units:
-            known = ", ".join(sorted(units))
-            found.append(
-                f"outcome {one.name}: nothing is known of the units of {one.concept!r}; "
-                f"measured concepts are {known}"
-            )
-        elif isinstance(one, ThresholdOutcome) and one.unit not in units[one.concept]:
-            known = ", ".join(sorted(units[one.concept]))
-            found.append(f"outcome {one.name}: {one.unit!r} is no unit of {one.concept}: {known}")
-    return found
+def _placed(text: str, study: Study, lines: dict[Path_, int]) -> str:
+    """Return a mistake that begins with an outcome's name with the outcome's line."""
+    named = _OUTCOME.match(text)
+    places = {one.name: place for place, one in enumerate(study.model.outcome)}
+    if not named or named[1] not in places:
+        return text
+    return f"study.toml:{line_of(lines, ('outcome', places[named[1]])) or '?'}: {text}"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipelines.base.errors import ConfigError
 from studies.analytes import analytes
 from studies.limit_tables import (
     CUT_COLUMNS,
@@ -21,8 +23,6 @@ from studies.limit_tables import (
 )
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from studies.load import Study
 
 SEXES = ("female", "male", "other", "unknown")
@@ -48,7 +48,7 @@ def limit_mistakes(study: Study) -> list[str]:
     found: list[str] = []
     for use in tables_used(study.model):
         file = files.get(use.table)
-        if file is None or not study.limits.get(use.table):
+        if file is None:
             found.append(f"outcome {use.outcome}: there is no limits/{use.table}.csv with rows")
         else:
             found += _table_mistakes(use, file)
@@ -57,7 +57,12 @@ def limit_mistakes(study: Study) -> list[str]:
 
 def _table_mistakes(use: TableUse, file: Path) -> list[str]:
     name = f"{'studies/' if file.parent == SHARED else ''}limits/{file.name}"
-    rows = [Row(f"{name}:{line}", text) for line, text in numbered_rows(file)]
+    try:
+        rows = [Row(f"{name}:{line}", text) for line, text in numbered_rows(file)]
+    except ConfigError as error:
+        return [f"{Path(name).parent}/{error.where}: {error.what} {error.remedy}"]
+    if not rows:
+        return [f"{name}:1: the table has no rows"]
     if tuple(rows[0].text) != use.columns:
         return [f"{name}:1: the columns must be: {', '.join(use.columns)}"]
     if use.columns == CUT_COLUMNS:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines.base.errors import ConfigError
-from pipelines.base.tomlcheck import parse_model, read_toml
+from studies.check import find_mistakes
+from studies.check_codes import CodeRow
+from studies.draft import read_draft
 from studies.limit_tables import limit_files, numbered_rows, tables_used
 from studies.model import StudyModel
 from studies.outcomes import CompositeOutcome, Episodic, LabOutcome, Outcome
@@ -164,34 +166,50 @@ def load_study(name_or_path: str, root: Path | None = None) -> Study:
     """Read and check a study.
 
     Errors:
-        ConfigError: every mistake of study.toml with its line; of a CSV with file and line.
+        ConfigError: every mistake of all its files at once, each with file, line and remedy.
     """
     folder = study_folder(name_or_path, root)
-    file = folder / "study.toml"
-    data, text = read_toml(file)
-    model = parse_model(StudyModel, data, text, file)
-    codelist: list[dict[str, str]] = []
-    for path in sorted((folder / "codelists").glob("*.csv")):
-        codelist.extend(_read_csv(path, CODELIST_COLUMNS))
-    limits = {name: tuple(_read_csv(path)) for name, path in limit_files(folder).items()}
-    study = Study(model, tuple(codelist), limits, folder)
-    from studies.check import find_mistakes  # it reads studies, so it imports this module
-
-    if mistakes := find_mistakes(study):
+    draft = read_draft(folder / "study.toml")
+    codes, mistakes = _read_codes(folder)
+    mistakes = [*draft.mistakes, *mistakes]
+    if draft.model is not None:
+        study = Study(draft.model, tuple(one.row for one in codes), _read_limits(folder), folder)
+        mistakes += find_mistakes(study, codes, draft.lines)
+    if mistakes or draft.model is None:
+        more = "" if len(mistakes) == 1 else f" ({len(mistakes)} mistakes)"
         raise ConfigError(
-            "The study is wrong:\n" + "\n".join(f"  {one}" for one in mistakes),
+            f"The study is wrong{more}:\n" + "\n".join(f"  {one}" for one in mistakes),
             where=str(folder),
-            remedy="Mend the named files; `dripwatch study check` tries again.",
+            remedy="Mend the lines above; docs/reference/study.md lists every key, and "
+            "`dripwatch study check` tries again.",
         )
     return study
 
 
-def _read_csv(path: Path, columns: tuple[str, ...] | None = None) -> list[dict[str, str]]:
-    rows = [row for _, row in numbered_rows(path)]
-    if columns and rows and tuple(rows[0]) != columns:
-        raise ConfigError(
-            f"The columns must be: {', '.join(columns)}.",
-            where=f"{path.name}:1",
-            remedy="Mend the header line.",
-        )
-    return rows
+def _read_codes(folder: Path) -> tuple[list[CodeRow], list[str]]:
+    """Return the rows of the code lists, and what cannot be read of them."""
+    codes: list[CodeRow] = []
+    mistakes = []
+    for path in sorted((folder / "codelists").glob("*.csv")):
+        name = f"codelists/{path.name}"
+        try:
+            rows = list(numbered_rows(path))
+        except ConfigError as error:
+            mistakes.append(f"codelists/{error.where}: {error.what} {error.remedy}")
+            continue
+        if rows and tuple(rows[0][1]) != CODELIST_COLUMNS:
+            mistakes.append(f"{name}:1: the columns must be: {', '.join(CODELIST_COLUMNS)}")
+            continue
+        codes += [CodeRow(f"{name}:{line}", row) for line, row in rows]
+    return codes, mistakes
+
+
+def _read_limits(folder: Path) -> dict[str, tuple[dict[str, str], ...]]:
+    """Return the rows of each table; none of one that cannot be read, which its check says."""
+    limits = {}
+    for name, path in limit_files(folder).items():
+        try:
+            limits[name] = tuple(row for _, row in numbered_rows(path))
+        except ConfigError:
+            limits[name] = ()
+    return limits

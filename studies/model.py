@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pipelines.base.tomlcheck import Checked
-from studies.outcomes import CompositeOutcome, Outcome
+from studies.outcomes import Outcome
 from studies.words import Days, Hours, Name
 
 STRATA = (
@@ -220,37 +220,3 @@ class StudyModel(Checked):
     serious: SeriousTable = SeriousTable()
     treatment: TreatmentTable = TreatmentTable()
     outcome: list[Outcome] = Field(min_length=1, description="Outcomes, composites last.")
-
-    @model_validator(mode="after")
-    def _names_fit(self) -> StudyModel:
-        seen: dict[str, set[str]] = {}
-        for one in self.outcome:
-            if one.name in seen:
-                msg = f"two outcomes are called {one.name!r}"
-                raise ValueError(msg)
-            if isinstance(one, CompositeOutcome):
-                _check_composite(one, seen)
-            seen[one.name] = {window.name for window in one.window}
-        classes = {drug.drug_class for drug in self.drug}
-        for one in self.outcome:
-            if unknown := set(one.drug_classes) - classes:
-                msg = f"outcome {one.name!r} names drug classes without a drug: {sorted(unknown)}"
-                raise ValueError(msg)
-        return self
-
-
-def _check_composite(outcome: CompositeOutcome, seen: dict[str, set[str]]) -> None:
-    members = [name for group in outcome.of for name in group]
-    if missing := [name for name in members if name not in seen]:
-        msg = f"composite {outcome.name!r} reads {missing[0]!r}, which must be defined above it"
-        raise ValueError(msg)
-    if outcome.at_least > len(outcome.of):
-        msg = f"composite {outcome.name!r} asks for more groups than it has"
-        raise ValueError(msg)
-    for window in outcome.window:
-        if lacking := [name for name in members if window.name not in seen[name]]:
-            msg = (
-                f"composite {outcome.name!r} has a window {window.name!r} that its component "
-                f"{lacking[0]!r} lacks"
-            )
-            raise ValueError(msg)

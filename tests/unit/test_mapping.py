@@ -12,7 +12,7 @@ from tests.flat_kit import MAPPING
 
 #: What to change in the good mapping, the line that must be named, its cause, its remedy.
 MISTAKES: dict[str, tuple[str, str, str, str, str]] = {
-    "unknown key": ("key = [", "keys = [", "keys = [", "unknown key", "spelling"),
+    "unknown key": ("key = [", "keys = [", "keys = [", "unknown key", "did you mean `key`?"),
     "missing key": ('key = ["id"]\n', "", "[[file]]", "required", "Mend the lines"),
     "event type": ('"LabResulted"', '"LabResult"', "event =", "no event type", "LabResulted"),
     "field": ("unit = {", "units = {", "units =", "no such field", "Did you mean unit"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.base.errors import ConfigError
+from studies.limit_tables import SHARED
 from studies.load import HERE, load_study, shipped_studies
 
 SHIPPED = HERE / "iv_bisphosphonate"
@@ -15,7 +16,10 @@ SHIPPED = HERE / "iv_bisphosphonate"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(SHIPPED, tmp_path / "study"))
+    """The shipped study with the tables that it shares as its own."""
+    made = Path(shutil.copytree(SHIPPED, tmp_path / "study"))
+    shutil.copytree(SHARED, made / "limits", dirs_exist_ok=True)
+    return made
 
 
 def line_of(folder: Path, text: str) -> int:
@@ -88,10 +92,10 @@ def test_several_mistakes_are_told_at_once(folder: Path) -> None:
         ("codelists/reactions.csv", "headache,Adverse", "headaches,Adverse", None),
         ("codelists/reactions.csv", "concept,event_type", "concept,type", "columns must be"),
         ("codelists/reactions.csv", "exact,headache", "exact,head, ache", "more or fewer"),
-        ("limits/ctcae5_calcium.csv", "mg/dL,3,7.0", "mg/dL,3,seven", "must be a number"),
+        ("limits/ctcae5_calcium.csv", "3,below,value,7.0", "3,below,value,seven", "a number"),
         ("limits/pals_heart_rate.csv", "24,120,140", "24,110,140", "overlap or leave a gap"),
         ("limits/pals_heart_rate.csv", "24,120,140", "24,20,140", "ends before it starts"),
-        ("limits/ctcae5_calcium.csv", "unit,grade,below", "unit,grade,under", "columns must be"),
+        ("limits/ctcae5_calcium.csv", "grade,side,of,cut", "grade,side,of,at", "columns must be"),
     ],
 )
 def test_a_mistake_in_a_csv_is_named(
@@ -109,12 +113,13 @@ def test_a_mistake_in_a_csv_is_named(
 
 
 def test_a_concept_without_a_code_and_a_missing_table_are_named(folder: Path) -> None:
-    (folder / "limits" / "pals_heart_rate.csv").unlink()
+    text = (folder / "study.toml").read_text()
+    (folder / "study.toml").write_text(text.replace('"pals_heart_rate"', '"pals_hart_rate"'))
     (folder / "codelists" / "reactions.csv").unlink()
     with pytest.raises(ConfigError) as caught:
         load_study(str(folder))
     assert "no code list has the concept 'headache'" in str(caught.value)
-    assert "there is no limits/pals_heart_rate.csv" in str(caught.value)
+    assert "there is no limits/pals_hart_rate.csv" in str(caught.value)
 
 
 def test_a_threshold_in_a_unit_that_nobody_knows_is_named(folder: Path) -> None:

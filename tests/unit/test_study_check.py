@@ -1,0 +1,217 @@
+"""Settings that contradict each other, and concepts that nothing can show, name line and remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.base.errors import ConfigError
+from studies.load import load_study
+from tests.unit.test_study import folder, line_of
+
+__all__ = ["folder"]
+
+#: What is changed or added in study.toml, the beginning of the line that is named, and why.
+CONTRADICTIONS = [
+    ('concept = "heart_rate"', 'concept = "hart_rate"', 'concept = "hart', "mean `heart_rate`?"),
+    ('concept = "phosphate"', 'concept = "headache"', 'concept = "headache"', "in LabResulted"),
+    ('report_concepts = ["fever"]', 'report_concepts = ["heart_rate"]', "report_concepts",
+     "has no code in AdverseEventReported or DiagnosisRecorded"),
+    ('kind = "fever"', 'kind = "fever"\nremedy_concepts = ["paracetamol"]', "remedy_concepts",
+     "no code list has the concept 'paracetamol'"),
+    ('kind = "fever"', 'kind = "fever"\nremedy_concepts = ["albumin"]', "remedy_concepts",
+     "no code in MedicationGiven or InfusionRecorded"),
+    ('kind = "fever"', 'kind = "fever"\nchronic_concepts = ["headache"]', "chronic_concepts",
+     "none of its report_concepts"),
+    ('kind = "fever"', 'kind = "fever"\nmin_grad = 2', "min_grad", "did you mean `min_grade`?"),
+    ("[naive]", '[serious]\nimportant_concepts = ["sepsis"]\n[naive]', "important_concepts",
+     "no code list has the concept 'sepsis'"),
+    ("[naive]", '[serious]\ndisability_concepts = ["albumin"]\n[naive]', "disability_concepts",
+     "no code in AdverseEventReported or DiagnosisRecorded"),
+    ("[naive]", "[serious.expected_stay_hours]\nhospital = 9\n[naive]", "hospital",
+     "no setting 'hospital'"),
+    ("requires_indication = true", 'never_event_concepts = ["influenza"]', "never_event",
+     "no code list has the concept 'influenza'"),
+    ("requires_indication = true", 'never_event_concepts = ["headache"]',
+     'report_concepts = ["headache"]', "is evidence of no outcome"),
+    ('excluded_concepts = ["malignant_hypercalcaemia"]',
+     'excluded_concepts = ["neuromuscular"]', 'concepts = ["neuromuscular"]', "take it out of one"),
+    ("LabResulted = 48", "LabResults = 48", "LabResults", "did you mean `LabResulted`?"),
+    ('unit = "course"  ', 'routes = ["intravenus"]\nunit = "course"  ', "routes",
+     "did you mean `intravenous`?"),
+    ('unit = "course"  ', 'evidence = []\nunit = "course"  ', "evidence", "no unit would count"),
+    ('concept = "ibandronate"', 'concept = "pamidronate"', 'concept = "pamidronate"',
+     "name each concept once"),
+    ('kind = "fever"', 'kind = "fever"\noverlap = "all"', 'overlap = "all"', None),
+    ('label = "Chills"', 'label = "Chills"\ndrug_classes = ["bisphosphonates"]', "drug_classes",
+     "did you mean `bisphosphonate`?"),
+    ('kind = "symptom"\nreport_concepts = ["chills"]', 'kind = "symptom"', "[[outcome]]",
+     "nothing could show this symptom"),
+]  # fmt: skip
+
+
+def named_lines(folder: Path) -> list[str]:
+    """What `study check` says, each mistake on a line."""
+    with pytest.raises(ConfigError) as caught:
+        load_study(str(folder))
+    return [line.strip() for line in caught.value.what.splitlines()[1:]]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "said"),
+    CONTRADICTIONS,
+    ids=[new[-40:] for _, new, _, _ in CONTRADICTIONS],
+)
+def test_a_contradiction_names_the_line_to_mend(
+    folder: Path, old: str, new: str, place: str, said: str | None
+) -> None:
+    path = folder / "study.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    told = named_lines(folder)
+    if said is None:  # what is named is the composite, which reads fever
+        assert all("its component 'fever' has another overlap" in line for line in told)
+        return
+    lines = path.read_text().splitlines()
+    places = {n for n, line in enumerate(lines, start=1) if line.startswith(place)}
+    assert any(said in line and int(line.split(":")[1]) in places for line in told), told
+
+
+#: Tables that are added to the fever outcome or elsewhere, and what is wrong with them.
+ADDED = {
+    "overlaps": ("""
+[[outcome]]
+name = "more"
+label = "More"
+kind = "symptom"
+report_concepts = ["headache"]
+[[outcome.window]]
+name = "risk"
+[[outcome.window]]
+name = "control"
+start_anchor = "end"
+start_offset_hours = 71
+end_offset_hours = 96
+""", "the control window shares time with the risk window"),
+    "empty": ("""
+[[outcome]]
+name = "more"
+label = "More"
+kind = "symptom"
+report_concepts = ["headache"]
+[[outcome.window]]
+start_anchor = "end"
+start_offset_hours = 24
+end_offset_hours = 24
+""", "the window ends before it starts"),
+    "corrects phosphate": ("""
+[[outcome]]
+name = "more"
+label = "More"
+kind = "grade"
+concept = "phosphate"
+cuts = "ctcae4_phosphate"
+min_grade = 1
+[outcome.calcium]
+albumin_concept = "albumin"
+""", "corrects total calcium, and the outcome reads 'phosphate'"),
+    "corrects nothing": ("""
+[[outcome]]
+name = "more"
+label = "More"
+kind = "grade"
+concept = "calcium_total"
+cuts = "ctcae5_calcium"
+min_grade = 1
+[outcome.calcium]
+albumin_gap_hours = 3
+""", "names neither an ionised analyte nor albumin"),
+    "albumin of nobody": ("""
+[[outcome]]
+name = "more"
+label = "More"
+kind = "grade"
+concept = "calcium_total"
+cuts = "ctcae5_calcium"
+min_grade = 1
+[outcome.calcium]
+albumin_concept = "albumen"
+""", "no code list has the concept 'albumen'; did you mean `albumin`?"),
+    "other window": ("""
+[[outcome]]
+name = "more"
+label = "More"
+kind = "composite"
+of = [["fever"]]
+[[outcome.window]]
+end_offset_hours = 48
+""", "its component 'fever' has another window 'risk'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_an_added_outcome_that_cannot_work_is_named(folder: Path, name: str) -> None:
+    path = folder / "study.toml"
+    old, (added, said) = path.read_text(), ADDED[name]
+    path.write_text(old + added)
+    told = named_lines(folder)
+    assert any(said in line for line in told), told
+    first = len(old.splitlines())
+    assert all(int(line.split(":")[1]) > first for line in told)
+
+
+def test_windows_of_days_know_no_minutes(folder: Path) -> None:
+    path = folder / "study.toml"
+    text = path.read_text().replace('resolution = "instant"', 'resolution = "day"')
+    path.write_text(text.replace("end_offset_hours = 336", "end_offset_hours = 335.5"))
+    line = line_of(folder, "end_offset_hours = 335.5")
+    assert any(
+        told.startswith(f"study.toml:{line}:") and "no minutes" in told
+        for told in named_lines(folder)
+    )
+
+
+def test_a_control_window_beside_the_risk_window_and_clean_windows_under_all_are_sound(
+    folder: Path,
+) -> None:
+    path = folder / "study.toml"
+    added = ADDED["overlaps"][0].replace("= 71", "= 72")
+    added = added.replace(
+        'kind = "symptom"', 'kind = "symptom"\noverlap = "all"\nclean_window_days = 9'
+    )
+    path.write_text(path.read_text() + added)
+    assert load_study(str(folder)).outcome("more").overlap == "all"
+
+
+def test_one_code_listed_twice_is_named_with_both_lines(folder: Path) -> None:
+    path = folder / "codelists" / "drugs.csv"
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines, lines[4]]) + "\n")
+    assert named_lines(folder) == [
+        f"codelists/drugs.csv:{len(lines) + 1}: the same code of the same concept as "
+        "codelists/drugs.csv:5; delete one"
+    ]
+
+
+def test_mistakes_of_all_files_are_told_at_once(folder: Path) -> None:
+    toml, codes = folder / "study.toml", folder / "codelists" / "reactions.csv"
+    text = toml.read_text().replace("lookback_days = 365", "lookback_days = -1")
+    text = text.replace('kind = "fever"', 'kind = "fevver"').replace('["chills"]', '["chils"]', 1)
+    toml.write_text(text.replace('unit = "course"  ', 'units = "course"  '))
+    codes.write_text(codes.read_text().replace(",R51.9,exact", ",R51.9,fuzzy"))
+    limits = folder / "limits" / "pals_heart_rate.csv"
+    limits.write_text(limits.read_text().replace("24,120,140", "24,20,140"))
+    told = "\n".join(named_lines(folder))
+    for said in (
+        f"study.toml:{line_of(folder, 'lookback_days')}: naive.lookback_days",
+        "there is no kind `fevver`; did you mean `fever`?",
+        "study.units: unknown key; did you mean `unit`?",
+        f"study.toml:{line_of(folder, 'chils')}: outcome.",
+        "no code list has the concept 'chils'; did you mean `chills`?",
+        "codelists/reactions.csv:",
+        "limits/pals_heart_rate.csv",
+    ):
+        assert said in told, said
+    assert "must be defined above it" not in told, "a consequence of another mistake is no mistake"
