@@ -18,7 +18,7 @@ WITH pre_existing AS (
     WHERE verdict = 'pre_existing'
 ),
 lab_pre_existing AS (
-    SELECT b.unit_id, b.outcome
+    SELECT b.unit_id, b.outcome, b.window_name
     FROM lab_baseline AS b
     WHERE b.kind = 'threshold' AND b.grade = 1
 ),
@@ -51,9 +51,9 @@ looked AS (
     LEFT JOIN episode_hit AS e USING (unit_id, outcome, window_name)
     LEFT JOIN rate_unit AS r USING (unit_id, outcome)
     LEFT JOIN lab_result AS l USING (unit_id, outcome, window_name)
-    LEFT JOIN lab_baseline AS b USING (unit_id, outcome)
+    LEFT JOIN lab_baseline AS b USING (unit_id, outcome, window_name)
     LEFT JOIN pre_existing AS p USING (unit_id, outcome, window_name)
-    LEFT JOIN lab_pre_existing AS q USING (unit_id, outcome)
+    LEFT JOIN lab_pre_existing AS q USING (unit_id, outcome, window_name)
     LEFT JOIN observed AS s
       ON s.unit_id = w.unit_id
      AND s.cut_at = w.cut_at

@@ -35,7 +35,7 @@ SELECT
     b.source_row, b.i_lo AS occurred_at, 'baseline' AS role,
     'last result before the index' AS rule, false AS is_counted, 'baseline' AS reason
 FROM lab_baseline AS b
-JOIN lab_result AS w USING (unit_id, outcome)
+JOIN lab_result AS w USING (unit_id, outcome, window_name)
 UNION ALL BY NAME
 SELECT
     h.unit_id, h.outcome, h.window_name, h.record_key, h.event_type, h.source_file_sha,

@@ -159,7 +159,7 @@ SELECT
 FROM unit_window AS w
 CROSS JOIN setting AS s
 JOIN state AS t USING (unit_id, outcome, window_name)
-LEFT JOIN lab_baseline AS b USING (unit_id, outcome)
+LEFT JOIN lab_baseline AS b USING (unit_id, outcome, window_name)
 LEFT JOIN lab_result AS l USING (unit_id, outcome, window_name)
 LEFT JOIN candidate_count AS c USING (unit_id, outcome, window_name)
 LEFT JOIN serious AS r USING (unit_id, outcome, window_name);

@@ -1,0 +1,108 @@
+-- Grades of laboratory results, by the study's tables of cuts (section 7).
+--
+-- Graded in the reported unit system with that system's own cuts. A result has the highest grade of
+-- which any row holds. At or above its own lower limit it is below no cut, and at or below its own
+-- upper limit above none. Without a limit of its own the study's table by age and sex stands in, for
+-- grade 1 alone. Rows of the baseline and of a rise wait until there is one (06_laboratory).
+
+CREATE MACRO is_beyond(side, number, cut) AS CASE side
+    WHEN 'below' THEN number < cut
+    WHEN 'at_or_below' THEN number <= cut
+    WHEN 'above' THEN number > cut
+    WHEN 'at_or_above' THEN number >= cut
+END;
+
+CREATE TABLE lab_limited AS
+SELECT v.*, n.low AS table_low, n.high AS table_high
+FROM lab_value AS v
+LEFT JOIN normal_limit AS n
+  ON n.scale = v.scale AND n.concept = v.concept AND n.unit = v.system_unit AND n.sex = v.sex
+ AND is_of_age(v.age_months, n.from_months, n.until_months);
+
+CREATE TABLE lab_cut AS
+WITH holding AS (
+    SELECT
+        v.scale,
+        v.lab_row,
+        c.grade,
+        coalesce(
+            CASE
+                WHEN c.side IN ('below', 'at_or_below') THEN v.own_value >= v.low_limit
+                ELSE v.own_value <= v.high_limit
+            END,
+            false
+        ) AS is_normal
+    FROM lab_limited AS v
+    JOIN lab_cut_table AS c
+      ON c.scale = v.scale AND c.concept = v.concept
+     AND is_of_age(v.age_months, c.from_months, c.until_months)
+     AND CASE c.of
+            WHEN 'value' THEN
+                c.unit = v.graded_unit AND is_beyond(c.side, v.graded_value, c.cut)
+            WHEN 'lower_limit' THEN CASE
+                WHEN v.low_limit IS NOT NULL
+                    THEN is_beyond(c.side, v.own_value, round(c.cut * v.low_limit, 9))
+                ELSE c.grade = 1
+                    AND is_beyond(c.side, v.system_value, round(c.cut * v.table_low, 9))
+            END
+            WHEN 'upper_limit' THEN CASE
+                WHEN v.high_limit IS NOT NULL
+                    THEN is_beyond(c.side, v.own_value, round(c.cut * v.high_limit, 9))
+                ELSE c.grade = 1
+                    AND is_beyond(c.side, v.system_value, round(c.cut * v.table_high, 9))
+            END
+         END
+)
+SELECT
+    scale,
+    lab_row,
+    max(grade) FILTER (WHERE NOT is_normal) AS grade,
+    bool_or(is_normal) AS is_normal
+FROM holding
+GROUP BY scale, lab_row;
+
+-- Which limits of normal a scale reads at all.
+CREATE TABLE lab_limit_read AS
+SELECT
+    scale,
+    concept,
+    bool_or("of" = 'lower_limit' AND grade = 1) AS is_low_read,
+    bool_or("of" = 'upper_limit' AND grade = 1) AS is_high_read
+FROM lab_cut_table
+GROUP BY scale, concept;
+
+CREATE TABLE lab_graded AS
+SELECT
+    v.* REPLACE (
+        -- The number that was graded; as reported, where nothing was added to it.
+        CASE WHEN v.added <> 0 THEN round(v.value + v.added / v.to_system_factor, 6) ELSE v.value END
+            AS value
+    ),
+    CASE v.kind
+        WHEN 'grade' THEN coalesce(c.grade, 0)
+        WHEN 'threshold' THEN CASE o.operator
+            WHEN '<' THEN round(v.canonical_value, 9) < o.threshold
+            WHEN '<=' THEN round(v.canonical_value, 9) <= o.threshold
+            WHEN '>' THEN round(v.canonical_value, 9) > o.threshold
+            WHEN '>=' THEN round(v.canonical_value, 9) >= o.threshold
+        END::INTEGER
+    END AS grade,
+    list_filter(
+        [
+            CASE
+                WHEN (r.is_low_read AND v.low_limit IS NULL AND v.table_low IS NOT NULL)
+                  OR (r.is_high_read AND v.high_limit IS NULL AND v.table_high IS NOT NULL)
+                    THEN 'limit_from_table'
+            END,
+            CASE WHEN c.is_normal THEN 'normal_by_own_limit' END,
+            CASE WHEN v.is_converted THEN 'unit_converted' END,
+            CASE WHEN v.status = 'preliminary' THEN 'provisional' END,
+            CASE WHEN v.is_issue_time OR v.time_precision = 'day' THEN 'imprecise' END
+        ],
+        lambda flag: flag IS NOT NULL
+    ) AS value_flags
+FROM lab_limited AS v
+LEFT JOIN lab_cut AS c USING (scale, lab_row)
+LEFT JOIN lab_limit_read AS r USING (scale, concept)
+-- A threshold is a scale of its own.
+LEFT JOIN study_outcome AS o ON o.outcome = v.scale AND o.kind = 'threshold';
