@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from flows.cli_groups import HERE, AsJson, Config, quarantine_app, study_app
 from flows.reply import reply, terminate_politely, usage_as_json, version
 from pipelines.base.errors import ExitCode
 
@@ -23,22 +24,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-quarantine_app = typer.Typer(
-    help="See batches that are held, and let them go.", no_args_is_help=True, rich_markup_mode=None
-)
-study_app = typer.Typer(
-    help="Work on study definitions.", no_args_is_help=True, rich_markup_mode=None
-)
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(study_app, name="study")
-
-Config = Annotated[
-    Path, typer.Option("--config", "-c", help="The site's site.toml, or its folder.")
-]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
-]
-HERE = Path("site.toml")
 
 
 @app.command()
@@ -225,50 +212,6 @@ def digest(
         answer.result = digest_of(file, level)
         answer.message = str(answer.result["digest"])
         answer.console.say(answer.message)
-
-
-@quarantine_app.command("list")
-def quarantine_list(
-    config: Config = HERE,
-    rows: Annotated[
-        bool, typer.Option("--rows", help="Name each row: file's hash, row number, checks.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """List held batches with reasons, and rejected rows by check."""
-    with reply("quarantine list", as_json=as_json) as answer:
-        from flows.quarantine import list_held
-
-        list_held(config, answer, with_rows=rows)
-
-
-@quarantine_app.command("release")
-def quarantine_release(
-    batch: Annotated[str, typer.Argument(help="The batch's id, or its first 8 or more digits.")],
-    config: Config = HERE,
-    note: Annotated[str, typer.Option(help="Why, for the record; no patient data.")] = "",
-    as_json: AsJson = False,
-) -> None:
-    """Commit a held batch as it stands.
-
-    Its good rows count, its rejected rows stay out. The next refresh applies it.
-    """
-    with reply("quarantine release", as_json=as_json) as answer:
-        from flows.quarantine import release_held
-
-        release_held(config, batch, note, answer)
-
-
-@study_app.command("check")
-def study_check(
-    path: Annotated[str, typer.Argument(help="A folder with a study.toml, or a shipped name.")],
-    as_json: AsJson = False,
-) -> None:
-    """Explain every mistake of a study definition; ends with 12 if there is one."""
-    with reply("study check", as_json=as_json) as answer:
-        from flows.study import check
-
-        check(path, answer)
 
 
 @app.command("version")

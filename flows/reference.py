@@ -238,6 +238,14 @@ def _avro_name(kind: Any) -> str:  # noqa: ANN401 - a JSON value
     return str(kind)
 
 
+def windows_picture() -> str:
+    """Return the timeline of the shipped study, which docs/windows.md shows."""
+    from studies.load import load_study
+    from studies.timeline import as_svg
+
+    return as_svg(load_study("iv_bisphosphonate"))
+
+
 #: File name of each page and what makes it.
 PAGES: dict[str, Callable[[], str]] = {
     "site.md": site_page,
@@ -249,6 +257,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "study.md": study_page,
     "checks.md": checks_page,
     "dictionary.md": dictionary_page,
+    "../windows.svg": windows_picture,
 }
 
 

@@ -1,11 +1,20 @@
-"""`dripwatch study check`: every mistake of a study definition, explained."""
+"""`dripwatch study`: what is wrong with a study definition, and what it says."""
 
 from __future__ import annotations
 
+import re
+import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.reply import Reply
 from pipelines.base.errors import ConfigError, ExitCode
+
+if TYPE_CHECKING:
+    from studies.load import Study
+
+WIDTH = 80
+_AMOUNT = re.compile(r"(\d) (h|min|days?|%)\b")
 
 
 def check(path: str, answer: Reply) -> None:
@@ -18,7 +27,8 @@ def check(path: str, answer: Reply) -> None:
     except ConfigError as error:
         answer.fail(error)
         answer.exit_code = ExitCode.PROBLEMS
-        answer.result = {"is_right": False, "mistakes": error.what.splitlines()}
+        told = error.what.splitlines()
+        answer.result = {"is_right": False, "mistakes": [one.strip() for one in told[1:]] or told}
         return
     tables = study.reference_tables()
     counts = {name: len(rows) for name, rows in tables.items()}
@@ -34,3 +44,75 @@ def check(path: str, answer: Reply) -> None:
     rows = [[name, str(count)] for name, count in counts.items() if name != "study"]
     answer.console.table("", ["what", ">rows"], rows)
     answer.console.say(f"study hash {study.study_hash}")
+
+
+def explain(path: str, svg: Path | None, answer: Reply) -> None:
+    """Say a study in sentences and draw its windows.
+
+    Errors:
+        ConfigError: the study is wrong.
+        StorageError: the picture cannot be written.
+    """
+    from studies.load import load_study
+    from studies.sentences import about, outcome_sentences
+    from studies.timeline import as_svg, as_text
+
+    study = load_study(path, Path.cwd())
+    timeline = as_text(study)
+    answer.result = {
+        "study_id": study.id,
+        "study_hash": study.study_hash,
+        "title": study.model.study.title,
+        "version": study.model.study.version,
+        "about": about(study),
+        "outcomes": [
+            {
+                "outcome": one.name,
+                "label": one.label,
+                "is_published": one.publish,
+                "sentences": outcome_sentences(study, one),
+            }
+            for one in study.model.outcome
+        ],
+        "timeline": timeline.splitlines(),
+    }
+    answer.message = f"The study {study.id}, version {study.model.study.version}."
+    answer.console.say(page(study, timeline))
+    if svg is not None:
+        from pipelines.base.files import write_durably
+
+        write_durably(svg, as_svg(study).encode())
+        answer.result["svg"] = str(svg)
+        answer.console.say(f"\nThe timeline is in {svg}.")
+
+
+def page(study: Study, timeline: str) -> str:
+    """Return a study as text of 80 columns."""
+    from studies.sentences import about, outcome_sentences
+
+    head = study.model.study
+    parts = [_filled(f"{head.title} ({study.id}, version {head.version})"), "", "WHO COUNTS"]
+    parts += [_filled(one, 2) for one in about(study)]
+    parts += ["", "OUTCOMES"]
+    for one in study.model.outcome:
+        unpublished = "" if one.publish else " Read by composites, not published."
+        parts += [
+            _filled(f"{one.name}: {one.label}.{unpublished}", 2),
+            _filled(" ".join(outcome_sentences(study, one)), 4),
+            "",
+        ]
+    parts += ["WINDOWS (edges in order, not to scale)", timeline, ""]
+    return "\n".join([*parts, f"study hash {study.study_hash}"])
+
+
+def _filled(text: str, indent: int = 0) -> str:
+    # An amount and its unit stay on one line.
+    filled = textwrap.fill(
+        _AMOUNT.sub("\\1\N{NO-BREAK SPACE}\\2", text),
+        WIDTH,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * (indent + 2 if indent == 2 else indent),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return filled.replace("\N{NO-BREAK SPACE}", " ")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pipelines.base.errors import ConfigError
 from studies.model import StudyModel
-from studies.outcomes import GradeOutcome, VitalLimitOutcome
+from studies.outcomes import GradeOutcome, Outcome, VitalLimitOutcome
 
 SHARED = Path(__file__).parent / "limits"
 
@@ -39,25 +39,25 @@ class TableUse(NamedTuple):
 
 def tables_used(model: StudyModel) -> list[TableUse]:
     """Return every table that the outcomes of a study name, in the order of the outcomes."""
-    used = []
-    for one in model.outcome:
-        if isinstance(one, GradeOutcome):
-            named = [
-                (one.cuts, CUT_COLUMNS, one.concept),
-                (one.normal_limits, NORMAL_COLUMNS, one.concept),
-            ]
-            if one.calcium and one.calcium.ionised_concept:
-                ionised = one.calcium.ionised_concept
-                named += [
-                    (one.calcium.ionised_cuts, CUT_COLUMNS, ionised),
-                    (one.calcium.ionised_normal_limits, NORMAL_COLUMNS, ionised),
-                ]
-        elif isinstance(one, VitalLimitOutcome):
-            named = [(one.limits, VITAL_COLUMNS, one.concept)]
-        else:
-            named = []
-        used += [TableUse(one.name, table, *rest) for table, *rest in named if table]
-    return used
+    return [use for one in model.outcome for use in _uses(one) if use.table]
+
+
+def _uses(one: Outcome) -> list[TableUse]:
+    if isinstance(one, VitalLimitOutcome):
+        return [TableUse(one.name, one.limits, VITAL_COLUMNS, one.concept)]
+    if not isinstance(one, GradeOutcome):
+        return []
+    named = [(one.concept, one.cuts, one.normal_limits)]
+    if one.calcium and one.calcium.ionised_concept:
+        calcium = one.calcium
+        named.append(
+            (one.calcium.ionised_concept, calcium.ionised_cuts, calcium.ionised_normal_limits)
+        )
+    return [
+        TableUse(one.name, table or "", columns, concept)
+        for concept, cuts, limits in named
+        for table, columns in ((cuts, CUT_COLUMNS), (limits, NORMAL_COLUMNS))
+    ]
 
 
 def limit_files(folder: Path) -> dict[str, Path]:

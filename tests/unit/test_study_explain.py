@@ -1,0 +1,144 @@
+"""A study is said in sentences and drawn, as its settings are."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from flows.cli import app
+from flows.study import page
+from studies.load import Study, load_study
+from studies.outcomes import SymptomOutcome, WindowTable
+from studies.sentences import outcome_sentences
+from studies.timeline import Edge, as_svg, as_text, groups
+from tests.linkage_cases import with_settings
+
+
+def said(study: Study, outcome: str) -> str:
+    return " ".join(outcome_sentences(study, study.outcome(outcome)))
+
+
+def headache(**settings: object) -> Study:
+    """The shipped study with one outcome that says these settings."""
+    base = load_study("iv_bisphosphonate")
+    one = SymptomOutcome.model_validate(
+        {
+            "kind": "symptom",
+            "name": "headache",
+            "label": "Headache",
+            "report_concepts": ["headache"],
+            **settings,
+        }
+    )
+    return Study(
+        base.model.model_copy(update={"outcome": [one]}), base.codelist, base.limits, base.folder
+    )
+
+
+def test_a_window_is_a_sentence() -> None:
+    shipped = load_study("iv_bisphosphonate")
+    told = said(shipped, "fever")
+    assert "It counts from the start of the course to 72 h after its end." in told
+    assert "Its extended window goes from the start of the course to 14 days after its end." in (
+        said(shipped, "hypocalcaemia")
+    )
+    assert "the last result of the 90 days before, up to 30 min after the start" in said(
+        shipped, "hypocalcaemia"
+    )
+    assert "at least 2 of: myalgia_or_bone_pain; tachycardia or tachypnoea; chills" in said(
+        shipped, "acute_phase_symptoms"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"overlap": "all"}, "an event counts in every window that holds it"),
+        ({"overlap": "merge"}, "Windows of the class that share time are one"),
+        ({"overlap_across_classes": True}, "The next course of any class cuts the window"),
+        ({"same_day": "exclude"}, "known by its day is on neither side"),
+        ({"same_day": "before"}, "known by its day counts as before it"),
+        ({"clean_window_days": 30}, "An event within 30 days of the end of an earlier one is not"),
+        ({"same_episode_gap_hours": "none"}, "Each piece of evidence is an event of its own."),
+        ({"missing_start": "emergent"}, "Without a start, it is taken to have begun after"),
+        ({"remedy_concepts": ["premedication"]}, "premedication begins, or rises, within 72 h"),
+        ({"chronic_concepts": ["headache"]}, "headache never ends."),
+        ({"drug_classes": ["bisphosphonate"]}, "It is watched after bisphosphonate only."),
+        (
+            {"window": [WindowTable(start_anchor="end", start_offset_hours=-0.5)]},
+            "It counts from 30 min before the end of the course to 72 h after its end.",
+        ),
+    ],
+    ids=str,
+)
+def test_every_setting_of_an_outcome_changes_what_is_said(
+    settings: dict[str, object], sentence: str
+) -> None:
+    assert sentence in said(headache(**settings), "headache")
+    assert sentence not in said(headache(), "headache")
+
+
+def test_windows_of_days_are_said_and_drawn_in_days() -> None:
+    study = with_settings(headache(), study={"resolution": "day", "unit": "administration"})
+    told = said(study, "headache")
+    assert "from the first day of the infusion to 3 days after the last day of the infusion" in told
+    assert "[" in as_text(study)
+    assert ")" not in as_text(study)
+
+
+def test_edges_keep_their_order_and_their_names() -> None:
+    edges = [Edge.of("end", 72), Edge.of("start", 0), Edge.of("start", -2160), Edge.of("end", 0)]
+    assert [edge.label for edge in sorted(edges)] == [
+        "start - 90 days", "start", "end", "end + 72 h",
+    ]  # fmt: skip
+
+
+def test_the_timeline_draws_each_window_from_edge_to_edge() -> None:
+    study = headache(
+        window=[WindowTable(), WindowTable(name="extended", end_offset_hours=336)],
+        same_day="before",
+    )
+    lines = as_text(study).splitlines()
+    ticks = next(line for line in lines if set(line) <= {" ", "|"})
+    risk, extended = (next(one for one in lines if one.startswith(f"  {name} ")) for name in
+                      ("risk", "extended"))  # fmt: skip
+    at = [place for place, mark in enumerate(ticks) if mark == "|"]
+    assert len(at) == 5, "start, end, end + 6 h, end + 72 h, end + 14 days"
+    assert (risk.index("["), risk.index(")")) == (at[0], at[3])
+    assert (extended.index("["), extended.index(")")) == (at[0], at[4])
+    assert [group.outcomes for group in groups(study)] == [("headache",)]
+
+
+def test_a_page_fits_80_columns_and_a_picture_is_xml() -> None:
+    study = load_study("iv_bisphosphonate")
+    assert max(map(len, page(study, as_text(study)).splitlines())) <= 80
+    drawn = ElementTree.fromstring(as_svg(study))  # noqa: S314 - our own picture
+    texts = {one.text for one in drawn.iter("{http://www.w3.org/2000/svg}text")}
+    assert {"risk", "extended", "baseline", "end + 72 h"} <= texts
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["study", "explain", *arguments])
+
+
+def test_the_command_says_it_as_text_as_json_and_as_a_picture(tmp_path: Path) -> None:
+    picture = tmp_path / "windows.svg"
+    done = run("iv_bisphosphonate", "--svg", str(picture), "--json")
+    answer = json.loads(done.stdout)
+    assert (done.exit_code, answer["ok"]) == (0, True)
+    study = load_study("iv_bisphosphonate")
+    assert picture.read_text() == as_svg(study)
+    assert answer["result"]["study_hash"] == study.study_hash
+    assert [one["outcome"] for one in answer["result"]["outcomes"]] == [
+        one.name for one in study.model.outcome
+    ]
+    assert f"study hash {study.study_hash}" in run("iv_bisphosphonate").stdout
+
+
+def test_a_wrong_study_is_not_explained(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text('[study]\nid = "x"\n')
+    assert run(str(tmp_path)).exit_code == 3
