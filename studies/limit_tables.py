@@ -47,7 +47,7 @@ def _uses(one: Outcome) -> list[TableUse]:
         return [TableUse(one.name, one.limits, VITAL_COLUMNS, one.concept)]
     if not isinstance(one, GradeOutcome):
         return []
-    named = [(one.concept, one.cuts, one.normal_limits)]
+    named: list[tuple[str, str | None, str | None]] = [(one.concept, one.cuts, one.normal_limits)]
     if one.calcium and one.calcium.ionised_concept:
         calcium = one.calcium
         named.append(

@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from studies.load import Study
-from studies.outcomes import GradeOutcome, LabOutcome, RatioOutcome, ThresholdOutcome
+from studies.outcomes import GradeOutcome, RatioOutcome, ThresholdOutcome
 
 MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US
+
+Laboratory = GradeOutcome | ThresholdOutcome | RatioOutcome
 
 #: Columns with their DuckDB types, and the rows.
 ColumnsAndRows = tuple[str, list[tuple[Any, ...]]]
@@ -25,9 +27,9 @@ def lab_tables(study: Study) -> dict[str, ColumnsAndRows]:
     - `lab_outcome`: one row an outcome: its scale, and whether its worst results are the highest;
     - `lab_scale`: one row a scale and concept that it reads; `measure` is null where only one
       counts, else `total` or `ionised`;
-    - `lab_cut_table`, `normal_limit`: rows of the tables of cuts and of limits, by scale and concept.
+    - `lab_cut_table`, `normal_limit`: rows of the tables of cuts and limits, by scale and concept.
     """
-    outcomes = [one for one in study.model.outcome if isinstance(one, LabOutcome)]
+    outcomes = [one for one in study.model.outcome if isinstance(one, Laboratory)]
     scale_of = _scales(outcomes)
     scales = [one for one in outcomes if scale_of[one.name] == one.name]
     grades = [one for one in scales if isinstance(one, GradeOutcome)]
@@ -54,7 +56,7 @@ def lab_tables(study: Study) -> dict[str, ColumnsAndRows]:
     }
 
 
-def _scales(outcomes: list[LabOutcome]) -> dict[str, str]:
+def _scales(outcomes: list[Laboratory]) -> dict[str, str]:
     """Return the scale of each outcome: the name of the first that grades the same way."""
     first: dict[Any, str] = {}
     scale_of = {}
@@ -67,7 +69,7 @@ def _scales(outcomes: list[LabOutcome]) -> dict[str, str]:
     return scale_of
 
 
-def _is_high_worse(study: Study, one: LabOutcome) -> bool:
+def _is_high_worse(study: Study, one: Laboratory) -> bool:
     if isinstance(one, GradeOutcome):
         return all(row["side"].endswith("above") for row in study.limits[one.cuts])
     return isinstance(one, RatioOutcome) or (
@@ -75,7 +77,7 @@ def _is_high_worse(study: Study, one: LabOutcome) -> bool:
     )
 
 
-def _scale_rows(one: LabOutcome) -> list[tuple[Any, ...]]:
+def _scale_rows(one: Laboratory) -> list[tuple[Any, ...]]:
     calcium = one.calcium if isinstance(one, GradeOutcome) else None
     if calcium is None:
         return [(one.name, one.kind, one.concept, None, None, None, None)]
