@@ -142,8 +142,8 @@ SELECT
     r.is_serious,
     r.serious_criteria,
     r.is_treated,
-    NULL::VARCHAR AS measure,
-    NULL::VARCHAR AS baseline_measure,
+    l.measure,
+    b.measure AS baseline_measure,
     list_concat(
         t.flags,
         list_filter(
