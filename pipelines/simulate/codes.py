@@ -58,6 +58,7 @@ PHOSPHATE = (
     Analyte("2777-1", "Phosphate", "mg/dL", 3.7, 5.8),
     Analyte("14879-1", "Phosphate", "mmol/L", 1.19, 1.87),
 )
+IONISED = Analyte("1995-0", "Calcium ionised", "mmol/L", 1.15, 1.35)
 ALBUMIN = Analyte("1751-7", "Albumin", "g/dL", 3.5, 5.2)
 CREATININE = Analyte("2160-0", "Creatinine", "mg/dL", 0.2, 0.9)
 

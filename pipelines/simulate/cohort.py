@@ -40,6 +40,7 @@ class Patients:
         is_known_long: in the record more than a year before the first unit.
         left_at: minute at which the record ends by transfer; END + 1 y where it does not.
         night: first night that delivers the patient's own row.
+        died_at: minute of death; END + 1 y for the living.
     """
 
     birth: Ints
@@ -52,6 +53,7 @@ class Patients:
     is_known_long: Bools
     left_at: Ints
     night: Ints
+    died_at: Ints
 
     @property
     def n(self) -> int:
@@ -94,6 +96,15 @@ class Units:
     def window_end(self) -> Ints:
         """End of the uncut risk window: 72 h after the last end."""
         return self.end + 72 * HOUR
+
+    @property
+    def own_until(self) -> Ints:
+        """Minute before which whatever happens is the unit's own, by the hour and by the day.
+
+        By days the next infusion's whole date is the next unit's.
+        """
+        cut = np.minimum(self.cut_at, self.window_end)
+        return np.where(np.append(self.is_restart[1:], False), cut // DAY * DAY, cut)
 
     def take(self, order: npt.NDArray[np.intp]) -> Units:
         """Return the units at the given positions."""
@@ -175,6 +186,7 @@ def make_cohort(
         is_known_long=rng.random(n) < 0.6,
         left_at=left_at.astype(np.int64),
         night=np.where(rng.random(n) < 0.05, nights, 1).astype(np.int64),
+        died_at=np.full(n, far, dtype=np.int64),
     )
     return patients, units if is_named else _add_restarts(rng, units, patients)
 

@@ -63,10 +63,14 @@ EXPORTED_AFTER_MINUTES = 120
 
 @dataclass(frozen=True)
 class Night:
-    """One nightly delivery: complete to its midnight, exported two hours later."""
+    """One nightly delivery: complete to its midnight, exported two hours later.
+
+    The laboratory's feed fell silent `silent_days` before.
+    """
 
     number: int
     n_nights: int
+    silent_days: int = 0
 
     @property
     def name(self) -> str:
@@ -86,9 +90,15 @@ def finish(
     patients: Patients,
     units: Units,
     nights: int,
+    silent_days: int = 0,
 ) -> pl.DataFrame:
-    """Return a file's rows as text, with `night`, `unit_index` and every version of each record."""
+    """Return a file's rows as text, with `night`, `unit_index` and every version of each record.
+
+    What the laboratory found in its last `silent_days` is not delivered.
+    """
     rows = _on_wall_clock(rows, units)
+    if file == "labs" and silent_days:
+        rows = rows.filter(pl.col("t") <= END - silent_days * DAY)
     if file != "patients":
         left_at = pl.Series(patients.left_at).gather(rows["patient"])
         rows = rows.filter((pl.col("t") <= END) & (pl.col("t") < left_at))
@@ -153,12 +163,20 @@ def _with_versions(rows: pl.DataFrame, nights: int) -> pl.DataFrame:
         rows = pl.concat([rows.filter(~amended), before, after])
     if "is_withdrawn" in rows.columns:
         withdrawn = pl.col("is_withdrawn").fill_null(value=False)
-        before = rows.filter(withdrawn & (pl.col("night") < nights))
+        taken_back = pl.col("night") + _withdrawn_after(rows)
+        before = rows.filter(withdrawn & (taken_back <= nights))
         after = before.with_columns(
-            version=pl.lit(2), night=pl.col("night") + 1, record_state=pl.lit("deleted")
+            version=pl.lit(2), night=taken_back, record_state=pl.lit("deleted")
         )
         rows = pl.concat([rows.filter(~withdrawn), before, after])
     return rows.sort("night", "patient", "t", "id", maintain_order=True)
+
+
+def _withdrawn_after(rows: pl.DataFrame) -> pl.Expr:
+    """Nights until a record is taken back: the next one, unless its scenario says how many."""
+    if "withdrawn_after" not in rows.columns:
+        return pl.lit(1, pl.Int64)
+    return pl.col("withdrawn_after").fill_null(1)
 
 
 def _clock_text(column: str, pattern: str) -> pl.Expr:
@@ -182,6 +200,7 @@ def _as_text(file: str, rows: pl.DataFrame, patients: Patients) -> pl.DataFrame:
         rows = rows.with_columns(born=born * DAY)
         made.append(_clock_text("born", DAY_FORMAT).alias("birth_date"))
         made.append(_clock_text("left", MINUTE_FORMAT).alias("observation_end"))
+        made.append(_clock_text("dead", MINUTE_FORMAT).alias("died"))
     rows = rows.with_columns(made)
     columns = FILES[file]
     missing = [pl.lit(None, pl.String).alias(name) for name in columns if name not in rows.columns]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from pipelines.simulate.clock import DAY
 from pipelines.simulate.deliver import EXPORTED_AFTER_MINUTES, Night
 from pipelines.simulate.dirt import fates_of
 
@@ -40,10 +41,14 @@ def write_csv(path: Path, rows: pl.DataFrame) -> None:
 
 
 def sidecar(night: Night) -> str:
-    """Return delivery.toml of a night."""
+    """Return delivery.toml of a night; a silent laboratory is complete to when it fell silent."""
+    silent = ""
+    if night.silent_days:
+        silent = f"LabResulted = {night.through(minutes=-night.silent_days * DAY)}\n"
     return (
         'kind = "delta"\n'
         f"exported_at = {night.through(minutes=EXPORTED_AFTER_MINUTES)}\n\n"
         "[data_through]\n"
         f"default = {night.through()}\n"
+        f"{silent}"
     )

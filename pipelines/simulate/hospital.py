@@ -15,11 +15,13 @@ import numpy as np
 import polars as pl
 
 from pipelines.base.errors import DripwatchError, ExitCode
-from pipelines.simulate import care, fhir, flat, labs, symptoms, truth, vitals
+from pipelines.simulate import care, casetruth, casework, fhir, flat, labs, symptoms, truth, vitals
+from pipelines.simulate.casework import Book
 from pipelines.simulate.clock import DAY
 from pipelines.simulate.cohort import END, Patients, Units, make_cohort
 from pipelines.simulate.deliver import FILES, MINUTE_FORMAT, Night, finish
 from pipelines.simulate.dirt import soil
+from pipelines.simulate.rows import stack
 from pipelines.simulate.scenario import Plan, make_plan
 
 NAMED_SEED = "iv-bisphosphonate-2019"
@@ -77,6 +79,8 @@ def simulate(
     out: Path,
     *,
     form: Form = "csv",
+    cases: int = 0,
+    silent_days: int = 0,
     report: Callable[[str], None] | None = None,
 ) -> SimulationSummary:
     """Make a hospital's deliveries, its mapping and the truth about it under `out`.
@@ -85,19 +89,24 @@ def simulate(
     with a side effect (Nasomyont 2019); any other call varies around those rates. The same
     arguments give the same bytes. `dirt` is the share of extra, dirty rows. `form` says whether
     the nights are flat files or FHIR bulk exports; the truth but for `fate.csv` is the same.
+    `cases` patients of each worked edge of the window rules come on top. The laboratory's feed has
+    been silent for `silent_days`, which a bulk export has no words for.
 
     Errors:
         SimulateError: an argument is out of range, or `out` already holds deliveries.
     """
     _check(patients, nights, dirt, out)
+    _check_extras(form, cases, silent_days)
     say = report or (lambda _: None)
     is_named = seed == NAMED_SEED and patients == NAMED_PATIENTS
-    people, units, plan = plant(patients, seed, nights)
+    people, units, plan = plant(patients, seed, nights, silent_days)
+    book = casework.open_book(stream(seed, "cases"), people.n, cases, nights)
+    people = casework.with_patients(book, people)
     say(f"planted {units.n} units of {people.n} patients")
-    table = truth.unit_table(people, units, plan)
-    outcomes = truth.outcome_table(people, units, plan, table)
-    risks = truth.write_truth(out / "truth", table, outcomes)
-    counts, fates = _deliver(people, units, plan, seed, nights, dirt, form, out, say)
+    table, risks = _write_truth(people, units, plan, book, silent_days, out / "truth")
+    counts, fates = _deliver(
+        people, units, plan, book, seed, nights, silent_days, dirt, form, out, say
+    )
     fates.write_csv(out / "truth" / "fate.csv")
     name = FORMS[form].MAPPING
     mapping = resources.files("pipelines.simulate").joinpath(name).read_bytes()
@@ -114,18 +123,50 @@ def simulate(
     return summary
 
 
-def plant(patients: int, seed: str, nights: int) -> tuple[Patients, Units, Plan]:
+def _write_truth(
+    people: Patients, units: Units, plan: Plan, book: Book, silent_days: int, folder: Path
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Write the truth; return its units and risks."""
+    table = truth.unit_table(people, units, plan)
+    outcomes = {
+        resolution: truth.outcome_table(
+            people, units, plan, table, by_days=resolution == "day", silent_days=silent_days
+        )
+        for resolution in casetruth.RESOLUTIONS
+    }
+    if book.n:
+        own = casetruth.unit_rows(book)
+        table = pl.concat([table, own])
+        outcomes = {
+            resolution: pl.concat([told, casetruth.outcome_rows(book, own, resolution)])
+            for resolution, told in outcomes.items()
+        }
+    risks = truth.write_truth(folder, table, outcomes["instant"], outcomes["day"])
+    if book.n:
+        casetruth.case_rows(book).write_csv(folder / "case.csv")
+    return table, risks
+
+
+def plant(
+    patients: int, seed: str, nights: int, silent_days: int = 0
+) -> tuple[Patients, Units, Plan]:
     """Plant the scenarios of a hospital: who, when, and what happens."""
     is_named = seed == NAMED_SEED and patients == NAMED_PATIENTS
     total = NAMED_UNITS if is_named else None
     rng = stream(seed, "scenario")
     people, units = make_cohort(rng, patients, nights, total, is_named=is_named)
-    units, plan = make_plan(rng, people, units, nights, is_named=is_named)
+    units, plan = make_plan(rng, people, units, nights, is_named=is_named, silent_days=silent_days)
     return people, units, plan
 
 
 def render(
-    people: Patients, units: Units, plan: Plan, seed: str, nights: int
+    people: Patients,
+    units: Units,
+    plan: Plan,
+    book: Book,
+    seed: str,
+    nights: int,
+    silent_days: int,
 ) -> dict[str, pl.DataFrame]:
     """Render scenarios into the rows of every file, as text, with the night that delivers each."""
     made = {
@@ -140,8 +181,11 @@ def render(
         "adverse_events": symptoms.render_reports(stream(seed, "reports"), units, plan),
         "dxa": symptoms.render_density(stream(seed, "dxa"), units),
     }
+    made = {file: stack([rows, casework.rows_of(book, file)]) for file, rows in made.items()}
     rng = stream(seed, "delivery")
-    return {file: finish(rng, file, made[file], people, units, nights) for file in FILES}
+    return {
+        file: finish(rng, file, made[file], people, units, nights, silent_days) for file in FILES
+    }
 
 
 def _check(patients: int, nights: int, dirt: float, out: Path) -> None:
@@ -160,23 +204,35 @@ def _check(patients: int, nights: int, dirt: float, out: Path) -> None:
         )
 
 
+def _check_extras(form: Form, cases: int, silent_days: int) -> None:
+    if cases < 0 or silent_days < 0:
+        raise SimulateError("There are no fewer than none.", remedy="Mend the argument.")
+    if silent_days and form == "fhir":
+        raise SimulateError(
+            "A bulk export says of all its types at once how far it is complete.",
+            remedy="Make flat files of a laboratory that fell silent.",
+        )
+
+
 def _deliver(
     people: Patients,
     units: Units,
     plan: Plan,
+    book: Book,
     seed: str,
     nights: int,
+    silent_days: int,
     dirt: float,
     form: Form,
     out: Path,
     say: Callable[[str], None],
 ) -> tuple[dict[str, int], pl.DataFrame]:
     """Write every night's folder; return rows per file and the fates of dirty rows."""
-    rendered = render(people, units, plan, seed, nights)
+    rendered = render(people, units, plan, book, seed, nights, silent_days)
     quiet = _quiet_times(people, units, nights)
     rng = stream(seed, "dirt")
     fates, counts = [], Counter[str]()
-    for night in (Night(number, nights) for number in range(1, nights + 1)):
+    for night in (Night(number, nights, silent_days) for number in range(1, nights + 1)):
         folder = out / "deliveries" / night.name
         folder.mkdir(parents=True)
         files = {}

@@ -15,8 +15,17 @@ from pipelines.simulate.cohort import Ints, Units
 #: Columns that steer rendering and never reach a file.
 #: `unit` and `patient` own the row, `t` and `t_end` are local minutes, `night` the first delivery,
 #: `was_value` what a first version said that a later night amends, `is_withdrawn` a row that a
-#: later night takes back.
-STEERING = ("file", "patient", "t", "t_end", "night", "was_value", "is_withdrawn")
+#: later night takes back, `withdrawn_after` so many nights later.
+STEERING = (
+    "file",
+    "patient",
+    "t",
+    "t_end",
+    "night",
+    "was_value",
+    "is_withdrawn",
+    "withdrawn_after",
+)
 
 
 def block(n: int, **columns: Any) -> pl.DataFrame:  # noqa: ANN401 - scalars, arrays and series

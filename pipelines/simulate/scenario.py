@@ -107,9 +107,18 @@ def pick_reacting(
 
 
 def make_plan(
-    rng: np.random.Generator, patients: Patients, units: Units, nights: int, *, is_named: bool
+    rng: np.random.Generator,
+    patients: Patients,
+    units: Units,
+    nights: int,
+    *,
+    is_named: bool,
+    silent_days: int = 0,
 ) -> tuple[Units, Plan]:
-    """Decide what happens to each unit; moves a few units onto clock changes."""
+    """Decide what happens to each unit; moves a few units onto clock changes.
+
+    Nothing happens in windows that a laboratory, silent for so many days, holds open.
+    """
     n = units.n
     reacts = pick_reacting(rng, patients, units, is_named=is_named)
     pattern = rng.choice(len(PATTERNS), n, p=_shares())
@@ -124,7 +133,7 @@ def make_plan(
     # Two fevers within 72 h are one, and the first unit's: then the second has none of its own.
     has[again, codes.FEVER] = drawn & ~has[again - 1, codes.FEVER]
     # Whether an event of an open window has happened yet is for the hand-worked page to say.
-    is_closed = units.end + 5 * DAY <= END
+    is_closed = units.end + (5 + silent_days) * DAY <= END
     has &= is_closed[:, None]
     reacts = np.asarray(has.any(axis=1))
     is_cut = units.cut_at < units.window_end
@@ -183,7 +192,8 @@ def _calcium_styles(rng: np.random.Generator, is_low: Bools, can_amend: Bools) -
 
 
 def _contacts(rng: np.random.Generator, units: Units) -> Ints:
-    stay = units.end + rng.integers(8 * HOUR, 10 * HOUR, units.n)
+    # The day after, so that a study in days sees the ward's look and draw after the infusion too.
+    stay = units.end + rng.integers(24 * HOUR, 26 * HOUR, units.n)
     visit = units.end + rng.integers(20 * HOUR, 50 * HOUR, units.n)
     early = units.end + rng.integers(18 * HOUR, 22 * HOUR, units.n)
     is_cut = units.cut_at < units.window_end

@@ -8,7 +8,7 @@ import polars as pl
 
 from pipelines.simulate import codes
 from pipelines.simulate.clock import DAY, HOUR
-from pipelines.simulate.cohort import Ints, Patients, Units
+from pipelines.simulate.cohort import END, Ints, Patients, Units
 from pipelines.simulate.edges import Style, Trap
 from pipelines.simulate.rows import block, pick, stack, texts, visit_labels
 from pipelines.simulate.scenario import Plan
@@ -19,7 +19,7 @@ BY_CODE_DAY = (Style.CODE_ON_INFUSION_DAY, Style.CODE_ON_LAST_DAY)
 
 def render_reports(rng: np.random.Generator, units: Units, plan: Plan) -> pl.DataFrame:
     """Return the rows of adverse_events.csv: symptoms with a time."""
-    limit = np.minimum(units.cut_at, units.window_end)
+    limit = units.own_until
     parts = []
     for component in codes.SYMPTOM_CODES:
         timed = plan.has[:, component] & ~np.isin(plan.symptom_style, BY_CODE_DAY)
@@ -166,7 +166,9 @@ def render_density(rng: np.random.Generator, units: Units) -> pl.DataFrame:
 
 def render_patients(patients: Patients) -> pl.DataFrame:
     """Return the rows of patients.csv: one per patient."""
-    left = np.where(patients.left_at < patients.left_at.max(), patients.left_at, np.nan)
+    left, died = (
+        np.where(at < END + 365 * DAY, at, np.nan) for at in (patients.left_at, patients.died_at)
+    )
     return block(
         patients.n,
         file="patients",
@@ -175,4 +177,5 @@ def render_patients(patients: Patients) -> pl.DataFrame:
         night=patients.night,
         sex=np.where(patients.is_female, "F", "M"),
         left=left,
-    ).with_columns(pl.col("left").cast(pl.Int64))
+        dead=died,
+    ).with_columns(pl.col("left", "dead").cast(pl.Int64))

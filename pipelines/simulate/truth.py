@@ -3,6 +3,10 @@
 It holds after the last night. A unit's status under an outcome is the first that applies of
 `ineligible`, `open_event`, `open`, `event`, `censored`, then `unobserved`, `untested` or
 `undetermined`, then `no_event`.
+
+Most scenarios are what they are whatever the study's resolution. Where a study in days must see
+something else (a window holds its whole last day; blood drawn on the infusion's own day lies before
+it), the scenario was planted for that, and `by_days` asks for that answer.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ def is_eligible(patients: Patients, units: Units) -> Bools:
     return (units.start // DAY < birthday) & patients.has_indication[units.patient]
 
 
-def events(plan: Plan) -> dict[str, Bools]:
+def events(plan: Plan, *, by_days: bool = False) -> dict[str, Bools]:
     """Return per outcome which units have it, before windows are closed or cut."""
     has = plan.has.T
     n_groups = (
@@ -52,23 +56,26 @@ def events(plan: Plan) -> dict[str, Bools]:
         + has[codes.HEADACHE]
         + has[codes.NAUSEA]
     )
+    # At the window's end, or in the hour that a clock change takes from it: on its last day.
+    on_last_day = (Trap.FEVER_AT_WINDOW_END, Trap.FEVER_AFTER_CLOCK_CHANGE)
+    late_fever = by_days & np.isin(plan.trap, on_last_day)
+    late_calcium = by_days & (plan.trap == Trap.CALCIUM_AT_WINDOW_END)
     return {
-        "fever": has[codes.FEVER],
+        "fever": has[codes.FEVER] | late_fever,
         "tachycardia": has[codes.TACHYCARDIA],
-        "hypocalcaemia": has[codes.LOW_CA],
+        "hypocalcaemia": has[codes.LOW_CA] | late_calcium,
         "hypophosphataemia": has[codes.LOW_PO4],
-        "acute_phase_reaction": has[codes.FEVER] | (n_groups >= 2),
-        "any_side_effect": plan.has.any(axis=1),
+        "acute_phase_reaction": has[codes.FEVER] | (n_groups >= 2) | late_fever,
+        "any_side_effect": plan.has.any(axis=1) | late_fever | late_calcium,
     }
 
 
-def _known(plan: Plan) -> dict[str, tuple[Bools, str]]:
+def _known(plan: Plan, *, by_days: bool) -> dict[str, tuple[Bools, str]]:
     """Return per outcome whether an event-free unit is known to be so, and its status if not."""
-    seen, calcium, phosphate = (
-        plan.is_observed,
-        plan.is_calcium_tested,
-        plan.is_phosphate_tested,
-    )
+    is_drawn = ~(by_days & plan.is_early_draw)
+    seen = plan.is_observed
+    calcium = plan.is_calcium_tested & is_drawn
+    phosphate = plan.is_phosphate_tested & is_drawn
     return {
         "fever": (seen, "unobserved"),
         "tachycardia": (seen, "unobserved"),
@@ -115,10 +122,19 @@ def _utc_text(minutes: Ints) -> pl.Series:
 
 
 def outcome_table(
-    patients: Patients, units: Units, plan: Plan, table: pl.DataFrame
+    patients: Patients,
+    units: Units,
+    plan: Plan,
+    table: pl.DataFrame,
+    *,
+    by_days: bool = False,
+    silent_days: int = 0,
 ) -> pl.DataFrame:
-    """One row per unit, outcome and window with its status; units in order, then outcomes."""
-    happened, known = events(plan), _known(plan)
+    """One row per unit, outcome and window with its status; units in order, then outcomes.
+
+    `by_days` asks for a study in days; the laboratory's feed was silent for `silent_days`.
+    """
+    happened, known = events(plan, by_days=by_days), _known(plan, by_days=by_days)
     late = {"hypocalcaemia": plan.trap == Trap.CALCIUM_AT_WINDOW_END}
     eligible = is_eligible(patients, units)
     ids = table.select("patient_id", "unit_ordinal", "index_start_utc").with_row_index("unit")
@@ -130,7 +146,8 @@ def outcome_table(
         if window == "extended" and outcome in late:
             is_event = is_event | late[outcome]
         is_known, unknown = known[outcome]
-        is_open = until + SETTLE_HOURS.get(outcome, 0) * HOUR > END
+        lag = SETTLE_HOURS.get(outcome, 0) * HOUR
+        is_open = until + lag + (silent_days * DAY if lag else 0) > END
         status = np.select(
             [
                 ~eligible,
@@ -206,11 +223,14 @@ def _counts(joined: pl.DataFrame, stratum: str) -> pl.DataFrame:
     )
 
 
-def write_truth(folder: Path, table: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
-    """Write unit.csv, unit_outcome.csv and risk.csv; return the risks."""
+def write_truth(
+    folder: Path, table: pl.DataFrame, outcomes: pl.DataFrame, by_days: pl.DataFrame
+) -> pl.DataFrame:
+    """Write unit.csv, unit_outcome.csv and its twin for a study in days, risk.csv; return it."""
     folder.mkdir(parents=True, exist_ok=True)
     risks = risk_table(table, outcomes)
     table.write_csv(folder / "unit.csv")
     outcomes.write_csv(folder / "unit_outcome.csv")
+    by_days.write_csv(folder / "unit_outcome_day.csv")
     risks.write_csv(folder / "risk.csv")
     return risks

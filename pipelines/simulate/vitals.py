@@ -128,7 +128,7 @@ def _block(
 
 def _fevers(rng: np.random.Generator, units: Units, plan: Plan) -> list[pl.DataFrame]:
     """Planted temperatures: fevers of every style, and what looks like fever and is none."""
-    limit = np.minimum(units.cut_at, units.window_end)
+    limit = units.own_until
     at = np.flatnonzero(plan.has[:, codes.FEVER])
     style = plan.fever_style[at]
     last_hour = np.minimum(limit[at] - 5 * HOUR, units.end[at] + 44 * HOUR)
@@ -146,7 +146,7 @@ def _fevers(rng: np.random.Generator, units: Units, plan: Plan) -> list[pl.DataF
         (plan.trap == Trap.FEVER_ONGOING)
         | (plan.has[:, codes.FEVER] & (plan.fever_style == Style.WORSENED))
     )
-    parts.append(_temperature(units, before, units.start[before] - 10 * HOUR, 38.3))
+    parts.append(_temperature(units, before, units.start[before] - 14 * HOUR, 38.3))
     for trap, minutes, degrees in (
         (Trap.FEVER_AT_WINDOW_END, 0, 38.8),
         (Trap.FEVER_AFTER_CLOCK_CHANGE, HOUR // 2, 38.8),
