@@ -64,7 +64,7 @@ def bare_study(resolution: str, outcomes: list[dict[str, Any]]) -> Study:
             "outcome": outcomes,
         }
     )
-    return Study(model, shipped.codelist, {}, shipped.folder)
+    return Study(model, shipped.codelist, shipped.limits, shipped.folder)
 
 
 def linked(study: Study, patients: list[Patient]) -> Linked:
