@@ -266,7 +266,8 @@ def of_calcium(key: str, value: float, born: str = "2016-05-10", **limits: Any) 
     return infused(key, born).calcium(AT, value, **limits)
 
 
-ABOVE, ULN = {"high_limit": 0.6}, {"high_limit": 1.0}
+ABOVE: dict[str, Any] = {"high_limit": 0.6}
+ULN: dict[str, Any] = {"high_limit": 1.0}
 
 OTHERS: list[Case] = [
     # --- CTCAE creatinine: multiples of the own upper limit and of the baseline
