@@ -74,7 +74,7 @@ class Episodic(OutcomeBase):
         default_factory=list, description="Of these, the ones that never resolve."
     )
     same_episode_gap_hours: Hours | Literal["none"] = Field(
-        72,
+        72.0,
         description='Evidence at most this far apart is one event; "none": each piece is its own.',
     )
     clean_window_days: Days | None = Field(

@@ -14,7 +14,7 @@ from pipelines.base.errors import ReconciliationError
 from pipelines.ingest.accounting import FATES, UNKNOWN
 from pipelines.ingest.facts import CheckResult
 from pipelines.ingest.log import EventLog
-from pipelines.ingest.manifest import Manifest
+from pipelines.ingest.manifest import InputFile, Manifest
 from warehouse import resources
 
 
@@ -43,6 +43,7 @@ class Batch:
         read_quarantined: returns event_type, record_key, source_file_sha, source_row, source_part,
             check_ids of the rows that were not accepted, and event_json, of which only
             resource_key and version are looked at.
+        files: what was read, under the names that the hospital gave them.
     """
 
     batch_id: str
@@ -61,6 +62,7 @@ class Batch:
     event_types: tuple[str, ...]
     read_events: Callable[[str], Iterable[pa.Table]]
     read_quarantined: Callable[[], pa.Table]
+    files: tuple[InputFile, ...] = ()
 
 
 def committed_batch(log: EventLog, manifest: Manifest) -> Batch:
@@ -82,6 +84,7 @@ def committed_batch(log: EventLog, manifest: Manifest) -> Batch:
         event_types=tuple(manifest.types),
         read_events=partial(log.read_parts, manifest),
         read_quarantined=partial(log.read_quarantine, manifest),
+        files=manifest.files,
     )
 
 
@@ -170,6 +173,22 @@ def keep_quarantined(
     finally:
         con.unregister("quarantined")
     return dict(counts)
+
+
+#: Names that the hospital gave its files may hold anything: they stay in the restricted store.
+FILES = """
+CREATE TABLE ledger.file (
+    batch_id VARCHAR, source VARCHAR, source_file_sha VARCHAR, file_name VARCHAR, n_rows BIGINT);
+"""
+
+
+def keep_files(con: duckdb.DuckDBPyConnection, batch: Batch) -> None:
+    """Keep the name and the hash of each file of a batch, so that a row can be found again."""
+    if batch.files:
+        con.executemany(
+            "INSERT INTO ledger.file VALUES (?, ?, ?, ?, ?)",
+            [(batch.batch_id, batch.source, f.sha256, f.name, f.n_rows) for f in batch.files],
+        )
 
 
 def keep_facts(

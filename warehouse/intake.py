@@ -24,6 +24,7 @@ from warehouse.batch import (
     Fates,
     Reconciled,
     keep_facts,
+    keep_files,
     keep_quarantined,
     naive,
 )
@@ -55,6 +56,7 @@ def apply_batch(con: duckdb.DuckDBPyConnection, batch: Batch, run_id: str | None
     resources.settle(con)
     rows = _reconcile(batch, verdicts, quarantined)
     keep_facts(con, batch, rows, run_id)
+    keep_files(con, batch)
     return AppliedBatch(batch.batch_id, batch.source, rows)
 
 

@@ -2,8 +2,8 @@
 
 Schemas: `event` (one table per event type, current version per record, retractions kept),
 `current` (views of `event` without what is retracted or left behind), `ledger` (what snapshots
-say, what is known of nested records), and the published schemas, whose tables have the columns
-that `warehouse/models` describe.
+say, what is known of nested records, the names of delivered files), and the published schemas,
+whose tables have the columns that `warehouse/models` describe.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import duckdb
 import schemas
 from pipelines.base.duck import literal, quote
 from warehouse import resources
+from warehouse.batch import FILES
 from warehouse.models import in_schemas
 
 #: Raise when the same columns come to mean something else; changed columns are noticed anyway.
@@ -40,7 +41,8 @@ def layout_hash() -> str:
     for event_type in schemas.EVENT_TYPES:
         columns = [(field.name, field.duckdb_type) for field in schemas.fields(event_type)]
         parts.append(f"{event_type} {columns}")
-    parts.extend(statement for statement in _modelled_sql())
+    parts.extend(_modelled_sql())
+    parts += [resources.TABLES, FILES]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -57,6 +59,7 @@ def create_layout(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(statement)
     con.execute("CREATE TABLE ops.state (name VARCHAR PRIMARY KEY, value VARCHAR)")
     con.execute(resources.TABLES)
+    con.execute(FILES)
     con.execute(_LATEST_SNAPSHOT)
     con.execute(_QUARANTINED_SEEN)
     con.execute(_DATA_THROUGH)

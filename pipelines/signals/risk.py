@@ -15,6 +15,7 @@ import pyarrow as pa
 from scipy import stats
 
 from pipelines.signals.counts import KEY_COLUMNS, STATUS_COLUMNS
+from pipelines.signals.key import SignalKey
 
 CONFIDENCE = 0.95
 #: The denominator of an outcome's headline risk: closed, eligible, at risk and not censored.
@@ -177,7 +178,7 @@ RISK_SCHEMA = pa.schema(
     ]
     + [("ci_method", pa.string()), ("note", pa.string())]
     + [(name, pa.int64()) for name in STATUS_COLUMNS]
-    + [("person_days", pa.float64())]
+    + [("person_days", pa.float64()), ("signal_key", pa.string())]
 )
 
 
@@ -209,4 +210,5 @@ def risk_rows(counts: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:
             found.note,
             *(row[name] for name in STATUS_COLUMNS),
             row["person_us"] / _DAY_US,
+            str(SignalKey.of(row)),
         )

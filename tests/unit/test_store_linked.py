@@ -50,6 +50,6 @@ def test_events_go_from_the_store_through_linkage_into_the_warehouse(tmp_path: P
     }
     shown = run_query(site.warehouse, "SELECT DISTINCT outcome FROM linkage.unit_outcome")
     assert {row[0] for row in shown.rows} == published
-    assert len(published) == 6
+    assert len(published) == 8
     runs = run_query(site.warehouse, "SELECT DISTINCT run_id FROM linkage.evidence")
     assert runs.rows == (("r1",),)

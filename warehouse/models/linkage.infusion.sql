@@ -22,6 +22,7 @@
 --   dose_value DOUBLE - Dose in dose_unit, as told; never a sum. Null where not told, or told of parts.
 --   dose_unit VARCHAR - Unit of the dose as reported.
 --   n_records BIGINT - Number of source records that tell of it.
+--   record_keys VARCHAR[] - Their keys, in the order of their starts.
 --   flags VARCHAR[] - What is unusual about it: end_missing, ambiguous_local_time, ...
 --   run_id VARCHAR - Run that last changed the row.
 

@@ -37,6 +37,7 @@
 --   n_tested_with_baseline BIGINT - Of those, units with a baseline value; null where the outcome has none.
 --   n_determined BIGINT - Closed units whose composite outcome can be told; null where the outcome has none (it is no composite).
 --   person_days DOUBLE - Time at risk of the units in the denominator, in days.
+--   signal_key VARCHAR - Key of the row within its site, for `dripwatch explain --signal`: study/outcome/window/stratum=value/denominator.
 --   run_id VARCHAR - Run that last changed the row.
 
 select risk.*

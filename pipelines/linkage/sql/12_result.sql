@@ -19,6 +19,7 @@ SELECT
     m.dose_value,
     m.dose_unit,
     m.n_records,
+    m.record_keys,
     list_concat(
         list_filter(
             [
