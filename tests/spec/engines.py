@@ -1,0 +1,189 @@
+"""The two that answer a spec row: the product, in one Beam pipeline a file, and the reference."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import duckdb
+import pyarrow.parquet as pq
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from pipelines.linkage.kernel import OUTPUTS, LinkageInput, link_bucket
+from pipelines.linkage.transform import LinkInfusions, Work
+from studies.load import Study
+from tests.linkage_cases import event_tables
+from tests.spec.expected import Answer, Fields, last_day_of
+from tests.spec.grammar import Story, story_of
+from tests.spec.settings import outcome_name, studies_of, study_id
+from tests.spec.tables import Row, rows_of
+from tests.spec.times import Clock
+
+Tables = dict[str, dict[tuple[str, str], list[Fields]]]
+
+
+@cache
+def stories(file: str) -> dict[str, Story]:
+    """The patients of a file, by key."""
+    return {row.key: story_of(row) for row in rows_of(file)}
+
+
+@cache
+def studies(file: str) -> dict[str, Study]:
+    """The studies of a file, by id."""
+    return studies_of(rows_of(file))
+
+
+@cache
+def linked(file: str) -> Tables:
+    """Link all patients of a file under all of its studies; rows by table, study and patient."""
+    told = stories(file)
+    inputs = []
+    for name, study in studies(file).items():
+        through = tuple(
+            (key, event_type, instant)
+            for key, story in told.items()
+            for event_type, instant in story.feeds.items()
+        )
+        quiet = tuple((key, one) for key, story in told.items() for one in sorted(story.quiet))
+        given = LinkageInput(study, through, patients_implied="implied" in name)
+        inputs.append(dataclasses.replace(given, **({"quiet_feeds": quiet} if quiet else {})))
+    with tempfile.TemporaryDirectory() as folder:
+        shard = Path(folder) / "shard"
+        shard.mkdir()
+        for event_type, table in event_tables(one.patient for one in told.values()).items():
+            pq.write_table(table, shard / f"{event_type}.parquet")
+        works = [Work(one, str(shard), str(Path(folder) / one.study.id)) for one in inputs]
+        return _run(works, Path(folder) / "attrition.json")
+
+
+def _run(works: list[Work], attrition: Path) -> Tables:
+    """Run one pipeline, without the risks: here every patient is a site, and so a stratum."""
+    failed = attrition.with_name("failed.json")
+    options = PipelineOptions(["--no_pipeline_type_check"])
+    with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
+        created = pipeline | beam.Create(works, reshuffle=False)
+        outputs = created | LinkInfusions()
+        for name, path in (("attrition", attrition), ("failed", failed)):
+            listed = outputs[name] | f"{name} list" >> beam.combiners.ToList()
+            _ = listed | f"{name} file" >> beam.Map(_dump, str(path))
+    if problems := json.loads(failed.read_text(encoding="utf-8")):
+        _link_plainly(works[0])
+        msg = f"linkage failed: {problems}"
+        raise RuntimeError(msg)
+    found = {
+        table: _read([f"{work.out}/{table}.parquet" for work in works])
+        for table in OUTPUTS
+        if table != "linkage.evidence"
+    }
+    found["linkage.attrition"] = {}
+    for (study, site, _, step), n in json.loads(attrition.read_text(encoding="utf-8")):
+        row = {"step": step, "n": n}
+        found["linkage.attrition"].setdefault((study, site), []).append(row)
+    return found
+
+
+def _link_plainly(work: Work) -> None:
+    """Link outside of Beam, whose DoFn hides why it failed."""
+    link_bucket(Path(work.shard), work.given, Path(work.out))
+
+
+def _dump(rows: list[Any], path: str) -> None:
+    Path(path).write_text(json.dumps(rows), encoding="utf-8")
+
+
+def _read(paths: list[str]) -> dict[tuple[str, str], list[Fields]]:
+    table = duckdb.read_parquet(paths)
+    found: dict[tuple[str, str], list[Fields]] = {}
+    for row in table.fetchall():
+        fields = dict(zip(table.columns, row, strict=True))
+        found.setdefault((fields["study_id"], fields["site_id"]), []).append(fields)
+    return found
+
+
+def by_product(row: Row, resolution: str) -> Answer:
+    """What the product found of a row's patient."""
+    clock, name = stories(row.file)[row.key].clock, outcome_name(row)
+    at = (study_id(row, resolution), row.key)
+    tables = {table: found.get(at, []) for table, found in linked(row.file).items()}
+    units = sorted(
+        tables["linkage.course"],
+        key=lambda one: (one["started_at"], one["ended_at"], one["ordinal_in_record"]),
+    )
+    place = {one["unit_id"]: number for number, one in enumerate(units)}
+    rows = {
+        (place[one["unit_id"]], one["window_name"]): _product_row(clock, one)
+        for one in tables["linkage.unit_outcome"]
+        if one["outcome"] == name
+    }
+    prefix = "left out: "
+    totals = {
+        "n_units": len(units),
+        "n_administrations": len(tables["linkage.infusion"]),
+        "left_out": {
+            one["step"].removeprefix(prefix): one["n"]
+            for one in tables["linkage.attrition"]
+            if one["step"].startswith(prefix)
+        },
+    }
+    return Answer([_product_unit(one, tables["linkage.infusion"]) for one in units], rows, totals)
+
+
+def _product_row(clock: Clock, row: Fields) -> Fields:
+    told = row | {"not_flags": row["flags"]}
+    told["onset_day"] = None if row["onset_at"] is None else clock.day_of(row["onset_at"])
+    if row["cut_at"] is not None:
+        told["last_day"] = last_day_of(clock, row["cut_at"])
+    return told
+
+
+def _product_unit(unit: Fields, infusions: list[Fields]) -> Fields:
+    [first, *_] = [one for one in infusions if one["unit_id"] == unit["unit_id"]]
+    return unit | {
+        "ordinal": unit["ordinal_in_record"],
+        "is_interrupted": "interrupted" in unit["flags"],
+        "is_tie": "tie" in unit["flags"],
+        "is_dispensed_undated": "dispensed_undated" in unit["flags"],
+        "dose_value": first["dose_value"],
+    }
+
+
+def by_reference(row: Row, resolution: str) -> Answer:
+    """What the plain reference says of a row's patient; what it does not tell is left out."""
+    from tests.reference import link_patient
+
+    story = stories(row.file)[row.key]
+    study = studies(row.file)[study_id(row, resolution)]
+    units, found = link_patient(story.patient.events, study, story.feeds)
+    place = {one.key: number for number, one in enumerate(units)}
+    rows = {
+        (place[one.unit], one.window): _reference_row(story.clock, one)
+        for one in found
+        if one.outcome == outcome_name(row)
+    }
+    totals = {
+        "n_units": len(units),
+        "n_administrations": sum(one.n_infusions for one in units),
+    }
+    return Answer([dataclasses.asdict(one) for one in units], rows, totals)
+
+
+def _reference_row(clock: Clock, row: Any) -> Fields:
+    told = {
+        name: getattr(row, name)
+        for name in (
+            "status", "grade", "baseline_value", "is_observed", "is_tested", "cut_reason",
+            "is_worsened", "is_pre_existing",
+        )
+    }  # fmt: skip
+    if row.onset is not None:
+        told["onset_day"] = (row.onset.first - clock.day_0).days
+        if not (row.onset.is_day or row.is_by_days):
+            told["onset_at"] = row.onset.at
+    return told
