@@ -100,7 +100,7 @@ def _outcome_row(study: Study, one: Outcome) -> tuple[Any, ...]:
         one.same_day,
         getattr(one, "concept", None),
         one.min_grade if isinstance(one, FeverOutcome | GradeOutcome) else 1,
-        _us(one.same_episode_gap_hours, HOUR_US) if isinstance(one, Episodic) else None,
+        _gap_us(one),
         _us(one.assume_resolved_days, DAY_US) if isinstance(one, Episodic) else None,
         _us(one.baseline_days, DAY_US) if isinstance(one, LabOutcome) else None,
         operator,
@@ -110,14 +110,26 @@ def _outcome_row(study: Study, one: Outcome) -> tuple[Any, ...]:
         _us(one.confirm_minutes, HOUR_US // 60) if isinstance(one, VitalLimitOutcome) else None,
         _us(one.settle_minutes, HOUR_US // 60) if isinstance(one, VitalLimitOutcome) else None,
         1 + one.rise_percent / 100 if isinstance(one, VitalLimitOutcome) else None,
+        one.overlap,
+        ",".join(sorted(one.drug_classes or classes)) if one.overlap_across_classes else None,
+        _us(one.clean_window_days, DAY_US) if isinstance(one, Episodic) else None,
+        isinstance(one, Episodic) and one.missing_start == "emergent",
     )
+
+
+def _gap_us(one: Outcome) -> int | None:
+    """Return the gap within one event; null: every record is an event of its own."""
+    if not isinstance(one, Episodic) or one.same_episode_gap_hours == "none":
+        return None
+    return _us(one.same_episode_gap_hours, HOUR_US)
 
 
 _OUTCOME_COLUMNS = """
     outcome VARCHAR, kind VARCHAR, is_published BOOLEAN, drug_classes VARCHAR[], same_day VARCHAR,
     concept VARCHAR, min_grade INTEGER, gap_us BIGINT, resolved_us BIGINT, baseline_us BIGINT,
     operator VARCHAR, threshold DOUBLE, ratio DOUBLE, min_rise DOUBLE, confirm_us BIGINT,
-    settle_us BIGINT, rise_factor DOUBLE"""
+    settle_us BIGINT, rise_factor DOUBLE, overlap VARCHAR, circle VARCHAR, clean_us BIGINT,
+    has_emergent BOOLEAN"""
 
 
 def _to_canonical(concept: str, unit: str) -> tuple[float, float]:

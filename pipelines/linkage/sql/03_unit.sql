@@ -276,21 +276,12 @@ SELECT
     m.unit_id IS NOT NULL AS premedicated,
     c.unit_id IS NOT NULL AS co_infusion,
     year(index_day) || '-Q' || quarter(index_day) AS calendar_quarter,
-    -- Death and the end of observation, on the unit's axis, first moment no longer followed.
-    CASE axis
-        WHEN 'day' THEN local_day_of(died_at, zone) + INTERVAL 1 DAY
-        ELSE followed_until(died_at, zone) + INTERVAL 1 MICROSECOND
-    END AS death_cut,
-    CASE axis
-        WHEN 'day'
-            THEN local_day_of(least(observation_end_at, contact_end_at), zone) + INTERVAL 1 DAY
-        ELSE least(followed_until(observation_end_at, zone), contact_end_at)
-    END AS observation_cut,
-    CASE axis
-        WHEN 'day' THEN local_day_of(next_started_at, zone)
-        ELSE next_started_at
-    END AS next_cut,
-    local_day_of(next_started_at, zone) AS next_day
+    -- The first moment no longer followed, for want of life or of observation, on either axis.
+    followed_until(died_at, zone) + INTERVAL 1 MICROSECOND AS death_cut,
+    local_day_of(died_at, zone) + INTERVAL 1 DAY AS death_cut_day,
+    least(followed_until(observation_end_at, zone), contact_end_at) AS observation_cut,
+    local_day_of(least(observation_end_at, contact_end_at), zone) + INTERVAL 1 DAY
+        AS observation_cut_day
 FROM judged AS j
 LEFT JOIN age_band AS b ON j.age_months >= b.from_months AND j.age_months < b.until_months
 LEFT JOIN unit_setting AS t USING (unit_id)

@@ -43,6 +43,11 @@ WHERE r.rate > u.high
   -- Where the start is known by its day, no reading of that day is known to follow it.
   AND NOT (w.is_start_day AND r.d_lo = w.index_day)
   AND NOT (is_same_day(w.axis, r.time_precision, r.d_lo, w.index_day) AND w.same_day <> 'after')
+  AND NOT EXISTS (
+    FROM lost_to_risk AS x
+    WHERE x.unit_id = w.unit_id AND x.outcome = w.outcome AND x.window_name = w.window_name
+      AND meets(w.axis, r.i_lo, r.i_hi, r.d_lo, r.d_hi, x.lo, x.hi)
+  )
   AND (b.own_rate IS NULL OR round(r.rate, 6) >= round(b.own_rate * o.rise_factor, 6));
 
 -- What the rule admits, window by window: evidence of the outcome, beside reports and codes.

@@ -9,8 +9,8 @@ CREATE TABLE lab_unit AS
 SELECT DISTINCT
     w.unit_id,
     w.patient_key,
-    w.drug_class,
-    w.ordinal_in_record,
+    w.overlap_group,
+    w.place,
     w.axis,
     w.outcome,
     x.scale,
@@ -45,9 +45,9 @@ unspoilt AS (
     WHERE NOT EXISTS (
         FROM unit_window AS e
         WHERE e.patient_key = c.patient_key
-          AND e.drug_class = c.drug_class
+          AND e.overlap_group = c.overlap_group
           AND e.outcome = c.outcome
-          AND e.ordinal_in_record < c.ordinal_in_record
+          AND e.place < c.place
           AND e.window_name IN ('risk', 'extended')
           AND meets(e.axis, c.i_lo, c.i_hi, c.d_lo, c.d_hi, e.lo, e.hi)
           -- Up to the grace after its own start a draw is that unit's baseline, not its effect.
@@ -111,6 +111,11 @@ WHERE CASE
         WHERE r.unit_id = w.unit_id AND r.outcome = w.outcome AND r.window_name = 'risk'
           AND meets(r.axis, l.i_lo, l.i_hi, l.d_lo, l.d_hi, r.lo, r.cut_at)
     )
+  )
+  AND NOT EXISTS (
+    FROM lost_to_risk AS x
+    WHERE x.unit_id = w.unit_id AND x.outcome = w.outcome AND x.window_name = w.window_name
+      AND meets(w.axis, l.i_lo, l.i_hi, l.d_lo, l.d_hi, x.lo, x.hi)
   )
   -- The next unit's own day, known by its day: the next unit's, or nobody's.
   AND NOT (

@@ -54,14 +54,7 @@ looked AS (
     LEFT JOIN lab_baseline AS b USING (unit_id, outcome, window_name)
     LEFT JOIN pre_existing AS p USING (unit_id, outcome, window_name)
     LEFT JOIN lab_pre_existing AS q USING (unit_id, outcome, window_name)
-    LEFT JOIN observed AS s
-      ON s.unit_id = w.unit_id
-     AND s.cut_at = w.cut_at
-     AND s.from_at = greatest(
-            w.lo,
-            CASE w.axis WHEN 'day' THEN w.end_day + INTERVAL 1 DAY
-                        ELSE w.ended_at + INTERVAL 6 HOUR END
-         )
+    LEFT JOIN observed AS s USING (unit_id, observed_from, cut_at)
     WHERE w.kind <> 'composite'
 )
 SELECT

@@ -71,16 +71,35 @@ SELECT
 FROM unit AS u
 CROSS JOIN setting AS s;
 
--- In how many uncut windows of the class the event lies.
+-- In how many uncut windows of the class, or classes, the onset lies.
 CREATE TABLE candidate_count AS
+WITH onset AS (
+    SELECT
+        h.unit_id,
+        h.outcome,
+        h.window_name,
+        w.patient_key,
+        w.overlap_group,
+        h.onset_at AS i_lo,
+        local_day_of(h.onset_at, u.zone) AS d_lo,
+        -- A unit placed by days forgets the hour of its onset; the onset itself does not.
+        CASE
+            WHEN h.onset_precision = 'day'
+                AND (w.axis <> 'day' OR utc_to_local(h.onset_at, u.zone) = d_lo)
+            THEN local_to_utc(d_lo + INTERVAL 1 DAY, u.zone, 0)
+            ELSE h.onset_at + INTERVAL 1 MICROSECOND
+        END AS i_hi
+    FROM state AS h
+    JOIN unit_window AS w USING (unit_id, outcome, window_name)
+    JOIN unit AS u USING (unit_id)
+    WHERE h.is_low AND h.onset_at IS NOT NULL
+)
 SELECT h.unit_id, h.outcome, h.window_name, count(DISTINCT w.unit_id) AS n_candidate_units
-FROM state AS h
-JOIN unit_window AS own USING (unit_id, outcome, window_name)
+FROM onset AS h
 JOIN unit_window AS w
-  ON w.patient_key = own.patient_key AND w.drug_class = own.drug_class
+  ON w.patient_key = h.patient_key AND w.overlap_group = h.overlap_group
  AND w.outcome = h.outcome AND w.window_name = h.window_name
- AND h.onset_axis >= w.lo AND h.onset_axis < w.hi
-WHERE h.is_low
+ AND meets(w.axis, h.i_lo, h.i_hi, h.d_lo, h.d_lo + INTERVAL 1 DAY, w.own_lo, w.own_hi)
 GROUP BY h.unit_id, h.outcome, h.window_name;
 
 CREATE TABLE out_unit_outcome AS
@@ -95,6 +114,7 @@ SELECT
     CASE
         WHEN w.unplaceable_reason IS NOT NULL THEN 'unplaceable'
         WHEN w.ineligible_reason IS NOT NULL THEN 'ineligible'
+        WHEN w.merged_into IS NOT NULL THEN 'merged'
         WHEN w.axis = 'day' AND w.next_day = w.index_day THEN 'superseded_same_day'
         WHEN w.cut_at <= w.lo THEN 'not_at_risk'
         WHEN NOT t.is_closed THEN CASE WHEN t.is_low THEN 'open_event' ELSE 'open' END
