@@ -33,7 +33,8 @@ SELECT
     -- One bag was stopped and the next one followed.
     coalesce(min(closed_at) FILTER (WHERE status = 'stopped') < max(started_at), false)
         AS is_interrupted,
-    coalesce(min(status) FILTER (WHERE status <> 'stopped'), min(status)) AS status_else,
+    CASE WHEN is_stopped THEN 'stopped'
+         ELSE coalesce(min(status) FILTER (WHERE status <> 'stopped'), min(status)) END AS status,
     any_value(evidence) AS evidence,
     min(route) AS route,
     -- Two records of one source may be two bags or one dose told twice: no sum is safe. Sources
@@ -46,6 +47,7 @@ SELECT
     ) THEN min(dose_unit) FILTER (WHERE dose_value IS NOT NULL) END AS dose_unit,
     first(encounter_key ORDER BY started_at, record_key) AS encounter_key,
     count(*) AS n_records,
+    1 AS n_parts,
     -- Only what is said of times and codes; what checks remarked on is told in `quality`.
     list_sort(list_intersect(
         flatten(list(coalesce(flags, []))),
@@ -183,11 +185,12 @@ FROM told_record AS r
 LEFT JOIN restart AS x USING (patient_key, drug, dose);
 
 -- An administration with its restarts: its start is that of the first, its end that of the last.
-CREATE TABLE dose AS
+CREATE TABLE interrupted_dose AS
 WITH part AS (
-    SELECT t.* REPLACE (coalesce(x.root, t.dose) AS dose)
+    SELECT t.* REPLACE (x.root AS dose)
     FROM told_dose AS t
-    LEFT JOIN restart AS x USING (patient_key, drug, dose)
+    JOIN (FROM restart UNION SELECT patient_key, drug, root, root FROM restart) AS x
+        USING (patient_key, drug, dose)
 )
 SELECT
     patient_key,
@@ -206,17 +209,24 @@ SELECT
     max(last_day) AS last_day,
     arg_max(is_end_missing, (ended_at, started_at, infusion_key)) AS is_end_missing,
     bool_or(is_running) AS is_running,
-    CASE WHEN arg_max(is_stopped, (ended_at, is_stopped)) THEN 'stopped'
-         ELSE arg_max(status_else, (ended_at, started_at, infusion_key)) END AS status,
-    count(*) > 1 OR bool_or(is_interrupted) AS is_interrupted,
+    arg_max(status, (ended_at, is_stopped, started_at, infusion_key)) AS status,
+    true AS is_interrupted,
     any_value(evidence) AS evidence,
     min(route) AS route,
     -- Parts of a dose tell no whole one.
-    CASE WHEN count(*) = 1 THEN any_value(dose_value) END AS dose_value,
-    CASE WHEN count(*) = 1 THEN any_value(dose_unit) END AS dose_unit,
+    NULL::DOUBLE AS dose_value,
+    NULL::VARCHAR AS dose_unit,
     arg_min(encounter_key, (started_at, infusion_key)) AS encounter_key,
     sum(n_records)::BIGINT AS n_records,
     count(*) AS n_parts,
     list_sort(list_distinct(flatten(list(source_flags)))) AS source_flags
 FROM part
 GROUP BY patient_key, drug, dose;
+
+CREATE TABLE dose AS
+SELECT * EXCLUDE (is_stopped)
+FROM told_dose
+ANTI JOIN restart USING (patient_key, drug, dose)
+ANTI JOIN interrupted_dose USING (patient_key, drug, dose)
+UNION ALL BY NAME
+FROM interrupted_dose;
