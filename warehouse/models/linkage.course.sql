@@ -32,7 +32,7 @@
 --   record_started_at TIMESTAMP - First dated encounter or infusion of the patient, UTC.
 --   follow_up_ended_at TIMESTAMP - End of follow-up, UTC.
 --   follow_up_end_reason VARCHAR - Why it ends: death, observation_end, data_through or last_contact.
---   flags VARCHAR[] - What is unusual about it: tie, imprecise, ...
+--   flags VARCHAR[] - What is unusual about it: tie, end_missing, interrupted, ...
 --   run_id VARCHAR - Run that last changed the row.
 
 select * from store.linkage.course

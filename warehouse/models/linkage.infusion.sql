@@ -16,14 +16,14 @@
 --   started_at TIMESTAMP - Start, UTC.
 --   ended_at TIMESTAMP - End, UTC; equal to the start where no end was recorded.
 --   time_precision VARCHAR - How precisely the start is known: instant, day, month or year.
---   status VARCHAR - Status of the record that counts, as reported: completed, stopped, ...
+--   status VARCHAR - Status of its record that ends last, as reported: completed, stopped, ...
 --   evidence VARCHAR - Strongest evidence that it happened: administered, dispensed or ordered.
 --   route VARCHAR - Route as standardised: intravenous, oral, ...
 --   dose_value DOUBLE - Dose in dose_unit, as told; never a sum. Null where not told, or told of parts.
 --   dose_unit VARCHAR - Unit of the dose as reported.
---   n_records BIGINT - Number of source records that tell of it.
+--   n_records BIGINT - Number of source records that tell of it, its restarts included.
 --   record_keys VARCHAR[] - Their keys, in the order of their starts.
---   flags VARCHAR[] - What is unusual about it: end_missing, ambiguous_local_time, ...
+--   flags VARCHAR[] - What is unusual about it: end_missing, interrupted (stopped and begun again), ambiguous_local_time, ...
 --   run_id VARCHAR - Run that last changed the row.
 
 select * from store.linkage.infusion
