@@ -66,15 +66,16 @@ WITH result AS (
         l.d_hi,
         l.time_precision,
         l.value,
+        beyond(l.comparator) AS beyond,
         l.low_limit,
         l.high_limit,
-        l.status,
-        l.is_issue_time,
-        beyond(l.comparator) AS beyond,
+        l.status = 'preliminary' AS is_provisional,
+        l.is_issue_time OR l.time_precision = 'day' AS is_imprecise,
+        s.scale,
+        s.concept,
         s.kind,
         s.measure,
-        s.specimen_us,
-        u.*,
+        u.rowid AS unit_row,
         p.sex,
         completed_months(p.birth_date, l.d_lo) AS age_months
     FROM lab AS l
@@ -106,9 +107,12 @@ CREATE MACRO days_within(local_day, reach_us) AS list_transform(
 -- Totals that an ionised result of the same specimen stands for.
 CREATE TABLE lab_overruled AS
 WITH ionised AS (
-    SELECT i.*, s.specimen_us AS reach_us, unnest(days_within(i.d_lo, reach_us)) AS near_day
-    FROM (SELECT * EXCLUDE (specimen_us) FROM lab_usable WHERE measure = 'ionised') AS i
+    SELECT
+        i.scale, i.patient_key, i.time_precision, i.i_lo, i.d_lo, s.specimen_us,
+        unnest(days_within(i.d_lo, s.specimen_us)) AS near_day
+    FROM lab_usable AS i
     JOIN lab_scale AS s ON s.scale = i.scale AND s.measure = 'total'
+    WHERE i.measure = 'ionised'
 )
 SELECT DISTINCT t.scale, t.lab_row
 FROM lab_usable AS t
@@ -116,7 +120,7 @@ JOIN ionised AS i
   ON i.scale = t.scale AND i.patient_key = t.patient_key AND i.near_day = t.d_lo
 WHERE t.measure = 'total'
   AND CASE WHEN 'day' IN (t.time_precision, i.time_precision) THEN t.d_lo = i.d_lo
-           ELSE abs(epoch_us(t.i_lo) - epoch_us(i.i_lo)) <= t.specimen_us END;
+           ELSE abs(epoch_us(t.i_lo) - epoch_us(i.i_lo)) <= i.specimen_us END;
 
 -- The albumin of a total: the nearest; of equal distances the earlier, then the lower.
 CREATE TABLE lab_albumin AS
@@ -154,40 +158,57 @@ GROUP BY t.scale, t.lab_row;
 
 -- What counts, with its number: as graded, as reported (compared with its own limits), and in the
 -- one unit in which all results of the analyte can be compared.
-CREATE TABLE lab_value AS
+CREATE VIEW lab_value AS
 WITH corrected AS (
     SELECT
-        u.* EXCLUDE (measure),
+        r.* EXCLUDE (measure),
         a.g_per_dl,
-        CASE WHEN a.g_per_dl < 4.0 THEN 'corrected' ELSE u.measure END AS measure,
+        CASE WHEN a.g_per_dl < 4.0 THEN 'corrected' ELSE r.measure END AS measure,
         -- Each unit system has its own formula, as printed.
         CASE
             WHEN a.g_per_dl < 4.0 AND u.unit_system = 'si' THEN 0.02 * (40 - 10 * a.g_per_dl)
             WHEN a.g_per_dl < 4.0 THEN 0.8 * (4.0 - a.g_per_dl)
             ELSE 0
-        END AS added
-    FROM lab_usable AS u
-    LEFT JOIN lab_albumin AS a USING (scale, lab_row)
-    ANTI JOIN lab_overruled AS o ON o.scale = u.scale AND o.lab_row = u.lab_row
+        END AS added,
+        u.unit,
+        u.system_unit,
+        u.graded_unit,
+        u.is_converted,
+        u.to_system_factor,
+        u.system_to_graded,
+        u.to_canonical_factor,
+        u.to_canonical_offset,
+        u.system_to_canonical,
+        u.graded_to_canonical
+    FROM lab_usable AS r
+    JOIN lab_unit_graded AS u ON u.rowid = r.unit_row
+    LEFT JOIN lab_albumin AS a ON a.scale = r.scale AND a.lab_row = r.lab_row
+    ANTI JOIN lab_overruled AS o ON o.scale = r.scale AND o.lab_row = r.lab_row
 )
 SELECT
-    *,
+    scale, concept, kind, measure, lab_row, record_key, patient_key, i_lo, i_hi, d_lo, d_hi,
+    time_precision, sex, age_months, low_limit, high_limit, is_provisional, is_imprecise,
+    is_converted, unit, system_unit, graded_unit, graded_to_canonical,
+    -- The number that is shown; as reported, where nothing was added to it.
+    CASE WHEN added <> 0 THEN round(value + added / to_system_factor, 6) ELSE value END AS value,
     round(value * to_system_factor + added, 9) + beyond AS system_value,
     round(round(value * to_system_factor + added, 9) * system_to_graded, 9) + beyond
         AS graded_value,
     round(value + added / to_system_factor, 9) + beyond AS own_value,
     value * to_canonical_factor + to_canonical_offset + added * system_to_canonical + beyond
         AS canonical_value,
-    -- Like is compared with like. A total with an albumin that is not low is like both: it is what
-    -- it would be after correction.
+    -- A total with an albumin that is not low is what it would be after correction.
     CASE
         WHEN measure IS NULL THEN 'any'
         WHEN measure = 'total' AND g_per_dl IS NOT NULL THEN 'either'
         ELSE measure
-    END AS likeness,
-    CASE
-        WHEN likeness = 'either' THEN ['either', 'corrected', 'total']
-        WHEN likeness IN ('corrected', 'total') THEN [likeness, 'either']
-        ELSE [likeness]
-    END AS is_like
+    END AS likeness
 FROM corrected;
+
+-- Like is compared with like: which results may be the baseline of which.
+CREATE TABLE lab_likeness AS
+SELECT * FROM (VALUES
+    ('any', 'any'), ('ionised', 'ionised'), ('corrected', 'corrected'), ('total', 'total'),
+    ('either', 'either'), ('either', 'corrected'), ('either', 'total'), ('corrected', 'either'),
+    ('total', 'either')
+) AS pair (likeness, baseline_likeness);

@@ -71,13 +71,9 @@ SELECT
 FROM lab_cut_table
 GROUP BY scale, concept;
 
-CREATE TABLE lab_graded AS
+CREATE VIEW lab_graded AS
 SELECT
-    v.* REPLACE (
-        -- The number that was graded; as reported, where nothing was added to it.
-        CASE WHEN v.added <> 0 THEN round(v.value + v.added / v.to_system_factor, 6) ELSE v.value END
-            AS value
-    ),
+    v.* EXCLUDE (sex, low_limit, high_limit, table_low, table_high, system_value, own_value),
     CASE v.kind
         WHEN 'grade' THEN coalesce(c.grade, 0)
         WHEN 'threshold' THEN CASE o.operator
@@ -87,22 +83,11 @@ SELECT
             WHEN '>=' THEN round(v.canonical_value, 9) >= o.threshold
         END::INTEGER
     END AS grade,
-    list_filter(
-        [
-            CASE
-                WHEN (r.is_low_read AND v.low_limit IS NULL AND v.table_low IS NOT NULL)
-                  OR (r.is_high_read AND v.high_limit IS NULL AND v.table_high IS NOT NULL)
-                    THEN 'limit_from_table'
-            END,
-            CASE WHEN c.is_normal THEN 'normal_by_own_limit' END,
-            CASE WHEN v.is_converted THEN 'unit_converted' END,
-            CASE WHEN v.status = 'preliminary' THEN 'provisional' END,
-            CASE WHEN v.is_issue_time OR v.time_precision = 'day' THEN 'imprecise' END
-        ],
-        lambda flag: flag IS NOT NULL
-    ) AS value_flags
+    c.is_normal,
+    (r.is_low_read AND v.low_limit IS NULL AND v.table_low IS NOT NULL)
+    OR (r.is_high_read AND v.high_limit IS NULL AND v.table_high IS NOT NULL) AS is_table_limit
 FROM lab_limited AS v
-LEFT JOIN lab_cut AS c USING (scale, lab_row)
-LEFT JOIN lab_limit_read AS r USING (scale, concept)
+LEFT JOIN lab_cut AS c ON c.scale = v.scale AND c.lab_row = v.lab_row
+LEFT JOIN lab_limit_read AS r ON r.scale = v.scale AND r.concept = v.concept
 -- A threshold is a scale of its own.
 LEFT JOIN study_outcome AS o ON o.outcome = v.scale AND o.kind = 'threshold';

@@ -25,52 +25,72 @@ JOIN study_outcome AS o USING (outcome)
 JOIN lab_outcome AS x USING (outcome)
 CROSS JOIN setting AS s;
 
+-- The uncut windows that spoil a baseline.
+CREATE TABLE lab_spoiler AS
+SELECT
+    e.outcome, e.patient_key, e.overlap_group, e.place, e.axis, e.lo, e.hi, e.index_day,
+    e.same_day, e.started_at + to_microseconds(s.grace_us) AS grace_at
+FROM unit_window AS e
+SEMI JOIN lab_outcome USING (outcome)
+CROSS JOIN setting AS s
+WHERE e.window_name IN ('risk', 'extended');
+
+CREATE TABLE lab_candidate AS
+SELECT u.unit_id, u.outcome, l.lab_row, l.scale, l.likeness, l.i_lo, l.canonical_value, l.record_key
+FROM lab_unit AS u
+JOIN lab_graded AS l ON l.patient_key = u.patient_key AND l.scale = u.scale
+WHERE CASE
+    WHEN is_same_day(u.axis, l.time_precision, l.d_lo, u.index_day) THEN u.same_day = 'before'
+    WHEN u.axis = 'day' THEN l.d_lo < u.index_day AND l.d_lo >= u.reach_day
+    -- The grace is for draws at a known time; a whole day lies on one side or the other.
+    WHEN l.time_precision = 'day' THEN l.d_lo < u.index_day AND l.i_hi > u.reach_at
+    ELSE l.i_lo <= u.grace_at AND l.i_hi > u.reach_at
+  END
+  AND NOT EXISTS (
+    FROM lab_spoiler AS e
+    WHERE e.patient_key = u.patient_key
+      AND e.overlap_group = u.overlap_group
+      AND e.outcome = u.outcome
+      AND e.place < u.place
+      AND meets(e.axis, l.i_lo, l.i_hi, l.d_lo, l.d_hi, e.lo, e.hi)
+      -- Up to the grace after its own start a draw is that unit's baseline, not its effect.
+      AND CASE
+            WHEN is_same_day(e.axis, l.time_precision, l.d_lo, e.index_day)
+                THEN e.same_day = 'after'
+            WHEN e.axis = 'day' OR l.time_precision = 'day' THEN true
+            ELSE l.i_lo > e.grace_at
+          END
+  );
+
+-- Last first; equal times: the smaller value, so that the choice depends on no key.
+CREATE MACRO lateness(i_lo, canonical_value, record_key) AS
+    {'at': -epoch_us(i_lo), 'value': canonical_value, 'record_key': record_key};
+
 -- One row a unit, outcome and likeness: the last result before that may be compared with it.
 CREATE TABLE lab_like_baseline AS
-WITH candidate AS (
-    SELECT u.*, l.* EXCLUDE (patient_key, scale)
-    FROM lab_unit AS u
-    JOIN lab_graded AS l ON l.patient_key = u.patient_key AND l.scale = u.scale
-    WHERE CASE
-        WHEN is_same_day(u.axis, l.time_precision, l.d_lo, u.index_day) THEN u.same_day = 'before'
-        WHEN u.axis = 'day' THEN l.d_lo < u.index_day AND l.d_lo >= u.reach_day
-        -- The grace is for draws at a known time; a whole day lies on one side or the other.
-        WHEN l.time_precision = 'day' THEN l.d_lo < u.index_day AND l.i_hi > u.reach_at
-        ELSE l.i_lo <= u.grace_at AND l.i_hi > u.reach_at
-    END
-),
-unspoilt AS (
-    SELECT c.* EXCLUDE (likeness), unnest(c.is_like) AS likeness
-    FROM candidate AS c
-    WHERE NOT EXISTS (
-        FROM unit_window AS e
-        WHERE e.patient_key = c.patient_key
-          AND e.overlap_group = c.overlap_group
-          AND e.outcome = c.outcome
-          AND e.place < c.place
-          AND e.window_name IN ('risk', 'extended')
-          AND meets(e.axis, c.i_lo, c.i_hi, c.d_lo, c.d_hi, e.lo, e.hi)
-          -- Up to the grace after its own start a draw is that unit's baseline, not its effect.
-          AND CASE
-                WHEN is_same_day(e.axis, c.time_precision, c.d_lo, e.index_day)
-                    THEN e.same_day = 'after'
-                WHEN e.axis = 'day' OR c.time_precision = 'day' THEN true
-                ELSE c.i_lo > e.started_at + to_microseconds((SELECT grace_us FROM setting))
-              END
-    )
+WITH last AS (
+    SELECT
+        c.unit_id,
+        c.outcome,
+        k.likeness,
+        c.scale,
+        arg_min(c.lab_row, lateness(c.i_lo, c.canonical_value, c.record_key)) AS lab_row
+    FROM lab_candidate AS c
+    JOIN lab_likeness AS k ON k.baseline_likeness = c.likeness
+    GROUP BY c.unit_id, c.outcome, k.likeness, c.scale
 )
-FROM unspoilt
--- Equal times: the smaller value, so that the choice depends on no key.
-QUALIFY row_number() OVER (
-    PARTITION BY unit_id, outcome, likeness ORDER BY i_lo DESC, canonical_value, record_key
-) = 1;
+SELECT b.unit_id, b.outcome, b.likeness, l.* EXCLUDE (likeness)
+FROM last AS b
+JOIN lab_graded AS l ON l.scale = b.scale AND l.lab_row = b.lab_row;
 
 -- The last of any kind: what a window without a result shows, and what makes unlike ones a switch.
 CREATE TABLE lab_last_baseline AS
+SELECT
+    unit_id,
+    outcome,
+    arg_min(likeness, (lateness(i_lo, canonical_value, record_key), likeness)) AS likeness
 FROM lab_like_baseline
-QUALIFY row_number() OVER (
-    PARTITION BY unit_id, outcome ORDER BY i_lo DESC, canonical_value, record_key, likeness
-) = 1;
+GROUP BY unit_id, outcome;
 
 CREATE TABLE lab_in_window AS
 SELECT
@@ -147,11 +167,7 @@ GROUP BY l.unit_id, l.outcome, l.window_name, l.lab_row;
 
 CREATE TABLE lab_judged AS
 SELECT
-    l.* REPLACE (
-        greatest(l.grade, r.grade) AS grade,
-        CASE WHEN l.is_switch THEN list_append(l.value_flags, 'measure_switch')
-             ELSE l.value_flags END AS value_flags
-    ),
+    l.* REPLACE (greatest(l.grade, r.grade) AS grade),
     raw.event_type,
     raw.source_file_sha,
     raw.source_row,
@@ -206,7 +222,17 @@ SELECT
     arg_min(likeness, rank) AS worst_likeness,
     arg_min(measure, rank) AS measure,
     arg_min_null(baseline_measure, rank) AS baseline_measure,
-    list_sort(list_distinct(flatten(list(value_flags)))) AS value_flags
+    list_filter(
+        [
+            CASE WHEN bool_or(is_imprecise) THEN 'imprecise' END,
+            CASE WHEN bool_or(is_table_limit) THEN 'limit_from_table' END,
+            CASE WHEN bool_or(is_switch) THEN 'measure_switch' END,
+            CASE WHEN bool_or(is_normal) THEN 'normal_by_own_limit' END,
+            CASE WHEN bool_or(is_provisional) THEN 'provisional' END,
+            CASE WHEN bool_or(is_converted) THEN 'unit_converted' END
+        ],
+        lambda flag: flag IS NOT NULL
+    ) AS value_flags
 FROM lab_judged
 GROUP BY unit_id, outcome, window_name;
 
