@@ -86,6 +86,8 @@ def length(hours: float, axis: Axis) -> int:
 def meets(one: Stretch, lo: int, hi: int) -> bool:
     """Whether an event is in `[lo, hi)`: a point lies in it, a stretch shares time with it."""
     at, until = one
+    if lo >= hi:
+        return False
     if at == until:
         return lo <= at < hi
     return at < hi and until > lo

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from studies.load import Study
@@ -31,6 +31,8 @@ class Record:
     ended_at: datetime | None
     order: str | None
     status: str
+    dose: float | None = None
+    dose_unit: str | None = None
 
     @property
     def has_duration(self) -> bool:
@@ -48,10 +50,21 @@ class Record:
 
 @dataclass
 class Administration:
-    """Records that are one dose."""
+    """Records that are one dose; `parts` are what was begun again after a stop."""
 
     records: list[Record]
     is_dispensed_undated: bool = False
+    parts: list[list[Record]] = field(default_factory=list)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Begun again after a stop, also where a bag was stopped and another followed."""
+        return bool(self.parts) or any(
+            one.status == "stopped" and one.has_duration and other.when.at >= one.end
+            for one in self.records
+            for other in self.records
+            if other is not one and other.has_duration
+        )
 
     @property
     def key(self) -> str:
@@ -95,10 +108,13 @@ class Administration:
 
     @property
     def is_running(self) -> bool:
-        """In progress, and nobody tells an end."""
-        return self.evidence == "administered" and (
-            all(one.ended_at is None for one in self.records)
-            and any(one.status == "in-progress" for one in self.records)
+        """In progress, and nobody tells an end: of what was begun again, too."""
+        later = [record for part in self.parts for record in part]
+        first = [one for one in self.records if one not in later]
+        return self.evidence == "administered" and any(
+            all(one.ended_at is None for one in part)
+            and any(one.status == "in-progress" for one in part)
+            for part in [first, *self.parts]
         )
 
 
@@ -139,6 +155,8 @@ def records_of(study: Study, events: list[Event]) -> list[Record]:
                 ended_at,
                 row.get("order_key"),
                 row["status"],
+                row.get("dose_value"),
+                row.get("dose_unit"),
             )
         )
     return sorted(found, key=lambda one: (one.when.at, one.key))

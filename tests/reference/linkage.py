@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,15 +10,29 @@ from studies.load import Study
 from studies.outcomes import (
     CompositeOutcome,
     Episodic,
+    GradeOutcome,
     LabOutcome,
     Outcome,
     VitalLimitOutcome,
     WindowTable,
 )
 from tests.reference.clock import When
-from tests.reference.episodes import is_seen, judge_episodic, vital_limit
+from tests.reference.episodes import is_seen, judge_episodic, worst_of
 from tests.reference.events import Event, read_events
 from tests.reference.labs import judge_lab
+from tests.reference.pending import PENDING
+from tests.reference.pieces import vital_limit
+from tests.reference.serious import Asked, criteria, is_treated, window_start
+from tests.reference.stretches import (
+    Stretches,
+    at_risk,
+    before,
+    days,
+    ends_at,
+    record_start,
+    without,
+)
+from tests.reference.undated import undated
 from tests.reference.units import (
     Unit,
     age_months,
@@ -30,7 +44,16 @@ from tests.reference.units import (
     setting,
     units_of,
 )
-from tests.reference.windows import Window, is_closed, is_superseded, window_of
+from tests.reference.windows import (
+    Feeds,
+    Window,
+    is_closed,
+    is_superseded,
+    kin_of,
+    uncut,
+    watched,
+    window_of,
+)
 
 
 @dataclass(frozen=True)
@@ -48,6 +71,7 @@ class UnitRow:
     premedicated: bool
     evidence: str
     is_dispensed_undated: bool
+    interrupted: bool
 
 
 @dataclass(frozen=True)
@@ -71,6 +95,30 @@ class Row:
     is_known: bool = True
     is_closed: bool = True
     is_by_days: bool = False
+    is_missing_start: bool = False
+    is_in_clean_window: bool = False
+    n_events: int = 0
+    n_events_uncleaned: int = 0
+    person_days: float = 0
+    at_risk_days: float = 0
+    at_risk_days_uncleaned: float = 0
+    n_candidate_units: int | None = None
+    is_serious: bool | None = None
+    serious_criteria: tuple[str, ...] = ()
+    is_treated: bool | None = None
+    measure: str | None = None
+    baseline_measure: str | None = None
+    is_switch: bool = False
+    evidence: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A row, the reports that are evidence of its event, and time that clean windows take."""
+
+    row: Row
+    rows: list[dict[str, Any]]
+    taken: Stretches = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -80,20 +128,30 @@ class Patient:
     study: Study
     events: list[Event]
     units: list[Unit]
-    through: dict[str, datetime]
+    feeds: Feeds
 
 
 def link_patient(
-    rows: list[tuple[str, dict[str, Any]]], study: Study, through: dict[str, datetime]
+    rows: list[tuple[str, dict[str, Any]]],
+    study: Study,
+    through: dict[str, datetime],
+    quiet: frozenset[str] = frozenset(),
 ) -> tuple[list[UnitRow], list[Row]]:
-    """Return a patient's units and outcome rows; `through` is `data_through` by event type."""
+    """Return a patient's units and outcome rows.
+
+    Args:
+        rows: the patient's events, by type.
+        study: the study.
+        through: `data_through` by event type.
+        quiet: types of which the site delivers nothing while others do.
+    """
     events = read_events(study, rows)
-    patient = Patient(study, events, units_of(study, events), through)
+    patient = Patient(study, events, units_of(study, events), Feeds(through, quiet))
     found: list[Row] = []
     for unit in patient.units:
         for outcome in study.model.outcome:
-            watched = not outcome.drug_classes or unit.drug.drug_class in outcome.drug_classes
-            for table in outcome.window if watched else []:
+            is_watched = unit in watched(outcome, [unit])
+            for table in outcome.window if is_watched else []:
                 found.append(row_of(patient, outcome, table, unit, found))
     return [unit_row(patient, unit) for unit in patient.units], found
 
@@ -112,26 +170,76 @@ def unit_row(patient: Patient, unit: Unit) -> UnitRow:
         premedicated(study, events, unit),
         unit.evidence,
         unit.is_dispensed_undated,
+        unit.is_interrupted,
     )
 
 
 def row_of(
     patient: Patient, outcome: Outcome, table: WindowTable, unit: Unit, earlier: list[Row]
 ) -> Row:
-    window = window_of(outcome, table, unit, patient.units, patient.events)
+    study, events = patient.study, patient.events
+    window = window_of(study, outcome, table, unit, patient.units, events)
     row = Row(unit.key, outcome.name, table.name, "", cut_reason=window.cut_reason)
     row = replace(row, is_by_days=window.axis == "day")
+    if window.merged_into is not None:
+        return replace(row, status="merged")
+    judged = Judged(row, rows=[])
     if isinstance(outcome, CompositeOutcome):
-        row = composite(row, outcome, earlier)
+        judged = composite(row, patient, outcome, earlier)
     elif isinstance(outcome, LabOutcome):
-        row = laboratory(row, patient, outcome, window)
+        judged = laboratory(row, patient, outcome, window)
     else:
-        row = episodic(row, patient, outcome, window)
+        judged = episodic(row, patient, outcome, window, table.name)
+    row = judged.row
     if not isinstance(outcome, CompositeOutcome):
-        zone = str(patient.events[0].row["zone"])
-        closed = is_closed(patient.study, outcome, window, zone, patient.through)
-        row = replace(row, is_closed=closed)
-    return replace(row, status=status(patient, row, window))
+        zone = str(events[0].row["zone"])
+        row = replace(row, is_closed=is_closed(study, outcome, window, zone, patient.feeds))
+    row = timed(row, patient, window, judged.taken)
+    if row.onset is not None:
+        row = replace(row, n_candidate_units=candidates(row, patient, outcome, table, unit))
+    if row.has_event:
+        row = asked(row, patient, outcome, window, judged.rows)
+    return replace(row, status=status(patient, row, window), evidence=tuple(map(id, judged.rows)))
+
+
+def timed(row: Row, patient: Patient, window: Window, taken: Stretches) -> Row:
+    """With its time at risk, in days."""
+    whole = at_risk(window, record_start(patient.events, window.axis))
+    left, end = without(whole, taken), window.cut
+    if row.onset is not None:
+        onset = row.onset.first.toordinal() + 1
+        end = onset if row.is_by_days else ends_at(row.onset)
+    return replace(
+        row,
+        person_days=days(before(left, end), window.axis),
+        at_risk_days=days(left, window.axis),
+        at_risk_days_uncleaned=days(whole, window.axis),
+    )
+
+
+def candidates(row: Row, patient: Patient, outcome: Outcome, table: WindowTable, unit: Unit) -> int:
+    """Uncut windows of the name that hold the onset."""
+    kin = kin_of(outcome, unit, patient.units)
+    return sum(
+        row.onset is not None and uncut(outcome, table, one).holds(row.onset, uncut=True)
+        for one in kin
+    )
+
+
+def asked(
+    row: Row, patient: Patient, outcome: Outcome, window: Window, rows: list[dict[str, Any]]
+) -> Row:
+    """With what makes the event serious, and whether it was treated."""
+    zone = str(patient.events[0].row["zone"])
+    onset = row.onset or window_start(window, zone)
+    event = Asked(patient.study, patient.events, window, onset, row.grade, rows)
+    why = criteria(event)
+    return replace(
+        row,
+        is_serious=bool(why),
+        serious_criteria=tuple(sorted(why)),
+        is_treated=is_treated(event, outcome),
+    )
 
 
 def status(patient: Patient, row: Row, window: Window) -> str:
@@ -141,7 +249,8 @@ def status(patient: Patient, row: Row, window: Window) -> str:
         return "ineligible"
     if is_superseded(window):
         return "superseded_same_day"
-    if window.cut <= window.lo:
+    has_time = window.cut > window.lo if "time" in PENDING else row.at_risk_days > 0
+    if not has_time and not row.has_event:
         return "not_at_risk"
     if not row.is_closed:
         return "open_event" if row.has_event else "open"
@@ -156,41 +265,60 @@ def status(patient: Patient, row: Row, window: Window) -> str:
     return "undetermined" if row.is_determined is False else "unobserved"
 
 
-def episodic(row: Row, patient: Patient, outcome: Episodic, window: Window) -> Row:
-    found = judge_episodic(patient.study, patient.events, outcome, window)
-    is_observed = found.onset is not None or is_seen(patient.study, patient.events, window)
-    if isinstance(outcome, VitalLimitOutcome) and found.onset is None:
-        limit = vital_limit(patient.study, patient.events, outcome, window)
+def episodic(row: Row, patient: Patient, outcome: Episodic, window: Window, name: str) -> Judged:
+    study, events = patient.study, patient.events
+    found = judge_episodic(study, events, outcome, window)
+    bare = undated(study, events, outcome, window, name, patient.units)
+    has_event = found.onset is not None or bool(bare)
+    is_observed = has_event or is_seen(study, events, window)
+    if isinstance(outcome, VitalLimitOutcome) and not has_event:
+        limit = vital_limit(study, events, outcome, window)
         is_observed = is_observed and limit is not None
-    return replace(
+    grade = found.grade
+    if found.onset is None:
+        grade = worst_of([one.get("grade") for one in bare])
+    row = replace(
         row,
         onset=found.onset,
-        grade=found.grade,
+        grade=grade,
         is_observed=is_observed,
         is_worsened=found.is_worsened,
         is_pre_existing=found.is_pre_existing,
-        has_event=found.onset is not None,
+        is_in_clean_window=found.is_in_clean_window,
+        is_missing_start=bool(bare),
+        has_event=has_event,
         is_known=is_observed,
+        n_events=found.n_events + len(bare),
+        n_events_uncleaned=found.n_events_uncleaned + len(bare),
     )
+    return Judged(row, found.evidence + bare, found.taken)
 
 
-def laboratory(row: Row, patient: Patient, outcome: LabOutcome, window: Window) -> Row:
-    kin = [one for one in patient.units if one.drug.drug_class == window.unit.drug.drug_class]
+def laboratory(row: Row, patient: Patient, outcome: LabOutcome, window: Window) -> Judged:
+    kin = kin_of(outcome, window.unit, patient.units)
     before = kin[: kin.index(window.unit)]
     tested = judge_lab(patient.study, patient.events, outcome, window, before)
-    return replace(
+    worst, base = tested.worst, tested.baseline
+    has_measures = isinstance(outcome, GradeOutcome) and outcome.calcium is not None
+    row = replace(
         row,
         onset=tested.onset,
-        grade=tested.grade,
-        baseline_value=tested.baseline.row["value"] if tested.baseline else None,
+        grade=worst.grade if worst else None,
+        baseline_value=base.reported if base else None,
         is_tested=tested.is_tested,
         is_pre_existing=tested.is_pre_existing,
         has_event=tested.onset is not None,
         is_known=tested.is_tested,
+        is_switch=tested.is_switch,
+        measure=worst.result.measure if worst and has_measures else None,
+        baseline_measure=base.measure if base and has_measures else None,
+        n_events=int(tested.onset is not None),
+        n_events_uncleaned=int(tested.onset is not None),
     )
+    return Judged(row, rows=[])
 
 
-def composite(row: Row, outcome: CompositeOutcome, earlier: list[Row]) -> Row:
+def composite(row: Row, patient: Patient, outcome: CompositeOutcome, earlier: list[Row]) -> Judged:
     """At least so many groups; what is unknown may still be anything."""
     groups = [
         [
@@ -211,12 +339,18 @@ def composite(row: Row, outcome: CompositeOutcome, earlier: list[Row]) -> Row:
         key=lambda it: it.at,
         default=None,
     )
-    return replace(
+    members = [one for group in true for one in group if one.has_event]
+    row = replace(
         row,
         onset=onset if has_event else None,
+        grade=worst_of([one.grade for one in members]) if has_event else None,
         is_determined=is_known,
         is_worsened=has_event and any(one.is_worsened for group in true for one in group),
         has_event=has_event,
         is_known=is_known,
         is_closed=all(one.is_closed for group in groups for one in group),
+        n_events=int(has_event),
+        n_events_uncleaned=int(has_event),
     )
+    told = {number for one in members for number in one.evidence}
+    return Judged(row, [one.row for one in patient.events if id(one.row) in told])

@@ -67,6 +67,10 @@ class Unit:
         return any(one.is_dispensed_undated for one in self.administrations)
 
     @property
+    def is_interrupted(self) -> bool:
+        return any(one.is_interrupted for one in self.administrations)
+
+    @property
     def start(self) -> int:
         return micros(self.start_at) if self.axis == "instant" else self.index_date.toordinal()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Literal
 
@@ -10,6 +10,7 @@ from studies.load import Study
 from studies.outcomes import Outcome, OutcomeBase, WindowTable
 from tests.reference.clock import (
     Axis,
+    Stretch,
     When,
     instant_of,
     length,
@@ -19,9 +20,18 @@ from tests.reference.clock import (
     midnight,
 )
 from tests.reference.events import Event
-from tests.reference.units import Unit, registration
+from tests.reference.pending import PENDING
+from tests.reference.units import Unit, is_eligible, registration
 
 Side = Literal["before", "after", "nowhere"]
+
+
+@dataclass(frozen=True)
+class Feeds:
+    """Up to when each event type is complete, and the types that deliver nothing (quiet)."""
+
+    through: dict[str, datetime]
+    quiet: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -35,6 +45,11 @@ class Window:
     hi: int
     cut: int
     cut_reason: str | None = None
+    #: Units whose windows are one in this; more than one under `merge` only.
+    members: list[Unit] = field(default_factory=list)
+    merged_into: Unit | None = None
+    #: Windows whose events and time are not this one's.
+    yields_to: list[Window] = field(default_factory=list)
 
     @property
     def axis(self) -> Axis:
@@ -51,6 +66,8 @@ class Window:
 
     def holds(self, placed: When, *, uncut: bool = False) -> bool:
         """Whether an event is in the window."""
+        if not uncut and any(one.holds(placed, uncut=True) for one in self.yields_to):
+            return False
         if self.side(placed) in {"before", "nowhere"}:
             return False
         if not uncut and placed.is_day and self.next_unit is not None:
@@ -89,59 +106,164 @@ def after_moment(moment: datetime, zone: str, axis: Axis) -> int:
     return local_date(moment, zone).toordinal() + 1
 
 
-def window_of(
-    outcome: OutcomeBase, table: WindowTable, unit: Unit, units: list[Unit], events: list[Event]
-) -> Window:
-    """A unit's window, cut by the next unit of its class, by death or the end of observation."""
+def kin_of(outcome: OutcomeBase, unit: Unit, units: list[Unit]) -> list[Unit]:
+    """Units that may own each other's events, in their order: of the class, or of all watched."""
+    if not outcome.overlap_across_classes or "overlap" in PENDING:
+        return [one for one in units if one.drug.drug_class == unit.drug.drug_class]
+    return watched(outcome, units)
+
+
+def watched(outcome: OutcomeBase, units: list[Unit]) -> list[Unit]:
+    """Units of the classes that the outcome is watched after."""
+    classes = outcome.drug_classes
+    return [one for one in units if not classes or one.drug.drug_class in classes]
+
+
+def uncut(outcome: OutcomeBase, table: WindowTable, unit: Unit) -> Window:
+    """A unit's window as its table says."""
     lo, hi = bounds(table, unit)
-    kin = [one for one in units if one.drug.drug_class == unit.drug.drug_class]
+    return Window(unit, None, outcome.same_day, lo, hi, hi, members=[unit])
+
+
+def window_of(
+    study: Study,
+    outcome: OutcomeBase,
+    table: WindowTable,
+    unit: Unit,
+    units: list[Unit],
+    events: list[Event],
+) -> Window:
+    """A unit's window, cut by the next unit of its kin, by death or the end of observation."""
+    kin = kin_of(outcome, unit, units)
+    overlap = "latest" if "overlap" in PENDING else outcome.overlap
+    window = uncut(outcome, table, unit)
+    if overlap == "merge":
+        window = merged(study, outcome, table, unit, kin, events)
     place = kin.index(unit)
-    next_unit = kin[place + 1] if place + 1 < len(kin) else None
     cuts: list[tuple[int, int, str]] = []
-    if next_unit is not None:
-        starts = next_unit.start_at, next_unit.index_date
+    if overlap == "latest" and place + 1 < len(kin):
+        window.next_unit = kin[place + 1]
+        starts = window.next_unit.start_at, window.next_unit.index_date
         cut = micros(starts[0]) if unit.axis == "instant" else starts[1].toordinal()
         cuts.append((cut, 1, "next_unit"))
+    cuts += ends_of_follow_up(unit, events)
+    within = [one for one in cuts if one[0] < window.hi]
+    cut, _, why = min(within) if within else (window.hi, 0, None)
+    window.cut, window.cut_reason = max(cut, window.lo), why
+    if table.name == "control" and "overlap" not in PENDING:
+        window.yields_to = risk_windows(study, outcome, unit, kin, events)
+    return window
+
+
+def ends_of_follow_up(unit: Unit, events: list[Event]) -> list[tuple[int, int, str]]:
+    """Where death and the end of observation cut; rank; name."""
+    cuts = []
     row = registration(events) or {}
-    for field, rank, reason in [
+    for name, rank, reason in [
         ("died_at", 0, "death"),
         ("observation_end_at", 2, "observation_end"),
     ]:
-        moment = row.get(field)
+        moment = row.get(name)
         if moment is not None:
             cut = after_moment(moment, row["zone"], unit.axis)
             # What is told for the very moment of death still happened to the patient.
             still = 1 if reason == "death" and unit.axis == "instant" else 0
             cuts.append((cut + still, rank, reason))
-    within = [one for one in cuts if one[0] < hi]
-    cut, _, why = min(within) if within else (hi, 0, None)
-    return Window(unit, next_unit, outcome.same_day, lo, hi, max(cut, lo), why)
+    return cuts
+
+
+def risk_windows(
+    study: Study, outcome: OutcomeBase, unit: Unit, kin: list[Unit], events: list[Event]
+) -> list[Window]:
+    """Risk windows that a control window yields to: under `merge`, those of all that merge."""
+    tables = [one for one in outcome.window if one.name == "risk"]
+    if outcome.overlap != "merge" or not is_eligible(study, events, unit):
+        return []
+    return [
+        uncut(outcome, table, one)
+        for table in tables
+        for one in kin
+        if is_eligible(study, events, one)
+    ]
+
+
+def merged(
+    study: Study,
+    outcome: OutcomeBase,
+    table: WindowTable,
+    unit: Unit,
+    kin: list[Unit],
+    events: list[Event],
+) -> Window:
+    """The window that all windows which share time with this one make together."""
+    window = uncut(outcome, table, unit)
+    if window.hi <= window.lo or not is_eligible(study, events, unit):
+        return window
+    zone = str(events[0].row["zone"])
+    group = [unit]
+    while True:
+        near = [
+            one
+            for one in kin
+            if one not in group
+            and is_eligible(study, events, one)
+            and any(share_time(table, one, other, zone) for other in group)
+        ]
+        if not near:
+            break
+        group += near
+    group = [one for one in kin if one in group]
+    first = group[0]
+    if first is not unit:
+        window.merged_into = first
+        return window
+    spans = [on_axis(bounds(table, one), one.axis, first.axis, zone) for one in group]
+    lo, hi = min(span[0] for span in spans), max(span[1] for span in spans)
+    return Window(first, None, outcome.same_day, lo, hi, hi, members=group)
+
+
+def share_time(table: WindowTable, one: Unit, other: Unit, zone: str) -> bool:
+    """Whether two windows have a moment in common; by days where either is known by days."""
+    axis: Axis = "day" if "day" in {one.axis, other.axis} else "instant"
+    lo, hi = on_axis(bounds(table, one), one.axis, axis, zone)
+    other_lo, other_hi = on_axis(bounds(table, other), other.axis, axis, zone)
+    return max(lo, other_lo) < min(hi, other_hi)
+
+
+def on_axis(span: Stretch, given: Axis, wanted: Axis, zone: str) -> Stretch:
+    """A stretch on another axis: the days that it touches, or all of its days."""
+    if given == wanted:
+        return span
+    if wanted == "instant":
+        first, last = (midnight(date.fromordinal(day), zone) for day in span)
+        return micros(first), micros(last)
+    first, last = instant_of(span[0]), instant_of(span[1] - 1)
+    return local_date(first, zone).toordinal(), local_date(last, zone).toordinal() + 1
 
 
 def is_superseded(window: Window) -> bool:
-    """By days, the earlier of two units on one date."""
+    """By days, the earlier of two units on one date (`latest` only)."""
     other = window.next_unit
     return window.axis == "day" and other is not None and other.index_date == window.unit.index_date
 
 
-def is_closed(
-    study: Study, outcome: Outcome, window: Window, zone: str, through: dict[str, datetime]
-) -> bool:
+def is_closed(study: Study, outcome: Outcome, window: Window, zone: str, feeds: Feeds) -> bool:
     """Whether every feed that the outcome needs is complete past the uncut end."""
     model = study.model
     end = window.hi
     is_instant = window.axis == "instant"
     end_at = instant_of(end) if is_instant else midnight(date.fromordinal(end), zone)
-    if window.unit.is_running:
+    if any(one.is_running for one in window.members):
         end_at += timedelta(hours=model.administration.max_infusion_hours)
     needed = set(study.reads(outcome))
     either = {"AdverseEventReported", "DiagnosisRecorded"}
-    if either & needed and not either & set(through):
+    if either & needed and not either & set(feeds.through):
         return False
     for event_type in needed:
-        if event_type in either and event_type not in through:
+        if event_type in either and event_type not in feeds.through:
             continue
         lag = timedelta(hours=model.follow_up.settle_lag_hours.get(event_type, 0))
-        if event_type not in through or through[event_type] < end_at + lag:
+        through = feeds.through.get(event_type)
+        if through is None or event_type in feeds.quiet or through < end_at + lag:
             return False
     return True
