@@ -67,7 +67,8 @@ def with_patients(book: Book, people: Patients) -> Patients:
     if not book.n:
         return people
     years = np.array([one.years for one in CASES])[book.case]
-    is_late = np.array([one.is_registered_late for one in CASES])[book.case]
+    # Who died tonight is told so tonight.
+    is_late = np.array([one.is_registered_late or one.is_tonight for one in CASES])[book.case]
     died = np.array([-1 if one.died is None else one.died for one in CASES])[book.case]
     n, no = book.n, np.zeros(book.n, dtype=np.bool_)
     far = END + 365 * DAY
