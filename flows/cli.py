@@ -214,6 +214,39 @@ def digest(
         answer.console.say(answer.message)
 
 
+@app.command()
+def explain(
+    config: Config = HERE,
+    unit: Annotated[
+        str | None, typer.Option(help="Key of a unit, or its first 8 or more characters.")
+    ] = None,
+    signal: Annotated[
+        str | None, typer.Option(help="Key of a risk: signal_key in signals.risk.")
+    ] = None,
+    outcome: Annotated[str | None, typer.Option(help="With --unit: this outcome alone.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="With --signal: units to list.")] = 20,
+    offset: Annotated[int, typer.Option(min=0, help="With --signal: units to skip.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Trace a number back to its infusions, rules, checks, file and row.
+
+    Reads the restricted site store, writes nothing, and prints rows of patients
+    (keys, times, codes, values): for those who may read that store.
+    """
+    with reply("explain", as_json=as_json) as answer:
+        from flows.explain import explain as trace
+
+        trace(
+            config,
+            answer,
+            unit=unit,
+            signal=signal,
+            outcome=outcome,
+            limit=limit,
+            offset=offset,
+        )
+
+
 @app.command("version")
 def show_version(as_json: AsJson = False) -> None:
     """Print the version."""

@@ -1,12 +1,22 @@
-"""The documents say what the product does: links lead somewhere, numbers are those of the demo."""
+"""The documents say what the product does: links lead somewhere, numbers are those of the demo.
+
+What `dripwatch explain` tells of the same small site stands here too: it needs a refreshed one.
+"""
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import io
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from flows.cli import app
 from pipelines.base.errors import ExitCode
 from pipelines.base.site import Site
 from pipelines.simulate import NAMED_NIGHTS, NAMED_PATIENTS, NAMED_SEED, simulate
@@ -97,6 +107,77 @@ def test_every_statement_that_a_page_shows_finds_rows(
     published: Site, page: str, statement: str
 ) -> None:
     assert run_query(published.warehouse, statement).rows, page
+
+
+def explained(site: Site, *arguments: str) -> dict[str, Any]:
+    """The answer of `dripwatch explain`; it must be one JSON object and change nothing."""
+    before = site.store_path.read_bytes()
+    done = CliRunner().invoke(
+        app, ["explain", "--config", str(site.config_path), "--json", *arguments]
+    )
+    assert site.store_path.read_bytes() == before
+    answer: dict[str, Any] = json.loads(done.stdout)
+    assert answer["exit_code"] == done.exit_code
+    return answer
+
+
+def test_every_kind_of_risk_is_explained_by_as_many_units_as_it_counts(published: Site) -> None:
+    keys = run_query(
+        published.warehouse,
+        """SELECT signal_key FROM signals.risk
+        QUALIFY row_number() OVER (PARTITION BY n_events > 0 ORDER BY signal_key) % 160 = 0""",
+    ).rows
+    assert len(keys) > 10
+    with_events = 0
+    for (key,) in keys:
+        found = explained(published, "--signal", key, "--limit", "1000")["result"]
+        assert found["is_recounted"], key
+        statuses = [unit["status"] for unit in found["units"]]
+        numbers = found["numbers"]
+        assert (len(statuses), statuses.count("event")) == (numbers["n_units"], numbers["n_events"])
+        assert found["published"]["n_units"] == numbers["n_units"]
+        with_events += numbers["n_events"] > 0
+    assert with_events
+
+
+def test_an_event_is_explained_down_to_the_delivered_row(published: Site) -> None:
+    ((unit,),) = run_query(
+        published.warehouse,
+        """SELECT min(unit_id) FROM linkage.unit_outcome
+        WHERE outcome = 'any_side_effect' AND window_name = 'risk' AND status = 'event'""",
+    ).rows
+    found = explained(published, "--unit", unit[:12])["result"]
+    assert found["unit_id"] == unit
+    (any_effect,) = (
+        one for one in found["outcomes"]
+        if (one["outcome"], one["window_name"]) == ("any_side_effect", "risk")
+    )  # fmt: skip
+    counted = [one["record"] for one in any_effect["evidence"] if one["is_counted"]]
+    infused = [record for one in found["infusions"] for record in one["records"]]
+    assert counted
+    assert len(infused) == sum(one["n_records"] for one in found["infusions"])
+    for record in (*counted, *infused):
+        place = record["place"]
+        content = (published.root / "inbox" / "night-001" / place["file_name"]).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == place["source_file_sha"]
+        rows = list(csv.DictReader(io.StringIO(content.decode())))
+        assert record["code"] in rows[place["source_row"] - 1].values()
+
+
+def test_what_cannot_be_explained_says_what_to_do_and_repeats_no_key(published: Site) -> None:
+    ends = {
+        "select signal_key": explained(published, "--signal", "iv_bisphosphonate/MRN-4711/x"),
+        "select unit_id": explained(published, "--unit", "MRN-4711"),
+        "--unit KEY": explained(published, "--unit", "MRN-4711", "--signal", "MRN-4711"),
+        "`--signal KEY`": explained(published),
+    }
+    for remedy, answer in ends.items():
+        assert answer["exit_name"] == "USAGE"
+        assert remedy in answer["error"]["remedy"]
+        assert "4711" not in json.dumps(answer)
+    ((unit,),) = run_query(published.warehouse, "SELECT min(unit_id) FROM linkage.course").rows
+    told = explained(published, "--unit", unit, "--outcome", "feever")
+    assert "fever" in told["error"]["remedy"]
 
 
 def test_python_that_a_folders_page_shows_runs() -> None:

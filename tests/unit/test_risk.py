@@ -10,6 +10,7 @@ from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.proportion import proportion_confint
 
 from pipelines.signals.counts import MOMENT_COLUMNS, STATUS_COLUMNS, merge_counts
+from pipelines.signals.key import SignalKey
 from pipelines.signals.risk import Risk, clopper_pearson, cluster_variance, estimate_risk, wilson
 
 PatientCounts = list[tuple[int, int]]
@@ -141,3 +142,16 @@ def test_events_that_cluster_in_children_widen_the_interval() -> None:
 
 def test_a_risk_reads_as_a_sentence() -> None:
     assert str(risk_of([(1, 4)] * 20 + [(0, 4)] * 20)).startswith("12.5% (")
+
+
+@pytest.mark.parametrize("value", ["all", "a/b=c", "pamidronate x first", "", "x/all"])
+def test_a_signals_key_reads_as_it_was_written(value: str) -> None:
+    key = SignalKey("study", "fever", "risk", "drug", value, "complete")
+    assert SignalKey.parse(str(key)) == key
+
+
+@pytest.mark.parametrize(
+    "text", ["", "study/fever/risk", "study/fever/risk/drug/complete", "a/b/c/d=e"]
+)
+def test_a_text_that_is_no_signals_key_is_none(text: str) -> None:
+    assert SignalKey.parse(text) is None
