@@ -41,8 +41,18 @@ def studies(file: str) -> dict[str, Study]:
 
 
 @cache
-def linked(file: str) -> Tables:
-    """Link all patients of a file under all of its studies; rows by table, study and patient."""
+def linked(file: str) -> Tables | Exception:
+    """Link all patients of a file under all of its studies; rows by table, study and patient.
+
+    What went wrong is returned, so that it is not tried again for every row.
+    """
+    try:
+        return _linked(file)
+    except Exception as error:
+        return error
+
+
+def _linked(file: str) -> Tables:
     told = stories(file)
     inputs = []
     for name, study in studies(file).items():
@@ -111,7 +121,10 @@ def by_product(row: Row, resolution: str) -> Answer:
     """What the product found of a row's patient."""
     clock, name = stories(row.file)[row.key].clock, outcome_name(row)
     at = (study_id(row, resolution), row.key)
-    tables = {table: found.get(at, []) for table, found in linked(row.file).items()}
+    found = linked(row.file)
+    if isinstance(found, Exception):
+        raise found
+    tables = {table: rows.get(at, []) for table, rows in found.items()}
     units = sorted(
         tables["linkage.course"],
         key=lambda one: (one["started_at"], one["ended_at"], one["ordinal_in_record"]),
