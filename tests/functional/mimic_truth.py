@@ -107,7 +107,23 @@ QUESTIONS = {
         "hours": "168",
         "lab": "50912",
         "not_infused": "'Non Iv Meds'",
-        "event": "b.value > 0 AND round(d.value, 6) >= round(1.5 * b.value, 6)",
+        # Half as much again, and at least twice the laboratory's step of 0.1 mg/dL.
+        "event": "b.value > 0 AND d.value::DECIMAL(9, 3) >= 1.5 * b.value::DECIMAL(9, 3)"
+        " AND d.value::DECIMAL(9, 3) - b.value::DECIMAL(9, 3) >= 0.2",
+    },
+    "ionised_calcium_rise": {
+        "items": "'221456', '227525'",
+        "hours": "24",
+        "lab": "50808",
+        "not_infused": "'Non Iv Meds'",
+        "event": "d.value::DECIMAL(9, 3) - b.value::DECIMAL(9, 3) >= 0.1",
+    },
+    "total_calcium_rise": {
+        "items": "'221456', '227525'",
+        "hours": "24",
+        "lab": "50893",
+        "not_infused": "'Non Iv Meds'",
+        "event": "d.value::DECIMAL(9, 3) - b.value::DECIMAL(9, 3) >= 1",
     },
 }
 

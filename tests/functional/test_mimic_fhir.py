@@ -145,8 +145,7 @@ WARD = {
 @pytest.mark.parametrize(
     ("study", "outcome", "question"),
     [
-        ("icu_adult", "low_potassium", QUESTIONS["low_potassium"]),
-        ("icu_adult", "creatinine_rise", QUESTIONS["creatinine_rise"]),
+        *(("icu_adult", outcome, question) for outcome, question in QUESTIONS.items()),
         ("ward_adult", "low_potassium", WARD),
     ],
 )
