@@ -29,7 +29,9 @@ def _study() -> Study:
         shipped.model.model_dump(warnings=False)
         | {
             "outcome": [
-                headache if one.name == "headache" else one.model_dump(warnings=False)
+                headache
+                if one.name == "headache"
+                else one.model_dump(warnings=False) | {"remedy_concepts": []}
                 for one in shipped.model.outcome
             ],
             "serious": {
