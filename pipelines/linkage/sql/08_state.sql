@@ -29,9 +29,10 @@ looked AS (
         w.window_name,
         w.kind,
         w.is_closed,
-        e.unit_id IS NOT NULL OR coalesce(l.is_hit, false) AS is_hit,
+        e.unit_id IS NOT NULL OR m.unit_id IS NOT NULL OR coalesce(l.is_hit, false) AS is_hit,
         CASE WHEN w.kind IN ('symptom', 'fever', 'vital_limit') THEN
             e.unit_id IS NOT NULL
+            OR m.unit_id IS NOT NULL
             OR (s.unit_id IS NOT NULL AND NOT coalesce(r.no_limit, false))
         END AS is_observed,
         CASE WHEN w.kind IN ('grade', 'threshold', 'ratio') THEN l.unit_id IS NOT NULL END
@@ -41,14 +42,17 @@ looked AS (
         coalesce(e.onset_at, l.onset_at) AS onset_at,
         coalesce(e.onset_axis, l.onset_axis) AS onset_axis,
         coalesce(e.onset_precision, l.onset_precision) AS onset_precision,
-        coalesce(e.grade, l.grade) AS grade,
+        -- With an event that has an onset, that one tells the grade.
+        CASE WHEN e.unit_id IS NULL THEN coalesce(m.grade, l.grade) ELSE e.grade END AS grade,
         coalesce(e.is_worsened, false) AS is_worsened,
         p.unit_id IS NOT NULL OR q.unit_id IS NOT NULL AS is_pre_existing,
         l.value_flags,
         l.unit_id IS NOT NULL AND b.unit_id IS NULL AS no_baseline,
-        r.no_limit
+        r.no_limit,
+        m.unit_id IS NOT NULL AS is_start_missing
     FROM unit_window AS w
     LEFT JOIN episode_hit AS e USING (unit_id, outcome, window_name)
+    LEFT JOIN undated_hit AS m USING (unit_id, outcome, window_name)
     LEFT JOIN rate_unit AS r USING (unit_id, outcome)
     LEFT JOIN lab_result AS l USING (unit_id, outcome, window_name)
     LEFT JOIN lab_baseline AS b USING (unit_id, outcome, window_name)
@@ -78,6 +82,7 @@ SELECT
         list_filter(
             [
                 CASE WHEN no_baseline THEN 'no_baseline' END,
+                CASE WHEN is_start_missing THEN 'missing_start' END,
                 CASE WHEN no_limit THEN 'no_limit_for_age' END,
                 CASE WHEN onset_precision = 'day' THEN 'imprecise' END,
                 CASE WHEN kind = 'fever' AND grade = 3 THEN 'duration_unknown' END

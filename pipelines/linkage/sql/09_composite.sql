@@ -22,8 +22,12 @@ WITH member AS (
         s.flags
     FROM unit_window AS w
     JOIN composite AS c ON c.outcome = w.outcome AND c.level = getvariable('composite_level')
+    -- A component that is watched after more classes may have been merged into another unit's row.
+    LEFT JOIN (FROM unit_window WHERE merged_into IS NOT NULL) AS m
+      ON m.unit_id = w.unit_id AND m.outcome = c.component AND m.window_name = w.window_name
+     AND w.merged_into IS NULL
     JOIN state AS s
-      ON s.unit_id = w.unit_id AND s.outcome = c.component AND s.window_name = w.window_name
+      ON s.unit_id = coalesce(m.merged_into, w.unit_id) AND s.outcome = c.component AND s.window_name = w.window_name
 ),
 grouped AS (
     SELECT

@@ -42,7 +42,13 @@ SELECT
     h.source_row, h.i_lo AS occurred_at, 'event' AS role, 'above the limit of the age' AS rule,
     false AS is_counted, 'not confirmed by a second reading' AS reason
 FROM rate_high AS h
-ANTI JOIN rate_confirmed USING (unit_id, outcome, window_name, record_key);
+ANTI JOIN rate_confirmed USING (unit_id, outcome, window_name, record_key)
+UNION ALL BY NAME
+SELECT
+    x.unit_id, x.outcome, x.window_name, x.record_key, x.event_type, x.source_file_sha,
+    x.source_row, NULL::TIMESTAMP AS occurred_at, 'event' AS role, x.rule, x.is_counted,
+    CASE WHEN NOT x.is_counted THEN 'below_grade' END AS reason
+FROM undated_event AS x;
 
 -- Which part of a nested record an event was made from (a component of an observation).
 CREATE TABLE record_part AS

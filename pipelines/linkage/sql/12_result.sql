@@ -116,7 +116,7 @@ SELECT
         WHEN w.ineligible_reason IS NOT NULL THEN 'ineligible'
         WHEN w.merged_into IS NOT NULL THEN 'merged'
         WHEN w.axis = 'day' AND w.next_day = w.index_day THEN 'superseded_same_day'
-        WHEN w.cut_at <= w.lo THEN 'not_at_risk'
+        WHEN a.at_risk_us = 0 AND NOT t.is_low THEN 'not_at_risk'
         WHEN NOT t.is_closed THEN CASE WHEN t.is_low THEN 'open_event' ELSE 'open' END
         WHEN t.is_low THEN 'event'
         WHEN w.cut_reason IN ('next_unit', 'observation_end') THEN 'censored'
@@ -131,7 +131,7 @@ SELECT
     w.cut_at,
     w.cut_reason,
     t.is_closed,
-    w.unplaceable_reason IS NULL AND w.ineligible_reason IS NULL AND w.cut_at > w.lo AS is_at_risk,
+    w.unplaceable_reason IS NULL AND w.ineligible_reason IS NULL AND a.at_risk_us > 0 AS is_at_risk,
     t.is_tested,
     t.is_observed,
     CASE WHEN w.kind = 'composite' THEN t.is_low OR NOT t.is_high END AS is_determined,
@@ -149,17 +149,19 @@ SELECT
     l.worst_unit,
     l.worst_at,
     round(l.worst_canonical - b.canonical_value, 6) AS change_from_baseline,
-    greatest(
-        0,
-        epoch_us(least(coalesce(t.onset_axis, w.cut_at), w.cut_at)) - epoch_us(w.lo)
-    ) AS person_us,
+    a.person_us,
     c.n_candidate_units,
     t.is_worsened,
     t.is_pre_existing,
-    t.is_low::BIGINT AS n_events,
-    t.is_low::BIGINT AS n_events_uncleaned,
-    NULL::DOUBLE AS at_risk_days,
-    NULL::DOUBLE AS at_risk_days_uncleaned,
+    -- Laboratory outcomes and composites have one event at most.
+    CASE WHEN w.kind IN ('symptom', 'fever', 'vital_limit')
+         THEN coalesce(e.n_events, 0) + coalesce(m.n_events, 0)
+         ELSE t.is_low::BIGINT END AS n_events,
+    CASE WHEN w.kind IN ('symptom', 'fever', 'vital_limit')
+         THEN coalesce(e.n_events_uncleaned, 0) + coalesce(m.n_events, 0)
+         ELSE t.is_low::BIGINT END AS n_events_uncleaned,
+    a.at_risk_us / 86400e6 AS at_risk_days,
+    a.uncleaned_us / 86400e6 AS at_risk_days_uncleaned,
     r.is_serious,
     r.serious_criteria,
     r.is_treated,
@@ -180,6 +182,9 @@ SELECT
 FROM unit_window AS w
 CROSS JOIN setting AS s
 JOIN state AS t USING (unit_id, outcome, window_name)
+JOIN time_at_risk AS a USING (unit_id, outcome, window_name)
+LEFT JOIN episode_count AS e USING (unit_id, outcome, window_name)
+LEFT JOIN undated_hit AS m USING (unit_id, outcome, window_name)
 LEFT JOIN lab_baseline AS b USING (unit_id, outcome, window_name)
 LEFT JOIN lab_result AS l USING (unit_id, outcome, window_name)
 LEFT JOIN candidate_count AS c USING (unit_id, outcome, window_name)
