@@ -227,6 +227,15 @@ def headline(store: Store) -> tuple[tuple[str, str], ...]:
     return tuple((_label(row), f"{row[3]}/{row[4]} = {_percent(row)}") for row in rows)
 
 
+def attrition(store: Store) -> tuple[tuple[str, str, int], ...]:
+    """Return study, step and number from records to counted units, of a synthetic site."""
+    rows = store.con.execute(
+        """SELECT study_id, step, n FROM linkage.attrition
+        ORDER BY study_id, step_number, n DESC, step"""
+    ).fetchall()
+    return tuple((study_id, step, int(n)) for study_id, step, n in rows)
+
+
 def _label(row: tuple[str, str, str, int, int]) -> str:
     return f"{row[0]}, {'all units' if row[1] == 'all' else 'first in record'}"
 

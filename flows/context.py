@@ -69,6 +69,7 @@ class RunContext:
         must_link: whether anything that linkage depends on has changed.
         linked: what linkage gave; None where it did not run.
         headline: the first numbers of a synthetic site.
+        attrition: of a synthetic site, from records to counted units: study, step, number.
     """
 
     site: Site
@@ -86,6 +87,7 @@ class RunContext:
     must_link: bool = True
     linked: LinkageResult | None = None
     headline: tuple[tuple[str, str], ...] = ()
+    attrition: tuple[tuple[str, str, int], ...] = ()
 
     @cached_property
     def key(self) -> SiteKey:

@@ -10,8 +10,9 @@ from pydantic import BaseModel
 def study_page() -> str:
     """Return the page of every key of study.toml and of the files beside it."""
     from flows.reference import NOTE, cell, first_line, models_within, table_of
+    from flows.study import page
     from studies.limit_tables import CUT_COLUMNS, NORMAL_COLUMNS, VITAL_COLUMNS
-    from studies.load import CODELIST_COLUMNS
+    from studies.load import CODELIST_COLUMNS, load_study
     from studies.model import StudyModel
 
     parts = [
@@ -19,7 +20,9 @@ def study_page() -> str:
         NOTE,
         "A study is a folder: study.toml, `codelists/*.csv` and `limits/*.csv`. What each setting "
         "does to a window is in [the window rules](../windows.md). `dripwatch study check PATH` "
-        "names every mistake. `studies/iv_bisphosphonate` is a whole example.",
+        "names every mistake. `studies/iv_bisphosphonate` is a whole example. The settings in "
+        "force, defaults included, are stored with the results: "
+        "`select settings_json from reference.study`.",
     ]
     for head, model in models_within(StudyModel):
         name = f"outcome, kind `{kind}`" if (kind := _kind_of(model)) else head
@@ -35,6 +38,9 @@ def study_page() -> str:
         "## The CSV files",
         "Lines that start with `#` are comments.",
         "\n".join(["| file | columns |", "|---|---|", *rows]),
+        "## The shipped study in sentences",
+        "What `dripwatch study explain iv_bisphosphonate` prints; it does the same for any study.",
+        f"```\n{page(load_study('iv_bisphosphonate'), with_hash=False).rstrip()}\n```",
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -134,6 +134,7 @@ def _result(context: RunContext, results: list[StageResult], conductor: Conducto
         versions=_versions(context),
         synthetic=context.site.site.synthetic,
         headline=context.headline,
+        attrition=context.attrition,
     )
 
 
@@ -245,6 +246,8 @@ def show_result(result: RunResult, console: Console) -> None:
     """Print a run: the table of stages, the remarks, one sentence."""
     header, rows = result.table()
     console.table("", header, rows)
+    if result.attrition:
+        console.table("", *result.flow_of_exclusion())
     for remark in result.remarks:
         console.say(f"- {remark}")
     for label, text in result.headline:

@@ -92,6 +92,7 @@ class RunResult:
         versions: versions and hashes that the result depends on.
         synthetic: the patients are invented.
         headline: the numbers that a reader wants first; each a label and a text.
+        attrition: of a synthetic site, from records to counted units: study, step, number.
     """
 
     run_id: str
@@ -107,6 +108,7 @@ class RunResult:
     versions: dict[str, str] = field(default_factory=dict)
     synthetic: bool = False
     headline: tuple[tuple[str, str], ...] = ()
+    attrition: tuple[tuple[str, str, int], ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:
@@ -137,6 +139,8 @@ class RunResult:
         data["ended_at"] = self.ended_at.isoformat()
         data["seconds"] = round(self.seconds, 3)
         data["headline"] = [{"label": name, "value": text} for name, text in self.headline]
+        names = ("study_id", "step", "n")
+        data["attrition"] = [dict(zip(names, row, strict=True)) for row in self.attrition]
         data["sentence"] = self.sentence
         return data
 
@@ -145,17 +149,34 @@ class RunResult:
         header = ["stage", ">in", ">out", ">quarantined", ">held", ">seconds", "note"]
         return header, [_cells(stage) for stage in self.stages]
 
+    def flow_of_exclusion(self) -> tuple[list[str], list[list[str]]]:
+        """Return header and rows of the table from records to counted units; rows may be none."""
+        rows = [
+            [study, f"  {step}" if _is_loss(step) else step, f"{n:,}"]
+            for study, step, n in self.attrition
+        ]
+        return ["study", "from records to units", ">n"], rows
+
     def to_markdown(self) -> str:
         """Return the result as a markdown page, without patient data."""
-        header, rows = self.table()
-        names = [name.removeprefix(">") for name in header]
-        align = ["---:" if name.startswith(">") else "---" for name in header]
-        lines = [f"# Refresh of {self.site_id}", "", self.sentence, ""]
-        lines += ["| " + " | ".join(cells) + " |" for cells in [names, align, *rows]]
+        lines = [f"# Refresh of {self.site_id}", "", self.sentence, "", *_as_markdown(self.table())]
+        if self.attrition:
+            lines += ["", *_as_markdown(self.flow_of_exclusion())]
         if self.remarks:
             lines += ["", *(f"- {remark}" for remark in self.remarks)]
         lines += ["", f"Run `{self.run_id}`, {self.started_at:%Y-%m-%d %H:%M} UTC."]
         return "\n".join(lines) + "\n"
+
+
+def _is_loss(step: str) -> bool:
+    return step.startswith(("left out", "merged", "restart", "joined"))
+
+
+def _as_markdown(table: tuple[list[str], list[list[str]]]) -> list[str]:
+    header, rows = table
+    names = [name.removeprefix(">") for name in header]
+    align = ["---:" if name.startswith(">") else "---" for name in header]
+    return ["| " + " | ".join(cells) + " |" for cells in [names, align, *rows]]
 
 
 def _batches(count: int) -> str:

@@ -12,6 +12,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from flows.closing import (
+    attrition,
     find_held,
     headline,
     remark_on_empty_studies,
@@ -274,6 +275,7 @@ def report(context: RunContext, _step: Step) -> StageResult:
         remark_on_empty_studies(context, site_store)
         if context.site.site.synthetic:
             context.headline = headline(site_store)
+            context.attrition = attrition(site_store)
     return StageResult("report", note=plural(len(context.remarks), "remark"))
 
 

@@ -58,7 +58,6 @@ def explain(path: str, svg: Path | None, answer: Reply) -> None:
     from studies.timeline import as_svg, as_text
 
     study = load_study(path, Path.cwd())
-    timeline = as_text(study)
     answer.result = {
         "study_id": study.id,
         "study_hash": study.study_hash,
@@ -74,10 +73,10 @@ def explain(path: str, svg: Path | None, answer: Reply) -> None:
             }
             for one in study.model.outcome
         ],
-        "timeline": timeline.splitlines(),
+        "timeline": as_text(study).splitlines(),
     }
     answer.message = f"The study {study.id}, version {study.model.study.version}."
-    answer.console.say(page(study, timeline))
+    answer.console.say(page(study))
     if svg is not None:
         from pipelines.base.files import write_durably
 
@@ -86,9 +85,10 @@ def explain(path: str, svg: Path | None, answer: Reply) -> None:
         answer.console.say(f"\nThe timeline is in {svg}.")
 
 
-def page(study: Study, timeline: str) -> str:
+def page(study: Study, *, with_hash: bool = True) -> str:
     """Return a study as text of 80 columns."""
     from studies.sentences import about, outcome_sentences
+    from studies.timeline import as_text
 
     head = study.model.study
     parts = [_filled(f"{head.title} ({study.id}, version {head.version})"), "", "WHO COUNTS"]
@@ -101,8 +101,10 @@ def page(study: Study, timeline: str) -> str:
             _filled(" ".join(outcome_sentences(study, one)), 4),
             "",
         ]
-    parts += ["WINDOWS (edges in order, not to scale)", timeline, ""]
-    return "\n".join([*parts, f"study hash {study.study_hash}"])
+    parts += ["WINDOWS (edges in order, not to scale)", as_text(study)]
+    if with_hash:
+        parts += ["", f"study hash {study.study_hash}"]
+    return "\n".join(parts)
 
 
 def _filled(text: str, indent: int = 0) -> str:

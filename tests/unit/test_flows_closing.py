@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.closing import remark_on_empty_studies, remark_on_ties
+from flows.closing import attrition, remark_on_empty_studies, remark_on_ties
 from flows.console import SilentConsole, plural
 from flows.context import RunContext
 from tests.unit.store_batches import make_site
@@ -94,3 +94,18 @@ def test_without_a_tie_nothing_is_said(context: RunContext, store: Store) -> Non
 )
 def test_a_count_agrees_with_its_noun(count: int, told: str) -> None:
     assert plural(count, "batch", "batches") == told
+
+
+def test_the_flow_of_exclusion_is_told_step_by_step_the_greatest_loss_first(store: Store) -> None:
+    store.con.execute(
+        """INSERT INTO linkage.attrition BY NAME
+        SELECT 's1' AS study_id, 'north' AS site_id, unnest([6, 2, 2, 1]) AS step_number,
+            unnest(['units', 'left out: few', 'left out: many', 'records of study drugs']) AS step,
+            unnest([5, 1, 4, 10]) AS n"""
+    )
+    assert attrition(store) == (
+        ("s1", "records of study drugs", 10),
+        ("s1", "left out: many", 4),
+        ("s1", "left out: few", 1),
+        ("s1", "units", 5),
+    )

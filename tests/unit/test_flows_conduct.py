@@ -128,3 +128,12 @@ def test_a_log_gets_a_line_while_a_stage_lasts(capsys: pytest.CaptureFixture[str
         step.advance("bucket 1")
         time.sleep(0.2)
     assert "link: 1 of 4 bucket 1" in capsys.readouterr().err
+
+
+def test_the_summary_shows_the_flow_of_exclusion_where_it_was_given() -> None:
+    told = result(attrition=(("s1", "records of study drugs", 1200), ("s1", "left out: old", 3)))
+    page = told.to_markdown()
+    assert "| s1 | records of study drugs | 1,200 |" in page
+    assert "| s1 |   left out: old | 3 |" in page
+    assert told.to_json()["attrition"][1] == {"study_id": "s1", "step": "left out: old", "n": 3}
+    assert "from records to units" not in result().to_markdown()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,3 +154,50 @@ def test_a_hash_follows_settings_codes_and_limits_and_no_folder(folder: Path) ->
     path = folder / "limits" / "pals_heart_rate.csv"
     path.write_text(path.read_text().replace(",140,", ",141,"))
     assert load_study(str(folder)).study_hash != shipped.study_hash
+
+
+#: What the rules of docs/windows.md call settings, by section, as the shipped study has them (`...`
+#: where a list of the study is meant).
+IN_FORCE: dict[int, dict[str, Any]] = {
+    1: {"study.resolution": "instant", "outcome.fever.same_day": "after",
+        "outcome.hypocalcaemia.same_day": "before", "outcome.fever.missing_start": "unplaceable"},
+    2: {"study.unit": "course", "study.evidence": ["administered"],
+        "study.routes": ["intravenous"], "administration.bag_gap_hours": 2,
+        "administration.restart_hours": 24, "administration.cover_days": 7,
+        "administration.max_infusion_hours": 24, "eligibility.max_age_years": 21,
+        "eligibility.requires_indication": True, "eligibility.never_event_concepts": ...,
+        "naive.lookback_days": 365},
+    3: {"outcome.fever.window": [{"name": "risk", "start_anchor": "start",
+        "start_offset_hours": 0, "end_anchor": "end", "end_offset_hours": 72}],
+        "outcome.fever.overlap": "latest", "outcome.fever.overlap_across_classes": False},
+    5: {"outcome.fever.same_episode_gap_hours": 72, "outcome.fever.clean_window_days": None,
+        "outcome.fever.assume_resolved_days": 14, "outcome.fever.chronic_concepts": ...},
+    6: {"follow_up.settle_lag_hours": {"LabResulted": 48}, "follow_up.contact_grace_days": None},
+    7: {"outcome.hypocalcaemia.baseline_days": 90, "outcome.hypocalcaemia.min_grade": 2,
+        "administration.baseline_grace_minutes": 30,
+        "outcome.hypocalcaemia.calcium.albumin_gap_hours": 24,
+        "outcome.hypocalcaemia.calcium.specimen_minutes": 60,
+        "outcome.hypocalcaemia.reporting_resolution": None},
+    8: {"outcome.fever.min_grade": 1, "outcome.tachycardia.confirm_minutes": 30,
+        "outcome.tachycardia.settle_minutes": 60, "outcome.tachycardia.rise_percent": 20,
+        "outcome.acute_phase_symptoms.at_least": 2},
+    9: {"serious.life_threatening_grade": 4, "serious.stay_excess_hours": 24,
+        "serious.disability_concepts": ..., "serious.important_concepts": ...,
+        "serious.expected_stay_hours": ..., "outcome.fever.remedy_concepts": ...,
+        "treatment.gap_hours": 72, "treatment.lookback_hours": 24},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("section", IN_FORCE)
+def test_every_setting_of_the_window_rules_is_stored_with_the_results(section: int) -> None:
+    study = load_study("iv_bisphosphonate")
+    (row,) = study.reference_tables()["study"]
+    stored = json.loads(row["settings_json"])
+    stored["outcome"] = {one["name"]: one for one in stored["outcome"]}
+    page = (HERE.parent / "docs" / "reference" / "study.md").read_text(encoding="utf-8")
+    for path, value in IN_FORCE[section].items():
+        found: Any = stored
+        for part in path.split("."):
+            found = found[part]
+        assert value in (..., found), path
+        assert f"`{part}`" in page, f"{part} is not in the reference"

@@ -115,7 +115,7 @@ def test_the_timeline_draws_each_window_from_edge_to_edge() -> None:
 
 def test_a_page_fits_80_columns_and_a_picture_is_xml() -> None:
     study = load_study("iv_bisphosphonate")
-    assert max(map(len, page(study, as_text(study)).splitlines())) <= 80
+    assert max(map(len, page(study).splitlines())) <= 80
     drawn = ElementTree.fromstring(as_svg(study))  # noqa: S314 - our own picture
     texts = {one.text for one in drawn.iter("{http://www.w3.org/2000/svg}text")}
     assert {"risk", "extended", "baseline", "end + 72 h"} <= texts
