@@ -199,42 +199,46 @@ LEFT JOIN lab_rise AS r
  AND r.lab_row = l.lab_row;
 
 CREATE TABLE lab_result AS
+WITH whole AS (
+    SELECT
+        unit_id,
+        outcome,
+        window_name,
+        bool_or(is_hit) AS is_hit,
+        min(i_lo) FILTER (WHERE is_hit) AS onset_at,
+        arg_min(
+            CASE WHEN axis = 'day' THEN 'day' ELSE time_precision END, (i_lo, record_key)
+        ) FILTER (WHERE is_hit) AS onset_precision,
+        min(greatest(lo, CASE axis WHEN 'day' THEN d_lo ELSE i_lo END)) FILTER (WHERE is_hit)
+            AS onset_axis,
+        arg_min(lab_row, rank) AS lab_row,
+        list_filter(
+            [
+                CASE WHEN bool_or(is_imprecise) THEN 'imprecise' END,
+                CASE WHEN bool_or(is_table_limit) THEN 'limit_from_table' END,
+                CASE WHEN bool_or(is_switch) THEN 'measure_switch' END,
+                CASE WHEN bool_or(is_normal) THEN 'normal_by_own_limit' END,
+                CASE WHEN bool_or(is_provisional) THEN 'provisional' END,
+                CASE WHEN bool_or(is_converted) THEN 'unit_converted' END
+            ],
+            lambda flag: flag IS NOT NULL
+        ) AS value_flags
+    FROM lab_judged
+    GROUP BY unit_id, outcome, window_name
+)
 SELECT
-    unit_id,
-    outcome,
-    window_name,
-    bool_or(is_hit) AS is_hit,
-    min(i_lo) FILTER (WHERE is_hit) AS onset_at,
-    arg_min(
-        CASE WHEN axis = 'day' THEN 'day' ELSE time_precision END, (i_lo, record_key)
-    ) FILTER (WHERE is_hit) AS onset_precision,
-    min(greatest(lo, CASE axis WHEN 'day' THEN d_lo ELSE i_lo END)) FILTER (WHERE is_hit)
-        AS onset_axis,
-    CASE any_value(kind)
-        WHEN 'ratio' THEN bool_or(is_hit)::INTEGER
-        ELSE arg_min(grade, rank)
-    END AS grade,
-    arg_min(value, rank) AS worst_value,
-    arg_min(unit, rank) AS worst_unit,
-    arg_min(i_lo, rank) AS worst_at,
-    arg_min(record_key, rank) AS worst_key,
-    arg_min(canonical_value, rank) AS worst_canonical,
-    arg_min(likeness, rank) AS worst_likeness,
-    arg_min(measure, rank) AS measure,
-    arg_min_null(baseline_measure, rank) AS baseline_measure,
-    list_filter(
-        [
-            CASE WHEN bool_or(is_imprecise) THEN 'imprecise' END,
-            CASE WHEN bool_or(is_table_limit) THEN 'limit_from_table' END,
-            CASE WHEN bool_or(is_switch) THEN 'measure_switch' END,
-            CASE WHEN bool_or(is_normal) THEN 'normal_by_own_limit' END,
-            CASE WHEN bool_or(is_provisional) THEN 'provisional' END,
-            CASE WHEN bool_or(is_converted) THEN 'unit_converted' END
-        ],
-        lambda flag: flag IS NOT NULL
-    ) AS value_flags
-FROM lab_judged
-GROUP BY unit_id, outcome, window_name;
+    w.* EXCLUDE (lab_row),
+    CASE j.kind WHEN 'ratio' THEN j.is_hit::INTEGER ELSE j.grade END AS grade,
+    j.value AS worst_value,
+    j.unit AS worst_unit,
+    j.i_lo AS worst_at,
+    j.record_key AS worst_key,
+    j.canonical_value AS worst_canonical,
+    j.likeness AS worst_likeness,
+    j.measure,
+    j.baseline_measure
+FROM whole AS w
+JOIN lab_judged AS j USING (unit_id, outcome, window_name, lab_row);
 
 -- One row a window: the baseline of its worst result; without a result, the last before the index.
 CREATE TABLE lab_baseline AS
