@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from flows.console import plural
 from flows.context import RunContext
 from pipelines.ingest.manifest import Manifest
+from studies.load import Study
 from warehouse.store import Store
 
 #: A feed this far behind the newest one is called stale.
@@ -181,6 +182,11 @@ def remark_on_feeds(context: RunContext, store: Store) -> None:
                     f"{study.id}: {outcome.name} needs {', '.join(lacking)}, "
                     "which no source delivers."
                 )
+        if "MedicationGiven" not in through and _looks_for_remedies(study):
+            context.remark(
+                f"{study.id}: no source delivers MedicationGiven, so `is_treated` sees infusions "
+                "alone, and `false` says little."
+            )
     if not through:
         return
     newest = max(through.values())
@@ -190,6 +196,14 @@ def remark_on_feeds(context: RunContext, store: Store) -> None:
                 f"Stale: {event_type} is complete only up to {instant:%Y-%m-%d}, "
                 f"{_days(newest, instant)} days behind the newest feed."
             )
+
+
+def _looks_for_remedies(study: Study) -> bool:
+    remedies = {name for one in study.model.outcome for name in one.remedy_concepts}
+    return any(
+        row.concept in remedies and row.event_type == "MedicationGiven"
+        for row in study.concept_rows()
+    )
 
 
 def _days(newest: datetime, instant: datetime) -> int:

@@ -88,7 +88,7 @@ def explain(path: str, svg: Path | None, answer: Reply) -> None:
 def page(study: Study, *, with_hash: bool = True) -> str:
     """Return a study as text of 80 columns."""
     from studies.sentences import about, outcome_sentences
-    from studies.timeline import as_text
+    from studies.timeline import LOOKED_AT, as_text
 
     head = study.model.study
     parts = [_filled(f"{head.title} ({study.id}, version {head.version})"), "", "WHO COUNTS"]
@@ -101,7 +101,7 @@ def page(study: Study, *, with_hash: bool = True) -> str:
             _filled(" ".join(outcome_sentences(study, one)), 4),
             "",
         ]
-    parts += ["WINDOWS (edges in order, not to scale)", as_text(study)]
+    parts += ["WINDOWS", f"  Edges in order, not to scale. {LOOKED_AT}", "", as_text(study)]
     if with_hash:
         parts += ["", f"study hash {study.study_hash}"]
     return "\n".join(parts)

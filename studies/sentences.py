@@ -38,7 +38,7 @@ _SAME_DAY = {
 def about(study: Study) -> list[str]:
     """Return who counts, what a unit is, and on which clock, a sentence or two each."""
     model = study.model
-    return [one for one in (*_units(model), *_people(model), *_time(model)) if one]
+    return [*_units(model), *_people(model), *_time(model), *_serious(model)]
 
 
 def _units(model: StudyModel) -> Iterable[str]:
@@ -109,6 +109,23 @@ def _time(model: StudyModel) -> Iterable[str]:
         yield f"A window closes once its feeds are complete past its end, plus {listed(told)}."
     two_way = [" by ".join(pair) for pair in model.strata.two_way]
     yield f"Results are told by {listed([*model.strata.by, *two_way])}."
+
+
+def _serious(model: StudyModel) -> Iterable[str]:
+    rules = model.serious
+    lasting = listed([*rules.disability_concepts, *rules.important_concepts], "or")
+    stays = [f"{hours(most)} ({name})" for name, most in rules.expected_stay_hours.items()]
+    yield (
+        f"An event is serious with death, grade {rules.life_threatening_grade} or more, an "
+        "unplanned admission, a reporter who says so"
+        + (f", {lasting}" if lasting else "")
+        + (
+            f", or a stay {hours(rules.stay_excess_hours)} beyond what is planned: {listed(stays)}"
+            if stays
+            else ""
+        )
+        + "."
+    )
 
 
 def outcome_sentences(study: Study, one: Outcome) -> list[str]:

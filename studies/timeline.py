@@ -20,6 +20,8 @@ DRAWN_HOURS = 2.0
 LEFT, WIDTH = 22, 78
 _SVG_LEFT, _SVG_RIGHT, _SVG_STEP = 190, 840, 26
 
+LOOKED_AT = "Where nobody looked in `looked at`, a unit is unobserved."
+
 STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #1f2933 }
   .title { font-size: 16px; font-weight: 600 } .group { font-weight: 600 }
@@ -170,7 +172,7 @@ def as_svg(study: Study) -> str:
         for number, (edge, x) in enumerate(places.items())
     ]
     title = escape(study.model.study.title)
-    note = "Windows by their edges, in order and not to scale."
+    note = f"Edges in order, not to scale. {LOOKED_AT}"
     height = y + 34
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 920 {height}" role="img" '

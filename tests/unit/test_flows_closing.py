@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.closing import attrition, remark_on_empty_studies, remark_on_ties
+from flows.closing import attrition, remark_on_empty_studies, remark_on_feeds, remark_on_ties
 from flows.console import SilentConsole, plural
 from flows.context import RunContext
+from studies.load import Study, load_study
 from tests.unit.store_batches import make_site
 from warehouse.store import Store
 
@@ -109,3 +110,17 @@ def test_the_flow_of_exclusion_is_told_step_by_step_the_greatest_loss_first(stor
         ("s1", "left out: few", 1),
         ("s1", "units", 5),
     )
+
+
+def test_a_study_that_asks_for_remedies_says_so_where_nobody_delivers_drugs(
+    context: RunContext, store: Store
+) -> None:
+    shipped = load_study("iv_bisphosphonate")
+    bare = [one.model_copy(update={"remedy_concepts": []}) for one in shipped.model.outcome]
+    model = shipped.model.model_copy(update={"outcome": bare})
+    context.__dict__["studies"] = [Study(model, shipped.codelist, shipped.limits, shipped.folder)]
+    remark_on_feeds(context, store)
+    assert not any("is_treated" in text for text in context.remarks)
+    context.__dict__["studies"] = [shipped]
+    remark_on_feeds(context, store)
+    assert any("no source delivers MedicationGiven" in text for text in context.remarks)

@@ -13,7 +13,7 @@ from flows.cli import app
 from flows.study import page
 from studies.load import Study, load_study
 from studies.outcomes import SymptomOutcome, WindowTable
-from studies.sentences import outcome_sentences
+from studies.sentences import about, outcome_sentences
 from studies.timeline import Edge, as_svg, as_text, groups
 from tests.linkage_cases import with_settings
 
@@ -88,6 +88,33 @@ def test_windows_of_days_are_said_and_drawn_in_days() -> None:
     assert "from the first day of the infusion to 3 days after the last day of the infusion" in told
     assert "[" in as_text(study)
     assert ")" not in as_text(study)
+
+
+def test_who_counts_is_said_from_the_settings() -> None:
+    told = " ".join(about(load_study("iv_bisphosphonate")))
+    for sentence in (
+        "pamidronate goes on while the next administration starts within 4 days of the end",
+        "younger than 21 years",
+        "An earlier diagnosis of malignant_hypercalcaemia excludes it.",
+        "plus 48 h for LabResulted",
+    ):
+        assert sentence in told, sentence
+    other = with_settings(
+        headache(),
+        study={"unit": "administration", "evidence": ["administered", "ordered"]},
+        eligibility={"never_event_concepts": ["headache"], "requires_indication": False},
+        serious={"important_concepts": ["sepsis"], "expected_stay_hours": {"inpatient": 48}},
+        follow_up={"contact_grace_days": 30},
+    )
+    told = " ".join(about(other))
+    for sentence in (
+        "A unit is an administration.",
+        "administered or ordered",
+        "Codes of headache, and of the indication, are evidence of no outcome.",
+        "sepsis, or a stay 24 h beyond what is planned: 48 h (inpatient).",
+        "30 days after the last contact",
+    ):
+        assert sentence in told, sentence
 
 
 def test_edges_keep_their_order_and_their_names() -> None:
