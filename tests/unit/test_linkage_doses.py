@@ -265,15 +265,36 @@ def test_evidence_names_the_part_of_a_record(never: Linked) -> None:
     }
 
 
-def test_headaches_are_events_while_the_study_does_not_say_otherwise() -> None:
+@pytest.fixture(scope="module")
+def lenient() -> Linked:
+    """No indication, no never-events, and a headache without a start follows the infusion."""
     study = with_never_events()
+    outcomes = [one.model_dump(warnings=False) for one in study.model.outcome]
+    for one in outcomes:
+        if one["name"] == "headache":
+            one["missing_start"] = "emergent"
     model = StudyModel.model_validate(
         study.model.model_dump(warnings=False)
-        | {"indication": [], "eligibility": {"requires_indication": False}}
+        | {"indication": [], "eligibility": {"requires_indication": False}, "outcome": outcomes}
     )
-    open_study = Study(model, study.codelist, study.limits, study.folder)
-    patient = child("open").infusion(START, END).report("2024-03-02 09:00", "J10.1")
-    other = child("open-too").infusion(START, END).diagnosis("2024-03-02 09:00", "M81.8")
-    linked = link([patient, other], open_study)
-    found = {key: linked.of(key, "headache")["status"] for key in ("open", "open-too")}
-    assert found == {"open": "event", "open-too": "event"}
+    undated = {"occurred_at": None, "time_precision": None}
+    patients = [
+        child("open").infusion(START, END).report("2024-03-02 09:00", "J10.1"),
+        child("open-too").infusion(START, END).diagnosis("2024-03-02 09:00", "M81.8"),
+        child("undated").infusion(START, END).report(START, "R51.9", **undated),
+        child("never-linked").infusion(START, END).report(START, "R50.9", **undated),
+    ]
+    return link(
+        [at_own_site(patient) for patient in patients],
+        Study(model, study.codelist, study.limits, study.folder),
+    )
+
+
+def test_the_same_codes_are_events_of_a_study_that_does_not_rule_them_out(lenient: Linked) -> None:
+    found = {key: lenient.of(key, "headache")["onset_at"] for key in ("open", "open-too")}
+    assert found == dict.fromkeys(("open", "open-too"), utc("2024-03-02 09:00"))
+
+
+def test_what_was_linked_without_a_day_is_not_counted_as_lost(lenient: Linked) -> None:
+    lost = [(site, n) for _, site, number, _, n in lenient.attrition if number == 9]
+    assert lost == [("never-linked", 1)]
