@@ -101,7 +101,8 @@ def page(study: Study, *, with_hash: bool = True) -> str:
             _filled(" ".join(outcome_sentences(study, one)), 4),
             "",
         ]
-    parts += ["WINDOWS", f"  Edges in order, not to scale. {LOOKED_AT}", "", as_text(study)]
+    note = _filled(f"Edges in order, not to scale. {LOOKED_AT}", 2)
+    parts += ["WINDOWS", note, "", as_text(study)]
     if with_hash:
         parts += ["", f"study hash {study.study_hash}"]
     return "\n".join(parts)
