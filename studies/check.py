@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.base.tomlcheck import Path_, line_of
 from studies.check_codes import CodeRow, codelist_mistakes, concept_mistakes, unit_mistakes
+from studies.draft import told
 from studies.limit_checks import limit_mistakes
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ def find_mistakes(study: Study, codes: Iterable[CodeRow], lines: dict[Path_, int
         codes: the rows of its code lists with their places.
         lines: the line of each key path of study.toml.
     """
-    file, codes = study.folder / "study.toml", list(codes)
+    codes = list(codes)
     crossed = (*concept_mistakes(study.model, codes), *unit_mistakes(study.model))
     return [
         *codelist_mistakes(codes),
-        *(one.told(lines, file) for one in crossed),
+        *(told(one, study.model, lines) for one in crossed),
         *(_placed(text, study, lines) for text in limit_mistakes(study)),
     ]
 

@@ -24,17 +24,24 @@ ROUTES = ("intravenous", "oral", "subcutaneous", "intramuscular", "other")
 TOTAL_CALCIUM = "calcium_total"
 
 
-def setting_mistakes(model: StudyModel) -> Iterator[Mistake]:
-    """Yield every contradiction between settings, with the key path of the one to mend."""
+def setting_mistakes(model: StudyModel, *, is_whole: bool = True) -> Iterator[Mistake]:
+    """Yield every contradiction between settings, with the key path of the one to mend.
+
+    Args:
+        model: the study.
+        is_whole: false where something wrong was left out of it; then nothing is said of windows
+            and composites, which would only repeat that.
+    """
     yield from _who_counts(model)
     yield from _words(model)
     for place, one in enumerate(model.outcome):
         path = ("outcome", place)
-        yield from _windows(model, one, path)
         yield from _evidence(model, one, path)
         if isinstance(one, GradeOutcome) and one.calcium is not None:
             yield from _calcium(one, (*path, "calcium"))
-        if isinstance(one, CompositeOutcome):
+        if is_whole:
+            yield from _windows(model, one, path)
+        if is_whole and isinstance(one, CompositeOutcome):
             yield from _composite(model, one, path)
 
 

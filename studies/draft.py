@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.base.tomlcheck import Mistake, Path_, line_index, read_toml, try_model
+from pipelines.base.tomlcheck import Mistake, Path_, line_index, line_of, read_toml, try_model
 from studies.check_settings import repeated_names, setting_mistakes
 from studies.model import StudyModel
 
@@ -42,27 +42,41 @@ def read_draft(file: Path) -> Draft:
     found = try_model(StudyModel, data)
     if isinstance(found, StudyModel):
         crossed = [*repeated_names(found), *setting_mistakes(found)]
-        return Draft(found, tuple(one.told(lines, file) for one in crossed), lines)
-    told = tuple(one.told(lines, file) for one in found)
-    return Draft(*_rest(data, found, lines, told))
+        return Draft(found, tuple(told(one, found, lines) for one in crossed), lines)
+    mistakes = [one.told(lines, file) for one in found]
+    rest, lines = _rest(data, found, lines)
+    if rest is not None:
+        more = (told(one, rest, lines) for one in setting_mistakes(rest, is_whole=False))
+        mistakes += [one for one in more if one not in mistakes]
+    return Draft(rest, tuple(mistakes), lines)
+
+
+def told(mistake: Mistake, model: StudyModel, lines: dict[Path_, int]) -> str:
+    """Return a mistake as `study.toml:line: key: cause`, with an outcome's name for its place."""
+    path = mistake.path
+    if len(path) > 1 and path[0] == "outcome" and isinstance(path[1], int):
+        name = f"outcome {model.outcome[path[1]].name}"
+        key = ".".join([name, *(str(part) for part in path[2:])])
+        return f"study.toml:{line_of(lines, path) or '?'}: {key}: {mistake.cause}"
+    return mistake.told(lines, Path("study.toml"))
 
 
 def _rest(
-    data: dict[str, Any], found: list[Mistake], lines: dict[Path_, int], told: tuple[str, ...]
-) -> tuple[StudyModel | None, tuple[str, ...], dict[Path_, int]]:
+    data: dict[str, Any], found: list[Mistake], lines: dict[Path_, int]
+) -> tuple[StudyModel | None, dict[Path_, int]]:
     """Leave out the wrong keys, then the tables that are wrong without them."""
     data = copy.deepcopy(data)
     for one in sorted(found, key=lambda one: str(one.path), reverse=True):
         _leave_out(data, one.path)
     again = try_model(StudyModel, data)
     if isinstance(again, StudyModel):
-        return again, told, lines
+        return again, lines
     places = {one.path[:2] for one in again if len(one.path) > 1 and isinstance(one.path[1], int)}
     for path in sorted(places, key=lambda path: int(path[1]), reverse=True):
         _leave_out(data, path)
         lines = _without(lines, path)
     rest = try_model(StudyModel, data)
-    return (rest if isinstance(rest, StudyModel) else None), told, lines
+    return (rest if isinstance(rest, StudyModel) else None), lines
 
 
 def _leave_out(data: Any, path: Path_) -> None:  # noqa: ANN401 - parsed TOML

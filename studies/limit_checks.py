@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.base.errors import ConfigError
+from pipelines.base.tomlcheck import did_you_mean
 from studies.analytes import analytes
 from studies.limit_tables import (
     CUT_COLUMNS,
@@ -49,7 +50,10 @@ def limit_mistakes(study: Study) -> list[str]:
     for use in tables_used(study.model):
         file = files.get(use.table)
         if file is None:
-            found.append(f"outcome {use.outcome}: there is no limits/{use.table}.csv with rows")
+            found.append(
+                f"outcome {use.outcome}: there is no limits/{use.table}.csv"
+                + (did_you_mean(use.table, files) or "; add it, or name another table")
+            )
         else:
             found += _table_mistakes(use, file)
     return list(dict.fromkeys(found))

@@ -176,6 +176,7 @@ def load_study(name_or_path: str, root: Path | None = None) -> Study:
         study = Study(draft.model, tuple(one.row for one in codes), _read_limits(folder), folder)
         mistakes += find_mistakes(study, codes, draft.lines)
     if mistakes or draft.model is None:
+        mistakes.sort(key=_by_place)
         more = "" if len(mistakes) == 1 else f" ({len(mistakes)} mistakes)"
         raise ConfigError(
             f"The study is wrong{more}:\n" + "\n".join(f"  {one}" for one in mistakes),
@@ -184,6 +185,13 @@ def load_study(name_or_path: str, root: Path | None = None) -> Study:
             "`dripwatch study check` tries again.",
         )
     return study
+
+
+def _by_place(mistake: str) -> tuple[bool, str, int]:
+    """Order mistakes by file, study.toml first, and by line."""
+    file, _, rest = mistake.partition(":")
+    line = rest.partition(":")[0]
+    return file != "study.toml", file, int(line) if line.isdigit() else 0
 
 
 def _read_codes(folder: Path) -> tuple[list[CodeRow], list[str]]:

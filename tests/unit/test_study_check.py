@@ -210,7 +210,7 @@ def test_mistakes_of_all_files_are_told_at_once(folder: Path) -> None:
         f"study.toml:{line_of(folder, 'lookback_days')}: naive.lookback_days",
         "there is no kind `fevver`; did you mean `fever`?",
         "study.units: unknown key; did you mean `unit`?",
-        f"study.toml:{line_of(folder, 'chils')}: outcome.",
+        f"study.toml:{line_of(folder, 'chils')}: outcome chills.report_concepts:",
         "no code list has the concept 'chils'; did you mean `chills`?",
         "codelists/reactions.csv:",
         "limits/pals_heart_rate.csv",
