@@ -75,12 +75,12 @@ def _linked(file: str) -> Tables:
 
 def _run(works: list[Work], attrition: Path) -> Tables:
     """Run one pipeline, without the risks: here every patient is a site, and so a stratum."""
-    failed = attrition.with_name("failed.json")
+    failed, counts = attrition.with_name("failed.json"), attrition.with_name("counts.json")
     options = PipelineOptions(["--no_pipeline_type_check"])
     with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
         created = pipeline | beam.Create(works, reshuffle=False)
         outputs = created | LinkInfusions()
-        for name, path in (("attrition", attrition), ("failed", failed)):
+        for name, path in (("attrition", attrition), ("counts", counts), ("failed", failed)):
             listed = outputs[name] | f"{name} list" >> beam.combiners.ToList()
             _ = listed | f"{name} file" >> beam.Map(_dump, str(path))
     if problems := json.loads(failed.read_text(encoding="utf-8")):
@@ -96,6 +96,12 @@ def _run(works: list[Work], attrition: Path) -> Tables:
     for (study, site, _, step), n in json.loads(attrition.read_text(encoding="utf-8")):
         row = {"step": step, "n": n}
         found["linkage.attrition"].setdefault((study, site), []).append(row)
+    found["denominators"] = {}
+    for key, sums in json.loads(counts.read_text(encoding="utf-8")):
+        study, site, outcome, window, stratum, _, denominator = key
+        if stratum == "site" and sums[0]:
+            row = {"outcome": outcome, "window": window, "denominator": denominator}
+            found["denominators"].setdefault((study, site), []).append(row)
     return found
 
 
@@ -139,6 +145,11 @@ def by_product(row: Row, resolution: str) -> Answer:
     totals = {
         "n_units": len(units),
         "n_administrations": len(tables["linkage.infusion"]),
+        "denominators": {
+            one["denominator"]
+            for one in tables["denominators"]
+            if (one["outcome"], one["window"]) == (name, "risk")
+        },
         "left_out": {
             one["step"].removeprefix(prefix): one["n"]
             for one in tables["linkage.attrition"]

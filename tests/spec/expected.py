@@ -99,6 +99,8 @@ _ITEMS: list[tuple[str, str, str, Callable[[Clock, Match], Any]]] = [
      lambda _, m: int(m[1].replace("no", "0"))),
     (r"left out as ([\w ]+?)(?: (\d+))?", "totals", "left_out",
      lambda _, m: (_flag(m[1]), int(m[2] or 1))),
+    (r"counted in ([\w ]+)", "totals", "denominators",
+     lambda _, m: {_flag(one) for one in m[1].split(" and ")} - {"none"}),
     (r"(\d+) infusions?", "unit", "n_infusions", lambda _, m: int(m[1])),
     (r"(not )?interrupted", "unit", "is_interrupted", lambda _, m: not m[1]),
     (r"(not )?naive", "unit", "is_naive", lambda _, m: not m[1]),

@@ -277,7 +277,7 @@ def _quiet(story: Story, match: Match) -> None:
 _AT = rf" (?:at )?(?P<time>{TIME}|{UNTIMED})"
 _UNTIL = rf"(?:(?:-| to )(?P<end>\d\d:\d\d(?::\d\d)?|{TIME}))?"
 _MORE = r"(?: \((?P<attrs>[^()]+)\))?"
-_UNIT = r"(?P<unit>[\w\[\]%/]+)"
+_UNIT = r"(?P<unit>(?!(?:at|day|start|end|without)\b)[\w\[\]%/]+)"
 _CLAUSES: list[tuple[re.Pattern[str], Callable[[Story, Match], None]]] = [
     (re.compile(pattern), tell)
     for pattern, tell in [

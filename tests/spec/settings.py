@@ -94,11 +94,11 @@ def _base() -> tuple[dict[str, Any], Study]:
     shipped = load_study("iv_bisphosphonate")
     own = tomllib.loads((FOLDER / "outcomes.toml").read_text(encoding="utf-8"))
     model = shipped.model.model_dump()
-    model["outcome"] = [*model["outcome"], *own["outcome"]]
+    model["outcome"] = [one | {"publish": True} for one in [*model["outcome"], *own["outcome"]]]
     model["drug"] = [*model["drug"], *own["drug"]]
     model["serious"] |= own["serious"]
     model["eligibility"]["never_event_concepts"] = own["never_event_concepts"]
-    model["strata"] |= {"by": ["all"], "two_way": []}
+    model["strata"] |= {"by": ["site"], "two_way": []}
     with (FOLDER / "codes.csv").open(encoding="utf-8", newline="") as stream:
         codes = tuple(csv.DictReader(stream))
     return model, Study(shipped.model, (*shipped.codelist, *codes), shipped.limits, shipped.folder)
