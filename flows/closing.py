@@ -223,6 +223,13 @@ def remark_on_open_windows(context: RunContext, store: Store) -> None:
         )
 
 
+def tell_numbers(context: RunContext, store: Store) -> None:
+    """Put a synthetic site's numbers into the summary; a real one's stay in its warehouse."""
+    if context.site.site.synthetic:
+        context.headline = headline(store)
+        context.attrition = attrition(store)
+
+
 def headline(store: Store) -> tuple[tuple[str, str], ...]:
     """Return the first numbers of a synthetic site; a real site's stay in its warehouse."""
     rows = store.con.execute(

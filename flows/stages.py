@@ -12,9 +12,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from flows.closing import (
-    attrition,
     find_held,
-    headline,
     remark_on_empty_studies,
     remark_on_feeds,
     remark_on_held,
@@ -23,6 +21,7 @@ from flows.closing import (
     remark_on_rows,
     remark_on_sources,
     remark_on_ties,
+    tell_numbers,
 )
 from flows.console import Step, plural
 from flows.context import Incoming, RunContext
@@ -273,9 +272,7 @@ def report(context: RunContext, _step: Step) -> StageResult:
         remark_on_open_windows(context, site_store)
         remark_on_ties(context, site_store)
         remark_on_empty_studies(context, site_store)
-        if context.site.site.synthetic:
-            context.headline = headline(site_store)
-            context.attrition = attrition(site_store)
+        tell_numbers(context, site_store)
     return StageResult("report", note=plural(len(context.remarks), "remark"))
 
 

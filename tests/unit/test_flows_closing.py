@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from flows.closing import attrition, remark_on_empty_studies, remark_on_feeds, remark_on_ties
+from flows.closing import (
+    remark_on_empty_studies,
+    remark_on_feeds,
+    remark_on_ties,
+    tell_numbers,
+)
 from flows.console import SilentConsole, plural
 from flows.context import RunContext
 from studies.load import Study, load_study
@@ -97,14 +102,21 @@ def test_a_count_agrees_with_its_noun(count: int, told: str) -> None:
     assert plural(count, "batch", "batches") == told
 
 
-def test_the_flow_of_exclusion_is_told_step_by_step_the_greatest_loss_first(store: Store) -> None:
+def test_the_flow_of_exclusion_is_told_step_by_step_the_greatest_loss_first(
+    context: RunContext, store: Store
+) -> None:
     store.con.execute(
         """INSERT INTO linkage.attrition BY NAME
         SELECT 's1' AS study_id, 'north' AS site_id, unnest([6, 2, 2, 1]) AS step_number,
             unnest(['units', 'left out: few', 'left out: many', 'records of study drugs']) AS step,
             unnest([5, 1, 4, 10]) AS n"""
     )
-    assert attrition(store) == (
+    tell_numbers(context, store)
+    assert not (*context.attrition, *context.headline), "a real site's stay in its warehouse"
+    about = context.site.site.model_copy(update={"synthetic": True})
+    context.site = context.site.model_copy(update={"site": about})
+    tell_numbers(context, store)
+    assert context.attrition == (
         ("s1", "records of study drugs", 10),
         ("s1", "left out: many", 4),
         ("s1", "left out: few", 1),
