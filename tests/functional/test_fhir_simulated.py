@@ -13,6 +13,7 @@ import pytest
 
 from pipelines.base.site import Site
 from pipelines.simulate import Form, simulate
+from tests.functional.planted import Planted, assert_linked_as_planted
 from tests.functional.refresh_site import deliver, make_site, run
 
 PATIENTS, NIGHTS, DIRT = 12, 2, 0.03
@@ -60,7 +61,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> dict[Form, Read]:
     forms: tuple[Form, ...] = ("csv", "fhir")
     for form in forms:
         root = tmp_path_factory.mktemp(form)
-        simulate(PATIENTS, "one hospital, twice", NIGHTS, DIRT, root / "hospital", form=form)
+        seed = "one hospital, twice"
+        simulate(PATIENTS, seed, NIGHTS, DIRT, root / "hospital", form=form, cases=1)
         (root / "site").mkdir()
         site = make_site(root / "site", root / "hospital", resources={"buckets": 1})
         deliver(site, root / "hospital", *range(1, NIGHTS + 1))
@@ -74,6 +76,11 @@ def test_flat_files_and_fhir_give_the_same_rows(both: dict[Form, Read], table: s
     flat, fhir = both["csv"].rows(table), both["fhir"].rows(table)
     assert flat
     assert (sorted((flat - fhir).elements())[:3], sorted((fhir - flat).elements())[:3]) == ([], [])
+
+
+def test_what_was_planted_is_linked_from_bulk_exports_too(both: dict[Form, Read]) -> None:
+    made = Planted(both["fhir"].hospital, both["fhir"].site)
+    assert_linked_as_planted(made, "instant", "iv_bisphosphonate")
 
 
 def test_attrition_differs_by_records_entered_in_error_alone(both: dict[Form, Read]) -> None:

@@ -2,92 +2,38 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import shutil
 from collections import Counter
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import duckdb
 import pytest
 
-from pipelines.base.site import Site
 from pipelines.simulate import NAMED_NIGHTS, NAMED_PATIENTS, NAMED_SEED, simulate
+from tests.functional.planted import Planted, assert_risks_as_planted
 from tests.functional.refresh_site import deliver, make_site, run
 
 #: Column of the truth's risk table, and the denominator whose n_units it is.
 DENOMINATORS = {"n_observed": "observed", "n_tested": "tested", "n_determined": "determined"}
 
 
-class Made(NamedTuple):
-    """A hospital and the site that read it."""
-
-    hospital: Path
-    site: Site
-    is_named: bool
-
-    def ask(self, query: str) -> list[tuple[Any, ...]]:
-        con = duckdb.connect()
-        con.execute(f"ATTACH '{self.site.warehouse}' AS w (READ_ONLY)")
-        con.execute("USE w")
-        try:
-            return con.execute(query).fetchall()
-        finally:
-            con.close()
-
-    def truth(self, name: str) -> list[dict[str, str]]:
-        with (self.hospital / "truth" / f"{name}.csv").open(newline="") as stream:
-            return list(csv.DictReader(stream))
-
-
-@pytest.fixture(
-    scope="module",
-    params=[(NAMED_PATIENTS, NAMED_SEED, NAMED_NIGHTS, 0.01), (60, "open windows", 2, 0.0)],
-    ids=["named and dirty", "another and clean"],
-)
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    patients, seed, nights, dirt = request.param
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    """The named hospital, dirty, and the site that read it."""
     root = tmp_path_factory.mktemp("truth")
-    simulate(patients, seed, nights, dirt, root / "hospital")
+    simulate(NAMED_PATIENTS, NAMED_SEED, NAMED_NIGHTS, 0.01, root / "hospital")
     (root / "site").mkdir()
     site = make_site(root / "site", root / "hospital")
-    deliver(site, root / "hospital", *range(1, nights + 1))
-    assert not run(site, with_gx=dirt > 0).held
-    return Made(root / "hospital", site, seed == NAMED_SEED)
+    deliver(site, root / "hospital", *range(1, NAMED_NIGHTS + 1))
+    assert not run(site, with_gx=True).held
+    return Planted(root / "hospital", site)
 
 
-def test_every_count_of_every_stratum_equals_the_truth(made: Made) -> None:
-    found = {
-        row[:4]: row[4:]
-        for row in made.ask(
-            """
-            SELECT outcome, window_name, stratum, stratum_value,
-                   any_value(n_units) FILTER (denominator = 'all'),
-                   any_value(n_events) FILTER (denominator = 'all'),
-                   any_value(n_patients) FILTER (denominator = 'all'),
-                   any_value(n_censored), any_value(n_open), any_value(n_ineligible),
-                   any_value(n_observed), any_value(n_tested), any_value(n_determined)
-            FROM signals.risk GROUP BY ALL
-            """
-        )
-    }
-    truth = made.truth("risk")
-    assert truth
-    for row in truth:
-        key = (row["outcome"], row["window"], row["stratum"], row["stratum_value"])
-        told = [row[n] for n in ("n_units", "n_events", "n_patients", "n_censored", "n_open")]
-        told += [row[n] for n in ("n_ineligible", *DENOMINATORS)]
-        # Empty where the denominator does not apply to the outcome.
-        expected = tuple(int(text) if text else None for text in told)
-        applied = tuple(
-            got if want is not None else None
-            for got, want in zip(found[key], expected, strict=True)
-        )
-        assert (key, applied) == (key, expected)
+def test_every_count_of_every_stratum_equals_the_truth(made: Planted) -> None:
+    assert_risks_as_planted(made, "iv_bisphosphonate")
 
 
-def test_the_restricted_denominators_equal_the_truth(made: Made) -> None:
+def test_the_restricted_denominators_equal_the_truth(made: Planted) -> None:
     truth = {
         (row["outcome"], row["window"], denominator): int(row[column])
         for row in made.truth("risk")
@@ -105,19 +51,21 @@ def test_the_restricted_denominators_equal_the_truth(made: Made) -> None:
     assert {key: n for key, n in found.items() if key in truth} == truth
 
 
-def test_only_the_six_named_outcomes_are_published(made: Made) -> None:
+def test_only_the_named_outcomes_are_published(made: Planted) -> None:
     outcomes = {row[0] for row in made.ask("SELECT DISTINCT outcome FROM signals.risk")}
     assert outcomes == {
         "fever",
         "tachycardia",
         "hypocalcaemia",
+        "hypocalcaemia_grade1",
         "hypophosphataemia",
+        "hypophosphataemia_grade1",
         "acute_phase_reaction",
         "any_side_effect",
     }
 
 
-def test_quarantined_rows_are_exactly_those_that_must_be(made: Made) -> None:
+def test_quarantined_rows_are_exactly_those_that_must_be(made: Planted) -> None:
     names = {
         (hashlib.sha256(path.read_bytes()).hexdigest()): (path.parent.name, path.name)
         for path in (made.hospital / "deliveries").glob("*/*.csv")
@@ -138,7 +86,7 @@ def test_quarantined_rows_are_exactly_those_that_must_be(made: Made) -> None:
     assert all(expected[row] in checks for row, checks in found.items())
 
 
-def test_the_other_fates_and_flags_are_as_planted(made: Made) -> None:
+def test_the_other_fates_and_flags_are_as_planted(made: Planted) -> None:
     planted = Counter(row["fate"] for row in made.truth("fate"))
     [(read, accepted, duplicate, superseded, quarantined, out_of_scope)] = made.ask(
         """SELECT sum(n_read)::BIGINT, sum(n_accepted)::BIGINT, sum(n_duplicate)::BIGINT,
@@ -177,7 +125,7 @@ def test_dirt_changes_no_truth(tmp_path: Path) -> None:
         assert clean.read_bytes() == dirty.read_bytes()
 
 
-def test_the_headline_is_what_was_planted(made: Made) -> None:
+def test_the_headline_is_what_was_planted(made: Planted) -> None:
     found = {
         value: counts
         for value, *counts in made.ask(
@@ -188,4 +136,4 @@ def test_the_headline_is_what_was_planted(made: Made) -> None:
     }
     # The published counts: 7 % of 942 infusions and 27 % of 123 first ones.
     published = {"all": [66, 942, 123], "first": [33, 123, 123]}
-    assert ({name: found[name] for name in published} == published) is made.is_named
+    assert {name: found[name] for name in published} == published
