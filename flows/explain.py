@@ -208,6 +208,9 @@ def _outcome_lines(one: Row) -> Iterator[str]:
     closed = "closed" if one["is_closed"] else "open"
     window = f"{_at(one['window_start_at'])} to {_at(one['window_end_at'])}"
     yield f"  window     {window}, {cut}, {closed}"
+    if one["at_risk_days"] is not None:
+        events = plural(one["n_events"] or 0, "event")
+        yield f"  at risk    {one['at_risk_days']:.2f} days, {events}"
     if one["onset_at"] is not None:
         grade = "" if one["grade"] is None else f", grade {one['grade']}"
         yield f"  onset      {_at(one['onset_at'])} (known by the {one['onset_precision']}){grade}"
@@ -217,9 +220,12 @@ def _outcome_lines(one: Row) -> Iterator[str]:
                 f"  {name:<11}{one[f'{name}_value']:g} {one[f'{name}_unit']} "
                 f"at {_at(one[f'{name}_at'])}"
             )
+    members = [f"{name}: {status}" for name, status in one["components"].items()]
+    yield from _wrapped("  components ", members)
     why = [name for name in ("is_worsened", "is_pre_existing", "is_serious", "is_treated")
-           if one.get(name)]  # fmt: skip
-    why += [f"serious: {name}" for name in one.get("serious_criteria") or ()]
+           if one[name]]  # fmt: skip
+    why += [f"serious: {name}" for name in one["serious_criteria"] or ()]
+    why += [f"graded as {one['measure']}"] if one["measure"] else []
     yield from _wrapped("  also       ", why)
     yield from _flags("  flags      ", one)
     for link in one["evidence"]:

@@ -50,7 +50,9 @@ def trace_unit(
     records = records_of(con, keys)
     for one in infusions:
         one["records"] = [records[key] for key in one.pop("record_keys") or () if key in records]
+    members = _components(con, unit)
     for one in outcomes:
+        one["components"] = members.get((one["study_id"], one["outcome"], one["window_name"]), {})
         one["evidence"] = [
             {**_kept(row, _LINK), "record": records.get(row["record_key"])}
             for row in evidence
@@ -58,6 +60,27 @@ def trace_unit(
         ]
     return {"unit_id": unit["unit"], "courses": courses, "infusions": infusions,
             "outcomes": outcomes}  # fmt: skip
+
+
+def _components(
+    con: duckdb.DuckDBPyConnection, unit: Mapping[str, str]
+) -> dict[tuple[str, str, str], dict[str, str]]:
+    """Return each composite's components with their status in the unit, by study and window."""
+    rows = con.execute(
+        """SELECT c.study_id, c.outcome, m.window_name, m.outcome, m.status
+        FROM store.reference.outcome AS c
+        JOIN store.linkage.unit_outcome AS m
+          ON m.study_id = c.study_id
+         AND list_contains(
+            flatten((c.definition::JSON -> 'of')::VARCHAR[][]), m.outcome)
+        WHERE m.unit_id = $unit AND c.kind = 'composite'
+        ORDER BY ALL""",
+        unit,
+    ).fetchall()
+    found: dict[tuple[str, str, str], dict[str, str]] = {}
+    for study_id, outcome, window, member, status in rows:
+        found.setdefault((study_id, outcome, window), {})[member] = status
+    return found
 
 
 _LINK = ("record_key", "event_type", "role", "rule", "occurred_at", "is_counted", "reason")

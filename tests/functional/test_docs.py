@@ -152,6 +152,8 @@ def test_an_event_is_explained_down_to_the_delivered_row(published: Site) -> Non
         one for one in found["outcomes"]
         if (one["outcome"], one["window_name"]) == ("any_side_effect", "risk")
     )  # fmt: skip
+    assert "event" in any_effect["components"].values()
+    assert any_effect["components"].keys() >= {"fever", "acute_phase_reaction", "hypocalcaemia"}
     counted = [one["record"] for one in any_effect["evidence"] if one["is_counted"]]
     infused = [record for one in found["infusions"] for record in one["records"]]
     assert counted
