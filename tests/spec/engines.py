@@ -19,6 +19,8 @@ from pipelines.linkage.kernel import OUTPUTS, LinkageInput, link_bucket
 from pipelines.linkage.transform import LinkInfusions, Work
 from studies.load import Study
 from tests.linkage_cases import event_tables
+from tests.reference import Row as ReferenceRow
+from tests.reference import UnitRow, link_patient
 from tests.spec.expected import Answer, Fields, last_day_of
 from tests.spec.grammar import Story, story_of
 from tests.spec.settings import outcome_name, studies_of, study_id
@@ -180,11 +182,12 @@ def _product_unit(unit: Fields, infusions: list[Fields]) -> Fields:
 
 def by_reference(row: Row, resolution: str) -> Answer:
     """What the plain reference says of a row's patient; what it does not tell is left out."""
-    from tests.reference import link_patient
-
     story = stories(row.file)[row.key]
-    study = studies(row.file)[study_id(row, resolution)]
-    units, found = link_patient(story.patient.events, study, story.feeds)
+    name = study_id(row, resolution)
+    implied = {"patients_implied": True} if "implied" in name else {}
+    units, found = link_patient(
+        story.patient.events, studies(row.file)[name], story.feeds, frozenset(story.quiet), **implied
+    )
     place = {one.key: number for number, one in enumerate(units)}
     rows = {
         (place[one.unit], one.window): _reference_row(story.clock, one)
@@ -195,17 +198,24 @@ def by_reference(row: Row, resolution: str) -> Answer:
         "n_units": len(units),
         "n_administrations": sum(one.n_infusions for one in units),
     }
-    return Answer([dataclasses.asdict(one) for one in units], rows, totals)
+    return Answer([_reference_unit(one) for one in units], rows, totals)
 
 
-def _reference_row(clock: Clock, row: Any) -> Fields:
-    told = {
-        name: getattr(row, name)
-        for name in (
-            "status", "grade", "baseline_value", "is_observed", "is_tested", "cut_reason",
-            "is_worsened", "is_pre_existing",
-        )
-    }  # fmt: skip
+def _reference_unit(unit: UnitRow) -> Fields:
+    return dataclasses.asdict(unit) | {"is_interrupted": unit.interrupted}
+
+
+#: Fields of the reference's rows that are called as the product's are.
+_SAME = (
+    "status", "grade", "baseline_value", "is_observed", "is_tested", "cut_reason", "is_worsened",
+    "is_pre_existing", "n_events", "n_events_uncleaned", "person_days", "at_risk_days",
+    "at_risk_days_uncleaned", "n_candidate_units", "serious_criteria", "is_treated", "measure",
+    "baseline_measure",
+)  # fmt: skip
+
+
+def _reference_row(clock: Clock, row: ReferenceRow) -> Fields:
+    told = {name: getattr(row, name) for name in _SAME}
     if row.onset is not None:
         told["onset_day"] = (row.onset.first - clock.day_0).days
         if not (row.onset.is_day or row.is_by_days):
