@@ -64,8 +64,9 @@ check: $(READY)  ## Format, lint, types, import layers, zone rule.
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q -W error -k "zone and lint" tests/unit
 
-docs: $(READY)  ## Write the generated pages of docs/reference.
+docs: $(READY)  ## Write the generated pages of docs/reference, and the cases of docs/windows.md.
 	$(BIN)/python -P -m flows.reference
+	PYTHONPATH=. $(BIN)/python -m tests.spec.render
 
 bench: $(READY)  ## Measure this road against a bare DuckDB script.
 	$(BIN)/python -m bench

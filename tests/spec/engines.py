@@ -22,8 +22,9 @@ from tests.linkage_cases import event_tables
 from tests.reference import Row as ReferenceRow
 from tests.reference import UnitRow, link_patient
 from tests.spec.expected import Answer, Fields, last_day_of
-from tests.spec.grammar import Story, story_of
+from tests.spec.grammar import story_of
 from tests.spec.settings import outcome_name, studies_of, study_id
+from tests.spec.story import Story
 from tests.spec.tables import Row, rows_of
 from tests.spec.times import Clock
 
@@ -64,8 +65,8 @@ def _linked(file: str) -> Tables:
             for event_type, instant in story.feeds.items()
         )
         quiet = tuple((key, one) for key, story in told.items() for one in sorted(story.quiet))
-        given = LinkageInput(study, through, patients_implied="implied" in name)
-        inputs.append(dataclasses.replace(given, **({"quiet_feeds": quiet} if quiet else {})))
+        is_implied = "implied" in name
+        inputs.append(LinkageInput(study, through, patients_implied=is_implied, quiet_feeds=quiet))
     with tempfile.TemporaryDirectory() as folder:
         shard = Path(folder) / "shard"
         shard.mkdir()
@@ -186,7 +187,11 @@ def by_reference(row: Row, resolution: str) -> Answer:
     name = study_id(row, resolution)
     implied = {"patients_implied": True} if "implied" in name else {}
     units, found = link_patient(
-        story.patient.events, studies(row.file)[name], story.feeds, frozenset(story.quiet), **implied
+        story.patient.events,
+        studies(row.file)[name],
+        story.feeds,
+        frozenset(story.quiet),
+        **implied,
     )
     place = {one.key: number for number, one in enumerate(units)}
     rows = {

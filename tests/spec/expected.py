@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import isclose
 from typing import Any
 
@@ -45,10 +45,6 @@ class Check:
     value: Any
 
 
-def _local(clock: Clock, text: str) -> Any:
-    return clock.instant(text)
-
-
 def _flag(text: str) -> str:
     return text.strip().replace(" ", "_").replace("-", "_")
 
@@ -58,7 +54,7 @@ _ITEMS: list[tuple[str, str, str, Callable[[Clock, Match], Any]]] = [
     ("|".join(STATUSES), "row", "status", lambda _, m: m[0].replace(" ", "_")),
     (r"onset ([\d.]+) h", "row", "onset_hours", lambda _, m: float(m[1])),
     (r"onset day (-?\d+)", "row", "onset_day", lambda _, m: int(m[1])),
-    (rf"onset (day -?\d+ [\d:]+)", "row", "onset_at", lambda c, m: c.instant(m[1])),
+    (r"onset (day -?\d+ [\d:]+)", "row", "onset_at", lambda c, m: c.instant(m[1])),
     (r"no onset hour", "row", "onset_hours", lambda _, __: None),
     (r"no onset", "row", "onset_at", lambda _, __: None),
     (r"known by its day", "row", "onset_precision", lambda _, __: "day"),
@@ -183,18 +179,18 @@ def misses(answer: Answer, expected: list[Statement], *, may_lack: bool) -> Iter
 
 def _is(check: Check, found: Any) -> bool:
     if check.field == "flags":
-        return check.value in found
+        return bool(check.value in found)
     if check.field == "not_flags":
-        return check.value not in found
+        return bool(check.value not in found)
     if check.field == "left_out":
         return bool(found.get(check.value[0], 0) == check.value[1])
     if check.field == "serious_criteria" and found is not None:
-        return set(found) == check.value
+        return bool(set(found) == check.value)
     if isinstance(check.value, float) and isinstance(found, int | float):
         return isclose(found, check.value, rel_tol=0, abs_tol=1e-6)
     return bool(found == check.value)
 
 
-def last_day_of(clock: Clock, cut: Any) -> int:
+def last_day_of(clock: Clock, cut: datetime) -> int:
     """Number of the last day of a window of days, whose end is the midnight after it."""
     return (cut.date() - clock.day_0 - timedelta(days=1)).days

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
-from tests.linkage_cases import ALL_TYPES, THROUGH, Patient
+from tests.linkage_cases import ALL_TYPES
+from tests.spec.story import Story, attributes
 from tests.spec.tables import Row
 from tests.spec.times import TIME, UNTIMED, Clock, SpecError, Time
 from tests.spec.words import (
@@ -26,36 +26,8 @@ from tests.spec.words import (
     one_of,
 )
 
-BORN = "2016-05-10"
 USUAL_INFUSION = "infusion day 0 09:00-09:30"
 Match = re.Match[str]
-
-
-@dataclass
-class Story:
-    """A row's patient, and how far the feeds of the patient's site reach."""
-
-    key: str
-    patient: Patient = field(init=False)
-    clock: Clock = field(default_factory=Clock)
-    feeds: dict[str, datetime] = field(default_factory=lambda: dict.fromkeys(ALL_TYPES, THROUGH))
-    quiet: set[str] = field(default_factory=set)
-    person: dict[str, Any] = field(
-        default_factory=lambda: {"birth_date": date.fromisoformat(BORN), "sex": "male"}
-    )
-    is_registered: bool = True
-    has_indication: bool = True
-    has_dose: bool = False
-
-    def __post_init__(self) -> None:
-        self.patient = Patient(self.key)
-
-    def add(self, event_type: str, time: Time, **fields: Any) -> None:
-        """Add an event of the row's patient, zone and site."""
-        self.patient.add(
-            event_type, None, occurred_at=time.at, time_precision=time.precision,
-            zone=self.clock.zone, site_id=self.key, **fields,
-        )  # fmt: skip
 
 
 def story_of(row: Row) -> Story:
@@ -100,59 +72,9 @@ def _finish(story: Story) -> None:
         story.add("DiagnosisRecorded", long_ago, code=code, code_system="icd10cm")
 
 
-def attributes(story: Story, text: str | None, known: dict[str, str]) -> dict[str, Any]:
-    """Read `(a, b 2)`: each attribute must fit one of the clause's own, and sets its field."""
-    fields: dict[str, Any] = {}
-    for part in (text or "").split(", ") if text else []:
-        for name in (one for one in known if re.fullmatch(_ATTRIBUTES[one][0], part)):
-            match = re.fullmatch(_ATTRIBUTES[name][0], part)
-            fields |= _ATTRIBUTES[name][1](story, match)  # type: ignore[arg-type] # it fits
-            break
-        else:
-            msg = f"no attribute {part!r} here"
-            raise SpecError(msg)
-    return fields
-
-
-def _number(text: str) -> float:
-    return float(text)
-
-
-#: Attribute: its pattern, and the fields that it sets.
-_ATTRIBUTES: dict[str, tuple[str, Callable[[Story, Match], dict[str, Any]]]] = {
-    "status": (
-        "completed|stopped|in progress|not done|entered in error|cancelled|active|on hold|draft"
-        "|unknown|preliminary|corrected|declined",
-        lambda _, m: {"status": m[0].replace(" ", "-")},
-    ),
-    "order": ("order (\\w+)", lambda _, m: {"order_key": m[1]}),
-    "source": ("source (\\w+)", lambda _, m: {"source": m[1]}),
-    "dose": ("([\\d.]+) (mg|g)", lambda _, m: {"dose_value": float(m[1]), "dose_unit": m[2]}),
-    "route": (
-        "oral|subcutaneous|route unknown",
-        lambda _, m: {"route": None if m[0] == "route unknown" else m[0]},
-    ),
-    "grade": ("grade (\\d)", lambda _, m: {"grade": int(m[1])}),
-    "until": (f"until ({TIME})", lambda s, m: {"ended_at": s.clock.instant(m[1])}),
-    "serious": ("called serious", lambda _, __: {"is_serious": True}),
-    "low": ("limit ([\\d.]+)", lambda _, m: {"low_limit": float(m[1])}),
-    "high": ("upper limit ([\\d.]+)", lambda _, m: {"high_limit": float(m[1])}),
-    "spoilt": ("haemolysed|contaminated", lambda _, m: {"specimen_quality": m[0]}),
-    "vague": ("about that time", lambda _, __: {"flags": ["imprecise_time"]}),
-    "issued": (
-        f"released ({TIME})",
-        lambda s, m: {"resulted_at": s.clock.instant(m[1])},
-    ),
-    "admission": (
-        "elective|unplanned",
-        lambda _, m: {"admission_type": m[0]},
-    ),
-    "site": ("oral site", lambda _, __: {"body_site": "oral"}),
-}
-
-_DOSE = dict.fromkeys(["status", "order", "source", "dose", "route", "until"], "")
-_REPORT = dict.fromkeys(["grade", "until", "serious", "source"], "")
-_LAB = dict.fromkeys(["status", "low", "high", "spoilt", "vague", "issued", "source"], "")
+_DOSE = ("status", "order", "source", "dose", "route", "until")
+_REPORT = ("grade", "until", "serious", "source")
+_LAB = ("status", "low", "high", "spoilt", "vague", "issued", "source")
 
 
 def _infusion(story: Story, match: Match) -> None:
@@ -165,9 +87,7 @@ def _infusion(story: Story, match: Match) -> None:
     if is_first:
         clock.start, clock.end = time.at, end or time.at
     given = {"status": "active" if kind == "ordered" else "completed", "route": "intravenous"}
-    given |= {"evidence": kind} | (
-        {"ended_at": end} if end else {}
-    )
+    given |= {"evidence": kind} | ({"ended_at": end} if end else {})
     fields = given | attributes(story, match["attrs"], _DOSE)
     code = DRUGS[match["drug"]]
     story.add("InfusionRecorded", time, code=code, code_system="rxnorm", **fields)
@@ -225,7 +145,7 @@ def _medication(story: Story, match: Match) -> None:
 
 def _visit(story: Story, match: Match) -> None:
     time = story.clock.read(match["time"])
-    fields = attributes(story, match["attrs"], {"admission": ""})
+    fields = attributes(story, match["attrs"], ["admission"])
     if end := _end(story.clock, match["end"], time):
         fields["ended_at"] = end
     story.add("EncounterOccurred", time, setting=match["setting"], **fields)
@@ -283,11 +203,11 @@ _CLAUSES: list[tuple[re.Pattern[str], Callable[[Story, Match], None]]] = [
     for pattern, tell in [
         (rf"(?P<drug>{one_of(DRUGS)})(?: (?P<kind>ordered|dispensed|stated))?{_AT}{_UNTIL}{_MORE}",
          _infusion),
-        (rf"(?P<what>{one_of(SYMPTOMS)}) (?P<how>reported|diagnosed|on the problem list){_AT}{_MORE}",
-         _symptom),
+        (rf"(?P<what>{one_of(SYMPTOMS)}) (?P<how>reported|diagnosed|on the problem list)"
+         rf"{_AT}{_MORE}", _symptom),
         (rf"(?P<what>{one_of(DIAGNOSES)}) known{_AT}", _diagnosis),
-        (rf"(?P<what>{one_of(VITALS)}) (?:(?P<value>[\d.]+)(?: {_UNIT})?(?P<no_unit> without a unit)?"
-         rf"|not taken){_AT}", _vital),
+        (rf"(?P<what>{one_of(VITALS)}) (?:(?P<value>[\d.]+)(?: {_UNIT})?"
+         rf"(?P<no_unit> without a unit)?|not taken){_AT}", _vital),
         (rf"(?P<what>{one_of(ANALYTES)}) (?:(?P<bound>[<>])?(?P<value>[\d.]+) {_UNIT}"
          rf"|without a number){_AT}{_MORE}", _lab),
         (rf"(?P<what>{one_of(MEDICATIONS)}){_AT}{_MORE}", _medication),
@@ -302,7 +222,7 @@ _CLAUSES: list[tuple[re.Pattern[str], Callable[[Story, Match], None]]] = [
         (rf"dies ({TIME})", _set("died_at", Clock.instant)),
         (rf"leaves ({TIME})", _set("observation_end_at", Clock.instant)),
         (r"zone ([A-Za-z_/]+)", _zone),
-        (rf"day 0 is (\d{{4}}-\d\d-\d\d)", _day_0),
+        (r"day 0 is (\d{4}-\d\d-\d\d)", _day_0),
         (r"not registered", _unregistered),
         (r"no indication", _unindicated),
     ]

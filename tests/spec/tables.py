@@ -68,8 +68,9 @@ def tables_of(file: str) -> tuple[Table, ...]:
     """Read the tables of one file."""
     lines = (FOLDER / f"{file}.md").read_text(encoding="utf-8").splitlines()
     found: list[Table] = []
-    title, text, rows = "", [], []  # type: tuple[str, list[str], list[Row]] # noqa: E501
-    number = 0
+    title, number = "", 0
+    text: list[str] = []
+    rows: list[Row] = []
     for place, line in enumerate(lines, start=1):
         if line.startswith("#"):
             if rows:

@@ -28,9 +28,7 @@ CASES = [
     CASES,
     ids=[f"{row.file}-{row.case}-{by}-{engine}" for row, by, engine in CASES],
 )
-def test_a_case_has_the_outcome_that_the_rule_gives(
-    row: Row, resolution: str, engine: str
-) -> None:
+def test_a_case_has_the_outcome_that_the_rule_gives(row: Row, resolution: str, engine: str) -> None:
     expected = statements(row, stories(row.file)[row.key].clock)
     answer = ENGINES[engine](row, resolution)
     found = list(misses(answer, expected, may_lack=engine == "reference"))

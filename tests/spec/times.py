@@ -1,6 +1,6 @@
 """Times as a spec table says them: `day 2`, `day 2 14:00`, `+12 h`, `end +72 h -1 s`, `2024-02`.
 
-Day 0 is the local date of the index; `+12 h` counts from the start of the first infusion of the row,
+Day 0 is the local date of the index; `+12 h` counts from the start of the row's first infusion, and
 `end +72 h` from its end. Local time is read with zoneinfo, not with the product's own function.
 """
 
@@ -18,7 +18,10 @@ _CLOCK = r"\d\d:\d\d(?::\d\d)?"
 _DATE = r"\d{4}-\d\d-\d\d"
 _STEPS = r"[+-]\d+(?:\.\d+)? (?:s|min|h|d)\b(?: [+-]\d+(?:\.\d+)? (?:s|min|h|d)\b)*"
 #: A time, for use inside the pattern of a clause.
-TIME = rf"day -?\d+(?: {_CLOCK})?|{_DATE}(?: {_CLOCK})?|\d{{4}}(?:-\d\d)?|(?:start|end)(?: {_STEPS})?|{_STEPS}"
+TIME = (
+    rf"day -?\d+(?: {_CLOCK})?|{_DATE}(?: {_CLOCK})?|\d{{4}}(?:-\d\d)?"
+    rf"|(?:start|end)(?: {_STEPS})?|{_STEPS}"
+)
 UNTIMED = r"without a (?:start|date)"
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 _PRECISION = {4: "year", 7: "month", 10: "day"}
