@@ -176,6 +176,9 @@ def simulate(
         Literal["csv", "fhir"],
         typer.Option("--format", help="csv: flat files; fhir: FHIR R4 bulk exports (NDJSON)."),
     ] = "csv",
+    cases: Annotated[
+        int, typer.Option(min=0, help="Patients of each worked edge of the window rules, on top.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Invent a hospital: deliveries, and the truth beside.
@@ -193,6 +196,7 @@ def simulate(
             nights=nights,
             dirt=dirt,
             form=form,
+            cases=cases,
             answer=answer,
         )
 

@@ -47,10 +47,11 @@ def run_simulate(
     nights: int,
     dirt: float,
     form: Form,
+    cases: int,
     answer: Reply,
 ) -> None:
     """Make deliveries and truth for the command line."""
-    summary = _simulate(out, patients, seed, nights, dirt, answer.console, form=form)
+    summary = _simulate(out, patients, seed, nights, dirt, answer.console, form=form, cases=cases)
     answer.result = asdict(summary)
     answer.message = _told(summary)
     rows = [[name, f"{count:,}"] for name, count in summary.rows_by_file.items()]
@@ -67,6 +68,7 @@ def _simulate(
     console: Console,
     *,
     form: Form = "csv",
+    cases: int = 0,
 ) -> SimulationSummary:
     from pipelines.simulate import NAMED_PATIENTS, NAMED_SEED, simulate
 
@@ -78,6 +80,7 @@ def _simulate(
             dirt,
             out,
             form=form,
+            cases=cases,
             report=step.advance,
         )
 
