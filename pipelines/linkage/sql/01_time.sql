@@ -21,9 +21,10 @@ FROM (
     WHERE occurred_at IS NOT NULL AND time_precision IN ('instant', 'day')
 );
 
--- Does [lo, hi) of an event meet [from_at, until_at) of a window, on the unit's axis?
+-- Does [lo, hi) of an event meet [from_at, until_at) of a window, on the unit's axis? A window that
+-- was cut before it starts holds nothing, not even a day on both sides of it.
 CREATE MACRO meets(axis, i_lo, i_hi, d_lo, d_hi, from_at, until_at) AS
-    CASE axis
+    from_at < until_at AND CASE axis
         WHEN 'day' THEN d_lo < until_at AND d_hi > from_at
         ELSE i_lo < until_at AND i_hi > from_at
     END;
