@@ -31,8 +31,11 @@ SELECT
     coalesce(max(closed_at) FILTER (WHERE status = 'stopped') = max(closed_at), false)
         AS is_stopped,
     -- One bag was stopped and the next one followed.
-    coalesce(min(closed_at) FILTER (WHERE status = 'stopped') < max(started_at), false)
-        AS is_interrupted,
+    coalesce(
+        min(closed_at) FILTER (WHERE status = 'stopped' AND has_duration)
+            <= max(started_at) FILTER (WHERE has_duration),
+        false
+    ) AS is_interrupted,
     CASE WHEN is_stopped THEN 'stopped'
          ELSE coalesce(min(status) FILTER (WHERE status <> 'stopped'), min(status)) END AS status,
     any_value(evidence) AS evidence,

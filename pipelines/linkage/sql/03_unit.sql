@@ -8,14 +8,20 @@ CREATE TABLE unit_member AS
 WITH marked AS (
     SELECT
         *,
-        -- Days are compared as days: four of them may be 97 hours where the clock changes.
-        coalesce(
-            CASE WHEN is_day_precision
-                THEN first_day > max(last_day) OVER earlier + to_microseconds(course_gap_us)
-                ELSE started_at > max(ended_at) OVER earlier + to_microseconds(course_gap_us)
-            END,
+        -- Days are compared as days, where either is only a day: four of them may be 97 hours where
+        -- the clock changes.
+        CASE WHEN is_day_precision THEN coalesce(
+            first_day > max(last_day) OVER earlier + to_microseconds(course_gap_us), true
+        )
+        ELSE coalesce(
+            started_at > max(ended_at) FILTER (WHERE NOT is_day_precision) OVER earlier
+                + to_microseconds(course_gap_us),
             true
-        ) OR (SELECT unit FROM setting) = 'administration' AS is_new
+        ) AND coalesce(
+            first_day > max(last_day) FILTER (WHERE is_day_precision) OVER earlier
+                + to_microseconds(course_gap_us),
+            true
+        ) END OR (SELECT unit FROM setting) = 'administration' AS is_new
     FROM administration
     WINDOW earlier AS (
         PARTITION BY patient_key, drug ORDER BY started_at, ended_at, infusion_key
