@@ -133,7 +133,7 @@ def statuses(linked: Linked, outcome: str, *keys: str) -> list[str]:
 def test_an_event_within_the_clean_window_of_an_earlier_one_is_not_incident(hours: Linked) -> None:
     row = hours.of("held", "clean")
     assert (row["status"], row["n_events"], row["n_events_uncleaned"]) == ("no_event", 0, 1)
-    assert row["is_pre_existing"] is False
+    assert (row["is_pre_existing"], row["flags"]) == (False, ["in_clean_window"])
     # It keeps the window clean all the same, until 8 March 10:00.
     assert row["at_risk_days"] == pytest.approx(2 + 23 * HOUR)
     assert row["at_risk_days_uncleaned"] == 10

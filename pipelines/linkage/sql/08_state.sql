@@ -12,10 +12,15 @@ CREATE TABLE state (
 );
 
 INSERT INTO state
-WITH pre_existing AS (
-    SELECT DISTINCT unit_id, outcome, window_name
+WITH not_new AS (
+    SELECT
+        unit_id,
+        outcome,
+        window_name,
+        bool_or(verdict = 'pre_existing') AS is_old,
+        bool_or(verdict = 'in_clean_window') AS is_in_clean_window
     FROM episode_verdict
-    WHERE verdict = 'pre_existing'
+    GROUP BY unit_id, outcome, window_name
 ),
 lab_pre_existing AS (
     SELECT b.unit_id, b.outcome, b.window_name
@@ -45,7 +50,8 @@ looked AS (
         -- With an event that has an onset, that one tells the grade.
         CASE WHEN e.unit_id IS NULL THEN coalesce(m.grade, l.grade) ELSE e.grade END AS grade,
         coalesce(e.is_worsened, false) AS is_worsened,
-        p.unit_id IS NOT NULL OR q.unit_id IS NOT NULL AS is_pre_existing,
+        coalesce(p.is_old, false) OR q.unit_id IS NOT NULL AS is_pre_existing,
+        p.is_in_clean_window,
         l.value_flags,
         l.unit_id IS NOT NULL AND b.unit_id IS NULL AS no_baseline,
         r.no_limit,
@@ -56,7 +62,7 @@ looked AS (
     LEFT JOIN rate_unit AS r USING (unit_id, outcome)
     LEFT JOIN lab_result AS l USING (unit_id, outcome, window_name)
     LEFT JOIN lab_baseline AS b USING (unit_id, outcome, window_name)
-    LEFT JOIN pre_existing AS p USING (unit_id, outcome, window_name)
+    LEFT JOIN not_new AS p USING (unit_id, outcome, window_name)
     LEFT JOIN lab_pre_existing AS q USING (unit_id, outcome, window_name)
     LEFT JOIN observed AS s USING (unit_id, observed_from, cut_at)
     WHERE w.kind <> 'composite'
@@ -83,6 +89,7 @@ SELECT
             [
                 CASE WHEN no_baseline THEN 'no_baseline' END,
                 CASE WHEN is_start_missing THEN 'missing_start' END,
+                CASE WHEN is_in_clean_window AND NOT is_hit THEN 'in_clean_window' END,
                 CASE WHEN no_limit THEN 'no_limit_for_age' END,
                 CASE WHEN onset_precision = 'day' THEN 'imprecise' END,
                 CASE WHEN kind = 'fever' AND grade = 3 THEN 'duration_unknown' END
