@@ -86,7 +86,7 @@ class Planted(NamedTuple):
         return str(load_key(self.site).patient(self.site.site.id, "mrn", patient))
 
 
-def write_study(folder: Path, resolution: str) -> Path:
+def write_study(folder: Path, resolution: str, *, has_strata: bool) -> Path:
     """The shipped study in a resolution, with the outcomes of the worked edges."""
     shipped = study_folder("iv_bisphosphonate")
     shutil.copytree(shipped, folder)
@@ -94,8 +94,7 @@ def write_study(folder: Path, resolution: str) -> Path:
     text = text.replace('id = "iv_bisphosphonate"', f'id = "by_{resolution}"', 1)
     text = text.replace('resolution = "instant"', f'resolution = "{resolution}"', 1)
     text = text.replace('label = "Chills"\npublish = false', 'label = "Chills"', 1)
-    # One study of strata is enough: their risks cost more than all linkage.
-    by = 'by = ["all"]' if resolution == "day" else ""
+    by = "" if has_strata else 'by = ["all"]'
     text = re.sub(r"^two_way = .*$", by, text, count=1, flags=re.MULTILINE)
     (folder / "study.toml").write_text(text + EXTRA, encoding="utf-8")
     (folder / "codelists" / "anaphylaxis.csv").write_text(CODES, encoding="utf-8")
@@ -110,8 +109,12 @@ def make(
     cases: int,
     silent_days: int = 0,
     seed: int = 7,
+    has_strata: bool = False,
 ) -> Planted:
-    """Make a hospital and a site with both studies; nothing has arrived yet."""
+    """Make a hospital and a site with both studies; nothing has arrived yet.
+
+    Strata, where wanted, are those of the study in instants: their risks cost more than linkage.
+    """
     simulate(
         patients,
         f"planted {seed}",
@@ -122,7 +125,10 @@ def make(
         silent_days=silent_days,
     )
     (root / "site").mkdir()
-    studies = [str(write_study(root / name, name)) for name in RESOLUTIONS]
+    studies = [
+        str(write_study(root / name, name, has_strata=has_strata and name == "instant"))
+        for name in RESOLUTIONS
+    ]
     site = make_site(
         root / "site", root / "made", site={"studies": studies}, resources={"buckets": 1}
     )
