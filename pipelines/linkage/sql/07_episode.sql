@@ -129,21 +129,32 @@ kept AS (
             ELSE end_i + to_microseconds(clean_us)
         END AS until_i
     FROM ended
+),
+spanned AS (
+    SELECT
+        patient_key,
+        outcome,
+        unit_id,
+        window_name,
+        episode,
+        min(i_lo) AS onset_i,
+        min(d_lo) AS onset_d,
+        min(zone) AS zone,
+        arg_min(time_precision = 'day', (i_lo, record_key)) AS is_onset_day,
+        max(until_i) AS until_i,
+        max(until_d) AS until_d,
+        arg_max(is_end_day, (until_i, record_key)) AS is_end_day,
+        max(grade) AS grade,
+        -- What is too slight to be an event keeps nothing clean.
+        coalesce(max(grade) >= any_value(min_grade), true) AS keeps_clean
+    FROM kept
+    GROUP BY patient_key, outcome, unit_id, window_name, episode
 )
-SELECT
-    patient_key,
-    outcome,
-    unit_id,
-    window_name,
-    episode,
-    min(i_lo) AS onset_i,
-    min(d_lo) AS onset_d,
-    arg_min(time_precision = 'day', (i_lo, record_key)) AS is_onset_day,
-    max(until_i) AS until_i,
-    max(until_d) AS until_d,
-    arg_max(is_end_day, (until_i, record_key)) AS is_end_day,
-    max(grade) AS grade,
-    -- What is too slight to be an event keeps nothing clean.
-    coalesce(max(grade) >= any_value(min_grade), true) AS keeps_clean
-FROM kept
-GROUP BY patient_key, outcome, unit_id, window_name, episode;
+-- Where a day is all that is known of onset or end, whole days are kept clean.
+SELECT * REPLACE (
+    CASE
+        WHEN is_onset_day OR is_end_day THEN local_to_utc(until_d + INTERVAL 1 DAY, zone, 0)
+        ELSE until_i
+    END AS until_i
+)
+FROM spanned;

@@ -46,14 +46,16 @@ LEFT JOIN (
     FROM episode_in_window AS this
     JOIN (
         SELECT unit_id, window_name, outcome, episode, max(grade) AS grade,
-               max(assumed_end_i) AS assumed_end_i
+               max(assumed_end_i) AS assumed_end_i, min(i_lo) AS onset_i
         FROM piece_in_window
         WHERE NOT is_nowhere
         GROUP BY unit_id, window_name, outcome, episode
     ) AS earlier
       ON earlier.unit_id = this.unit_id AND earlier.window_name = this.window_name
      AND earlier.outcome = this.outcome
-     AND earlier.episode < this.episode AND earlier.assumed_end_i > this.onset_in
+     -- Of two at one moment neither is earlier.
+     AND earlier.episode < this.episode AND earlier.onset_i < this.onset_in
+     AND earlier.assumed_end_i > this.onset_in
     GROUP BY ALL
 ) AS x
   ON x.unit_id = e.unit_id AND x.window_name = e.window_name AND x.outcome = e.outcome
