@@ -1,11 +1,12 @@
-"""The two that answer a spec row: the product, in one Beam pipeline a file, and the reference."""
+"""The two that answer a spec row: the product, in one Beam pipeline, and the reference."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import tempfile
-from functools import cache
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,63 +18,72 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipelines.linkage.kernel import OUTPUTS, LinkageInput, link_bucket
 from pipelines.linkage.transform import LinkInfusions, Work
-from studies.load import Study
 from tests.linkage_cases import event_tables
 from tests.reference import Row as ReferenceRow
 from tests.reference import UnitRow, link_patient
 from tests.spec.expected import Answer, Fields, last_day_of
 from tests.spec.grammar import story_of
 from tests.spec.settings import outcome_name, studies_of, study_id
-from tests.spec.story import Story
 from tests.spec.tables import Row, rows_of
 from tests.spec.times import Clock
 
 Tables = dict[str, dict[tuple[str, str], list[Fields]]]
 
 
-@cache
-def stories(file: str) -> dict[str, Story]:
-    """The patients of a file, by key."""
-    return {row.key: story_of(row) for row in rows_of(file)}
+class Spec:
+    """Spec files that are answered together: one study per whole-study setting, one pipeline."""
 
+    def __init__(self, files: Iterable[str]) -> None:
+        self.rows = [row for file in files for row in rows_of(file)]
+        self.stories = {row.key: story_of(row) for row in self.rows}
+        self.studies = studies_of(self.rows)
 
-@cache
-def studies(file: str) -> dict[str, Study]:
-    """The studies of a file, by id."""
-    return studies_of(rows_of(file))
+    @cached_property
+    def linked(self) -> Tables | Exception:
+        """All patients under all studies: rows by table, study and patient.
 
+        What went wrong is kept, so that it is not tried again for every row.
+        """
+        try:
+            return self._linked()
+        except Exception as error:
+            return error
 
-@cache
-def linked(file: str) -> Tables | Exception:
-    """Link all patients of a file under all of its studies; rows by table, study and patient.
-
-    What went wrong is returned, so that it is not tried again for every row.
-    """
-    try:
-        return _linked(file)
-    except Exception as error:
-        return error
-
-
-def _linked(file: str) -> Tables:
-    told = stories(file)
-    inputs = []
-    for name, study in studies(file).items():
+    def _linked(self) -> Tables:
+        told = self.stories
         through = tuple(
             (key, event_type, instant)
             for key, story in told.items()
             for event_type, instant in story.feeds.items()
         )
         quiet = tuple((key, one) for key, story in told.items() for one in sorted(story.quiet))
-        is_implied = "implied" in name
-        inputs.append(LinkageInput(study, through, patients_implied=is_implied, quiet_feeds=quiet))
-    with tempfile.TemporaryDirectory() as folder:
-        shard = Path(folder) / "shard"
+        inputs = [
+            LinkageInput(study, through, patients_implied=is_implied(name), quiet_feeds=quiet)
+            for name, study in self.studies.items()
+        ]
+        with tempfile.TemporaryDirectory() as folder:
+            works = [
+                Work(one, str(self._shard(one.study.id, Path(folder))), f"{folder}/{one.study.id}")
+                for one in inputs
+            ]
+            return _run(works, Path(folder) / "attrition.json")
+
+    def _shard(self, study: str, folder: Path) -> Path:
+        """Write the events of the patients that a study is asked about."""
+        keys = {
+            row.key for row in self.rows for by in row.resolutions if study_id(row, by) == study
+        }
+        shard = folder / f"{study}_shard"
         shard.mkdir()
-        for event_type, table in event_tables(one.patient for one in told.values()).items():
+        tables = event_tables(self.stories[key].patient for key in sorted(keys))
+        for event_type, table in tables.items():
             pq.write_table(table, shard / f"{event_type}.parquet")
-        works = [Work(one, str(shard), str(Path(folder) / one.study.id)) for one in inputs]
-        return _run(works, Path(folder) / "attrition.json")
+        return shard
+
+
+def is_implied(study: str) -> bool:
+    """Whether a patient exists by being named, in the study of that id."""
+    return "patients_implied" in study
 
 
 def _run(works: list[Work], attrition: Path) -> Tables:
@@ -126,11 +136,11 @@ def _read(paths: list[str]) -> dict[tuple[str, str], list[Fields]]:
     return found
 
 
-def by_product(row: Row, resolution: str) -> Answer:
+def by_product(spec: Spec, row: Row, resolution: str) -> Answer:
     """What the product found of a row's patient."""
-    clock, name = stories(row.file)[row.key].clock, outcome_name(row)
+    clock, name = spec.stories[row.key].clock, outcome_name(row)
     at = (study_id(row, resolution), row.key)
-    found = linked(row.file)
+    found = spec.linked
     if isinstance(found, Exception):
         raise found
     tables = {table: rows.get(at, []) for table, rows in found.items()}
@@ -181,17 +191,14 @@ def _product_unit(unit: Fields, infusions: list[Fields]) -> Fields:
     }
 
 
-def by_reference(row: Row, resolution: str) -> Answer:
+def by_reference(spec: Spec, row: Row, resolution: str) -> Answer:
     """What the plain reference says of a row's patient; what it does not tell is left out."""
-    story = stories(row.file)[row.key]
-    name = study_id(row, resolution)
-    implied = {"patients_implied": True} if "implied" in name else {}
+    story, name = spec.stories[row.key], study_id(row, resolution)
     units, found = link_patient(
         story.patient.events,
-        studies(row.file)[name],
+        spec.studies[name],
         story.feeds,
         frozenset(story.quiet),
-        **implied,
     )
     place = {one.key: number for number, one in enumerate(units)}
     rows = {
