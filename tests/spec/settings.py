@@ -129,7 +129,7 @@ def _study(name: str, asked: list[tuple[Row, str]]) -> Study:
 def _outcomes(rows: list[Row]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for row in rows:
-        _add_outcome(found, row, row.outcome.replace(" ", "_"))
+        _add_outcome(found, row, re.sub(r"\W", "_", row.outcome))
     return list(found.values())
 
 

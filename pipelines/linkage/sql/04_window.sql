@@ -44,7 +44,8 @@ SELECT
             ELSE 'observation_end'
         END
     END AS cut_reason,
-    greatest(s.lo, s.look_at) AS observed_from,
+    -- A window that ends before looks tell of the infusion (control) is watched from its own start.
+    CASE WHEN s.look_at >= s.hi THEN s.lo ELSE greatest(s.lo, s.look_at) END AS observed_from,
     coalesce(f.is_closed, false) AS is_closed
 FROM unit_window_span AS s
 LEFT JOIN feed_closure AS f USING (unit_id, outcome, window_name);
