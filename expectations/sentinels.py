@@ -85,11 +85,11 @@ def _plant(
         )
 
     con.execute(f"INSERT INTO {planted} BY NAME SELECT {listed(_good(event_type, latest_at))}")
-    for number, check in enumerate(checks_of(event_type), start=1):
-        bad = listed({**check.bad, "source_row": str(number)})
-        con.execute(
-            f"INSERT INTO {planted} SELECT * REPLACE ({bad}) FROM {planted} WHERE source_row = 0"
-        )
+    bad = (
+        f"SELECT * REPLACE ({listed({**check.bad, 'source_row': str(number)})}) FROM {planted}"
+        for number, check in enumerate(checks_of(event_type), start=1)
+    )
+    con.execute(f"INSERT INTO {planted} {' UNION ALL '.join(bad)}")
 
 
 def _judged(con: duckdb.DuckDBPyConnection, event_type: str, latest_at: datetime) -> Judged:

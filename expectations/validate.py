@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -16,7 +16,7 @@ from expectations import sqlpass
 from expectations.columns import SCHEMA
 from expectations.judged import EARLIEST, GRACE, RECORDS, ConceptLike, Judged
 from expectations.table import Check, checks_hash, checks_of
-from pipelines.base.duck import quote
+from pipelines.base.duck import insert, quote
 from pipelines.base.errors import DripwatchError
 from pipelines.ingest.facts import CheckResult, ValidationSummary
 
@@ -130,9 +130,10 @@ def _validate(
         proven.update(judged)
     clock.lap("gx")
 
+    n_rows = {name: _n_rows(con, table) for name, table in judged.items()}
     results = [
-        _result(con, check, table, named[name], by_gx[name])
-        for name, table in judged.items()
+        _result(check, name, n_rows[name][check.rows], named[name], by_gx[name])
+        for name in judged
         for check in checks_of(name)
     ]
     _store(con, results)
@@ -170,22 +171,28 @@ def _count(con: duckdb.DuckDBPyConnection, relation: str) -> int:
     return int(row[0]) if row else 0
 
 
+def _n_rows(con: duckdb.DuckDBPyConnection, judged: Judged) -> dict[str, int]:
+    """Return how many rows the checks over all rows, and those over content, judge."""
+    told = {
+        rows: _count(con, f"{SCHEMA}.{quote(judged.relation(rows))}") for rows in ("all", "content")
+    }
+    if judged.event_type == RECORDS:  # its table holds the exceptions, the files all records
+        total = con.execute("SELECT coalesce(sum(n_rows), 0) FROM fate.file").fetchone()
+        return {rows: max(n, int(total[0]) if total else 0) for rows, n in told.items()}
+    return told
+
+
 def _result(
-    con: duckdb.DuckDBPyConnection,
     check: Check,
-    judged: Judged,
+    event_type: str,
+    n_rows: int,
     named: Mapping[str, int],
     by_gx: Mapping[str, GxResult],
 ) -> CheckResult:
-    relation = f"{SCHEMA}.{quote(judged.relation(check.rows))}"
-    n_rows = _count(con, relation)
-    if judged.event_type == RECORDS:  # its table holds the exceptions, the files all records
-        total = con.execute("SELECT coalesce(sum(n_rows), 0) FROM fate.file").fetchone()
-        n_rows = max(n_rows, int(total[0]) if total else 0)
     counted = by_gx[check.id].n_failed if check.id in by_gx else None
     return CheckResult(
         check_id=check.id,
-        event_type=judged.event_type,
+        event_type=event_type,
         column=check.column,
         severity=check.severity,
         n_rows=n_rows,
@@ -197,23 +204,7 @@ def _result(
 
 
 def _store(con: duckdb.DuckDBPyConnection, results: Sequence[CheckResult]) -> None:
-    con.executemany(
-        'INSERT INTO judge."check" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
-        [
-            (
-                one.check_id,
-                one.event_type,
-                one.column,
-                one.severity,
-                one.n_rows,
-                one.n_failed_sql,
-                one.n_failed_gx,
-                one.agrees,
-                one.kahn_category,
-            )
-            for one in results
-        ],
-    )
+    insert(con, 'judge."check"', map(astuple, results))
 
 
 def _disagreements(results: Sequence[CheckResult]) -> list[str]:

@@ -10,6 +10,7 @@ from functools import partial
 import duckdb
 import pyarrow as pa
 
+from pipelines.base.duck import insert
 from pipelines.base.errors import ReconciliationError
 from pipelines.ingest.accounting import FATES, UNKNOWN
 from pipelines.ingest.facts import CheckResult
@@ -184,11 +185,11 @@ CREATE TABLE ledger.file (
 
 def keep_files(con: duckdb.DuckDBPyConnection, batch: Batch) -> None:
     """Keep the name and the hash of each file of a batch, so that a row can be found again."""
-    if batch.files:
-        con.executemany(
-            "INSERT INTO ledger.file VALUES (?, ?, ?, ?, ?)",
-            [(batch.batch_id, batch.source, f.sha256, f.name, f.n_rows) for f in batch.files],
-        )
+    insert(
+        con,
+        "ledger.file",
+        ((batch.batch_id, batch.source, f.sha256, f.name, f.n_rows) for f in batch.files),
+    )
 
 
 def keep_facts(
@@ -222,10 +223,11 @@ def keep_facts(
         ],
     )
     head = [batch.site_id, batch.source, batch.batch_id]
-    for row in rows:
-        con.execute(
-            "INSERT INTO quality.reconciliation VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
+    insert(
+        con,
+        "quality.reconciliation",
+        (
+            (
                 *head,
                 row.event_type,
                 row.n_read,
@@ -237,12 +239,15 @@ def keep_facts(
                 row.n_reference,
                 row.n_tied,
                 run_id,
-            ],
-        )
-    for check in batch.checks:
-        con.execute(
-            "INSERT INTO quality.check_result VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
+            )
+            for row in rows
+        ),
+    )
+    insert(
+        con,
+        "quality.check_result",
+        (
+            (
                 *head,
                 check.event_type,
                 check.check_id,
@@ -254,5 +259,7 @@ def keep_facts(
                 check.n_failed_gx,
                 check.agrees,
                 run_id,
-            ],
-        )
+            )
+            for check in batch.checks
+        ),
+    )

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import duckdb
+
+#: Rows of one INSERT; its text and parameters stay small.
+_ROWS_AT_ONCE = 250
 
 
 def connect(
@@ -52,3 +58,18 @@ def quote(identifier: str) -> str:
 def literal(text: str) -> str:
     """Return an SQL string literal (for statements that take no parameters, such as COPY)."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def insert(con: duckdb.DuckDBPyConnection, table: str, rows: Iterable[Sequence[Any]]) -> None:
+    """Insert some hundred rows, many in a statement: `executemany` commits and plans each alone.
+
+    Args:
+        con: connection.
+        table: name of the table as SQL, with a list of columns where only some are told.
+        rows: cells, in the order of the columns.
+    """
+    told = list(rows)
+    for start in range(0, len(told), _ROWS_AT_ONCE):
+        some = told[start : start + _ROWS_AT_ONCE]
+        marks = ", ".join([f"({', '.join('?' * len(some[0]))})"] * len(some))
+        con.execute(f"INSERT INTO {table} VALUES {marks}", [*chain(*some)])

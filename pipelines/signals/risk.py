@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-from scipy import stats
+from scipy import special
 
 from pipelines.signals.counts import KEY_COLUMNS, STATUS_COLUMNS
 from pipelines.signals.key import SignalKey
@@ -74,14 +74,16 @@ def clopper_pearson(
     Source: Clopper and Pearson 1934, Biometrika 26:404, in its beta form.
     """
     tail = (1 - confidence) / 2
-    low = 0.0 if events <= 0 else float(stats.beta.ppf(tail, events, units - events + 1))
-    high = 1.0 if events >= units else float(stats.beta.ppf(1 - tail, events + 1, units - events))
+    low = 0.0 if events <= 0 else float(special.betaincinv(events, units - events + 1, tail))
+    high = (
+        1.0 if events >= units else float(special.betaincinv(events + 1, units - events, 1 - tail))
+    )
     return low, high
 
 
 def wilson(events: int, units: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return the score interval of independent units (Wilson 1927, JASA 22:209)."""
-    z = float(stats.norm.ppf(1 - (1 - confidence) / 2))
+    z = float(special.ndtri(1 - (1 - confidence) / 2))
     p = events / units
     centre = (p + z * z / (2 * units)) / (1 + z * z / units)
     half = z / (1 + z * z / units) * (p * (1 - p) / units + z * z / (4 * units**2)) ** 0.5
@@ -155,8 +157,8 @@ def estimate_risk(
 def _t_ratio(n_units: int, n_patients: int) -> float:
     """Return (t_{N-1} / t_{G-1})^2, the adjustment of the effective n for few patients."""
     tail = 1 - (1 - CONFIDENCE) / 2
-    wide = float(stats.t.ppf(tail, n_units - 1))
-    narrow = float(stats.t.ppf(tail, n_patients - 1))
+    wide = float(special.stdtrit(n_units - 1, tail))
+    narrow = float(special.stdtrit(n_patients - 1, tail))
     return (wide / narrow) ** 2
 
 

@@ -227,11 +227,12 @@ def _limits(name: str, element: Element, root: str) -> dict[str, str]:
     value = _parts_of(element.unit_of or "", _AMOUNT, root)
     units = [f"coalesce({value[part]}, '')" for part in ("unit", "code")]
     bare = f"{value['value']} IS NULL"
+    behind = "NULL::VARCHAR"
     if element.number_of:
         # of a number in words the unit is told behind it, or by its range alone
         behind = _unit_behind(paths.first(paths.parse(element.number_of), root))
-        units.append(f"coalesce({behind}, '')")
-        bare += f" AND {behind} IS NULL"
+        units.append("coalesce(behind, '')")
+        bare += " AND behind IS NULL"
     normal = (
         "(CASE WHEN len(g.type.coding) > 0 "
         "THEN list_contains(list_transform(g.type.coding, lambda c: c.code), 'normal') "
@@ -247,20 +248,27 @@ def _limits(name: str, element: Element, root: str) -> dict[str, str]:
         # either name of the unit: a range often tells only the one, its result both
         told = [f"g.{end}.{part}" for part in ("unit", "code")]
         same = " OR ".join(f"{one} IN ({', '.join(units)})" for one in told)
-        open_ = (
-            f"({bare} AND {known_unit(told)} IN ({_known_units()}))"
-            if element.number_of
-            else "false"
-        )
+        known = " OR ".join(f"{one} IN ({_known_units()})" for one in told)
+        open_ = f"({bare} AND ({known}))" if element.number_of else "false"
         tests.append(f"(coalesce({', '.join(told)}) IS NULL OR coalesce({same} OR {open_}, false))")
     fits = f"list_filter({ranges}, lambda g: {' AND '.join(tests)})"
-    limits = {end: f"CASE WHEN len({fits}) = 1 THEN {fits}[1].{end}.value END" for end in _ENDS}
-    # nothing measured is below zero: a low end of 0 says that there is none
-    none = f"coalesce(TRY_CAST({limits['low']} AS DOUBLE) <= 0, false)"
-    limits["low"] = f"CASE WHEN NOT {none} THEN {limits['low']} END"
     units_told = ", ".join(
         f"CASE WHEN {text} IN ({_known_units()}) THEN {text} END"
-        for text in (f"{fits}[1].{end}.{part}" for end in _ENDS for part in ("unit", "code"))
+        for text in (f"fits[1].{end}.{part}" for end in _ENDS for part in ("unit", "code"))
     )
-    unit = f"CASE WHEN {bare} AND len({fits}) = 1 THEN coalesce({units_told}) END"
-    return {f"{name}_{end}": text for end, text in limits.items()} | {f"{name}_unit": unit}
+    # nothing measured is below zero: a low end of 0 says that there is none
+    none = "coalesce(TRY_CAST(fits[1].low.value AS DOUBLE) <= 0, false)"
+    columns = {
+        "low": f"CASE WHEN len(fits) = 1 AND NOT {none} THEN fits[1].low.value END",
+        "high": "CASE WHEN len(fits) = 1 THEN fits[1].high.value END",
+        "unit": f"CASE WHEN {bare} AND len(fits) = 1 THEN coalesce({units_told}) END",
+    }
+    return {
+        f"{name}_{part}": _let("behind", behind, _let("fits", fits, text))
+        for part, text in columns.items()
+    }
+
+
+def _let(name: str, meant: str, text: str) -> str:
+    """Return `text`, in which a name stands for a longer SQL expression, worked out once."""
+    return f"list_transform([{meant}], lambda {name}: {text})[1]"

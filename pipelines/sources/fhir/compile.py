@@ -7,7 +7,9 @@ What a resource itself tells is read here, once per resource, columnar. What onl
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 
+from pipelines.base import duck
 from pipelines.base.duck import literal, quote
 from pipelines.sources.fhir import paths
 from pipelines.sources.fhir.columns import INSIDE, Values, column, columns_of, listed, paths_of
@@ -80,3 +82,11 @@ def _parts(rule: ResourceRule, read: paths.Tree) -> str:
     items = f"list_transform(t.{path}, lambda c, n: {{'i': n, 'v': c}})"
     # the cast: the resource itself must look like its items, or DuckDB makes no list of them
     return f"list_prepend({{'i': 0::BIGINT, 'v': {{{root}}}}}, coalesce({items}, []))"
+
+
+@lru_cache(maxsize=100)
+def declared(query: str) -> str:
+    """Return the columns of a query, as a table is declared: found once, planning one is slow."""
+    with duck.connect(threads=1) as con:
+        described = con.execute(f"DESCRIBE {query}").fetchall()
+    return ", ".join(f"{quote(name)} {kind}" for name, kind, *_ in described)

@@ -10,7 +10,7 @@ from pipelines.base.keys import SiteKey
 from pipelines.base.site import Site
 from pipelines.ingest.facts import DeliveredFile, DeliveryFacts
 from pipelines.sources.fhir.columns import column
-from pipelines.sources.fhir.compile import shred
+from pipelines.sources.fhir.compile import declared, shred
 from pipelines.sources.fhir.deletions import open_deletions, take_deletions
 from pipelines.sources.fhir.lines import load, open_fhir
 from pipelines.sources.fhir.lookups import (
@@ -112,8 +112,8 @@ class _Reading:
     def run(self, *, whole_scope: bool) -> None:
         load_systems(self.con, self.mapping.table.systems)
         for name, rule in self.rules.items():
-            query = shred(rule, self.mapping.table.values, _NO_ROWS)
-            self.con.execute(f"CREATE OR REPLACE TEMP TABLE {shredded(name)} AS {query}")
+            columns = declared(shred(rule, self.mapping.table.values, _NO_ROWS))
+            self.con.execute(f"CREATE OR REPLACE TEMP TABLE {shredded(name)} ({columns})")
         self.con.execute(f"CREATE OR REPLACE TEMP TABLE fhir_pending AS {_PENDING}")
         for number, file in enumerate(sorted(self.facts.files, key=lambda f: f.sha256), start=1):
             self._read(file, number)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import duckdb
 
-from pipelines.base.duck import literal, quote
+from pipelines.base.duck import insert, literal, quote
 from pipelines.sources.fhir.columns import column
 from pipelines.sources.fhir.model import FhirMapping
 from pipelines.sources.rows import sql
@@ -49,9 +49,8 @@ def load_systems(con: duckdb.DuckDBPyConnection, systems: dict[str, str]) -> Non
     con.execute(
         "CREATE OR REPLACE TEMP TABLE fhir_system (uri VARCHAR, token VARCHAR, place INTEGER)"
     )
-    rows = [(uri, token, place) for place, (uri, token) in enumerate(systems.items())]
-    if rows:
-        con.executemany("INSERT INTO fhir_system VALUES (?, ?, ?)", rows)
+    rows = ((uri, token, place) for place, (uri, token) in enumerate(systems.items()))
+    insert(con, "fhir_system", rows)
 
 
 def choose_codes(

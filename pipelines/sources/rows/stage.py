@@ -14,7 +14,7 @@ import duckdb
 import schemas
 from pipelines.base import zones
 from pipelines.base.codes import comparable
-from pipelines.base.duck import literal, quote
+from pipelines.base.duck import insert, literal, quote
 from pipelines.base.errors import DripwatchError, StorageError
 from pipelines.base.keys import SiteKey
 from pipelines.ingest.facts import DeliveryFacts
@@ -112,8 +112,12 @@ def make_events(
         _leave_out(con, event_type, code, whole_scope=whole_scope)
         query = candidates(rule, event_type, column, ctx)
         name = _candidate(event_type)
-        con.execute(f"CREATE TEMP TABLE IF NOT EXISTS {name} AS {query} LIMIT 0")
-        con.execute(f"INSERT INTO {name} {query}")
+        # Planning such a query takes longer than a small file: not twice.
+        is_there = "SELECT 1 FROM duckdb_tables() WHERE table_name = ?"
+        known = con.execute(is_there, [name.strip('"')]).fetchone()
+        con.execute(
+            f"INSERT INTO {name} {query}" if known else f"CREATE TEMP TABLE {name} AS {query}"
+        )
     con.execute("DROP TABLE row_raw")
 
 
@@ -159,13 +163,11 @@ def set_unreadable_aside(
     """
     if not unreadable:
         return
-    con.executemany(
-        "INSERT INTO fate.unreadable VALUES (?, ?, ?)",
-        [(sha256, row, raw) for row, _, raw in unreadable],
-    )
-    con.executemany(
-        "INSERT INTO fate.row VALUES (?, ?, NULL, 'quarantined', ?, NULL, NULL, NULL, NULL)",
-        [(sha256, row, reason) for row, reason, _ in unreadable],
+    insert(con, "fate.unreadable", ((sha256, row, raw) for row, _, raw in unreadable))
+    insert(
+        con,
+        "fate.row (source_file_sha, source_row, fate, reason)",
+        ((sha256, row, "quarantined", reason) for row, reason, _ in unreadable),
     )
 
 
@@ -181,7 +183,7 @@ def _load_scope(con: duckdb.DuckDBPyConnection, scope: Scope) -> None:
     if scope == "all":
         return
     if rows := [(*row[:3], row.match == "prefix") for row in scope]:
-        con.executemany("INSERT INTO row_scope VALUES (?, ?, ?, ?)", rows)
+        insert(con, "row_scope", rows)
         con.execute(f"UPDATE row_scope SET code = {comparable('code', 'code_system')}")
 
 
