@@ -10,7 +10,12 @@ SELECT
     p.* EXCLUDE (unit_id, window_name),
     CASE WHEN is_same_day(w.axis, p.time_precision, p.d_lo, w.index_day)
          THEN coalesce(p.own_same_day, w.same_day) ELSE 'after' END AS day_side,
-    day_side <> 'after' AS is_set_aside,
+    CASE w.axis WHEN 'day' THEN w.index_day ELSE w.started_at END AS index_at,
+    -- What falls before the start is in a window as far as that reaches back before it (control).
+    day_side <> 'after' AND NOT (
+        day_side = 'before'
+        AND meets(w.axis, p.i_lo, p.i_hi, p.d_lo, p.d_hi, w.lo, least(w.cut_at, index_at))
+    ) AS is_set_aside,
     day_side = 'exclude' AS is_nowhere,
     meets(w.axis, p.i_lo, p.i_hi, p.d_lo, p.d_hi, w.lo, w.cut_at)
         -- The next unit's own day, known by its day: the next unit's, or nobody's.
@@ -18,7 +23,11 @@ SELECT
             coalesce(p.own_same_day, w.same_day) <> 'before' AND p.time_precision = 'day'
             AND p.d_lo IS NOT DISTINCT FROM w.next_day
         ) AS is_met,
-    day_side = 'before' OR CASE w.axis WHEN 'day' THEN p.d_hi <= w.lo ELSE p.i_hi <= w.lo END AS is_before
+    CASE
+        WHEN day_side = 'before' THEN w.lo >= index_at
+        WHEN w.axis = 'day' THEN p.d_hi <= w.lo
+        ELSE p.i_hi <= w.lo
+    END AS is_before
 FROM unit_window AS w
 JOIN episode_piece AS p
   ON p.patient_key = w.patient_key AND p.outcome = w.outcome
@@ -37,7 +46,7 @@ SELECT
         AND EXISTS (
             FROM piece_in_window AS r
             WHERE r.unit_id = p.unit_id AND r.outcome = p.outcome AND r.window_name = 'risk'
-              AND r.record_key = p.record_key AND r.is_met
+              AND r.record_key = p.record_key AND r.is_met AND NOT r.is_set_aside
         )
     ) AS is_in
 FROM (
