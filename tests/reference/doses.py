@@ -58,13 +58,8 @@ class Administration:
 
     @property
     def is_interrupted(self) -> bool:
-        """Begun again after a stop, also where a bag was stopped and another followed."""
-        return bool(self.parts) or any(
-            one.status == "stopped" and one.has_duration and other.when.at >= one.end
-            for one in self.records
-            for other in self.records
-            if other is not one and other.has_duration
-        )
+        """Begun again after a stop."""
+        return bool(self.parts)
 
     @property
     def key(self) -> str:

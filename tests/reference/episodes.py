@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from math import ceil
+from math import floor
 from typing import Any, Literal
 
 from studies.load import Study
 from studies.outcomes import Episodic, FeverOutcome
-from tests.reference.clock import Axis, When, length, meets, micros
+from tests.reference.clock import Axis, When, length, meets, micros, midnight
 from tests.reference.events import Event
-from tests.reference.pending import PENDING
 from tests.reference.pieces import End, Piece, is_never, is_reading, pieces_of
 from tests.reference.stretches import Stretches
 from tests.reference.windows import Window
@@ -47,7 +46,7 @@ class Found:
 
 @dataclass
 class Episode:
-    """Pieces that are one event: `pieces` are those on a side of the window."""
+    """Pieces that are one event, wherever they lie."""
 
     pieces: list[Piece]
 
@@ -103,23 +102,26 @@ def is_ongoing(earlier: Episode, onset: When) -> bool:
 def keeps_clean(earlier: Episode, later: When, days: float, axis: Axis) -> bool:
     """Whether a later onset lies in the clean window of an earlier event."""
     onset, end = earlier.onset, earlier.end
-    if axis == "day" or onset.is_day or later.is_day:
+    if axis == "day" or onset.is_day or later.is_day or (end is not None and end.is_day):
         if onset.first >= later.first:
             return False
-        return end is None or later.first <= end.day + timedelta(days=ceil(days))
+        return end is None or later.first <= end.day + timedelta(days=floor(days))
     if onset.at >= later.at:
         return False
     return end is None or later.at <= end.at + timedelta(days=days)
 
 
-def taken_by(earlier: Episode, days: float, window: Window) -> tuple[int, int]:
-    """The time after an event's onset, up to so long after its end."""
+def taken_by(earlier: Episode, days: float, window: Window, zone: str) -> tuple[int, int]:
+    """The time after an event's onset, up to so long after its end; whole days of what is one."""
     onset, end = earlier.onset, earlier.end
+    until = None if end is None else end.day + timedelta(days=floor(days) + 1)
     if window.axis == "day":
-        lo = onset.first.toordinal() + 1
-        return lo, window.hi if end is None else end.day.toordinal() + ceil(days) + 1
+        return onset.first.toordinal() + 1, window.hi if until is None else until.toordinal()
     lo, _ = onset.on("instant")
-    return lo, window.hi if end is None else micros(end.at + timedelta(days=days))
+    if end is None or until is None:
+        return lo, window.hi
+    by_days = onset.is_day or end.is_day
+    return lo, micros(midnight(until, zone) if by_days else end.at + timedelta(days=days))
 
 
 def somewhere(pieces: list[Piece], window: Window) -> list[Piece]:
@@ -142,15 +144,18 @@ def judge_one(
 ) -> Found | None:
     """Whether one event is treatment-emergent; None if nothing of it is in the window."""
     inside = [one for one in pieces if seen_by(window, one).holds(one.when)]
-    past = [one for one in pieces if seen_by(window, one).is_past(one.when)]
     if not inside:
         return None
+    past = [one for one in pieces if is_past(one, inside[0], window)]
     grade, first = worst(inside), inside[0].when
     rows = [one.row for one in inside if one.row is not None]
     if past:
         was = worst(past)
         if grade is None or was is None or grade <= was:
             return Found(is_pre_existing=True, grade=grade)
+        if clean and not is_above(grade, [one.grade for one in clean]):
+            return Found(is_in_clean_window=True, grade=grade, evidence=rows)
+        was = max(was, worst_of([one.grade for one in clean]) or 0)
         worse = next(one.when for one in inside if (one.grade or 0) > was)
         return Found(worse, grade, is_worsened=True, evidence=rows)
     ongoing = [one.grade for one in earlier if is_ongoing(one, first)]
@@ -159,23 +164,37 @@ def judge_one(
         return Found(is_pre_existing=True, grade=grade)
     if clean and not is_above(grade, [one.grade for one in clean]):
         return Found(is_in_clean_window=True, grade=grade, evidence=rows)
+    was = worst_of([one.grade for one in clean])
+    if was is not None:
+        first = next(one.when for one in inside if (one.grade or 0) > was)
     return Found(first, grade, is_worsened=bool(clean), evidence=rows)
 
 
+def is_past(piece: Piece, first: Piece, window: Window) -> bool:
+    """Whether a piece lies before the window, or before its first in what the window lost."""
+    if seen_by(window, piece).is_past(piece.when):
+        return True
+    return window.is_yielded(piece.when) and piece.when.at < first.when.at
+
+
 def judge(
-    groups: list[list[Piece]], window: Window, min_grade: int, clean_days: float | None
+    groups: list[list[Piece]],
+    window: Window,
+    min_grade: int,
+    clean_days: float | None,
+    zone: str,
 ) -> Found:
     """Treatment-emergent events of a window: the first one's onset, and the worst grade."""
-    placed = [Episode(kept) for one in groups if (kept := somewhere(one, window))]
-    keeping = [one for one in placed if one.grade is None or one.grade >= min_grade]
+    keeping = [one for one in map(Episode, groups) if one.grade is None or one.grade >= min_grade]
     each = []
-    for place, one in enumerate(placed):
+    for place, group in enumerate(groups):
         clean = [
             other
             for other in keeping
-            if clean_days is not None and keeps_clean(other, one.onset, clean_days, window.axis)
+            if clean_days is not None and keeps_clean(other, group[0].when, clean_days, window.axis)
         ]
-        each.append(judge_one(one.pieces, placed[:place], window, clean))
+        earlier = [Episode(kept) for one in groups[:place] if (kept := somewhere(one, window))]
+        each.append(judge_one(somewhere(group, window), earlier, window, clean))
     found = [one for one in each if one and (one.grade is None or one.grade >= min_grade)]
     events = [one for one in found if one.onset is not None]
     in_clean = sum(one.is_in_clean_window for one in found)
@@ -184,7 +203,9 @@ def judge(
         is_in_clean_window=in_clean > 0,
         n_events=len(events),
         n_events_uncleaned=len(events) + in_clean,
-        taken=[taken_by(one, clean_days, window) for one in keeping if clean_days is not None],
+        taken=[
+            taken_by(one, clean_days, window, zone) for one in keeping if clean_days is not None
+        ],
     )
     if not events:
         return result
@@ -207,6 +228,8 @@ def is_seen(study: Study, events: list[Event], window: Window) -> bool:
     outcomes = [one for one in study.model.outcome if isinstance(one, Episodic)]
     last = max(one.end for one in window.members)
     since = max(window.lo, last + length(SEEN_AFTER_HOURS, window.axis))
+    if since >= window.hi:
+        since = window.lo
     codes = {name for one in outcomes for name in one.report_concepts}
     contacts = [
         one
@@ -222,7 +245,7 @@ def is_seen(study: Study, events: list[Event], window: Window) -> bool:
 def judge_episodic(study: Study, events: list[Event], outcome: Episodic, window: Window) -> Found:
     pieces = pieces_of(study, events, outcome, window)
     min_grade = outcome.min_grade if isinstance(outcome, FeverOutcome) else 1
-    by_days = study.model.study.resolution == "day"
-    clean = None if "clean_window" in PENDING else outcome.clean_window_days
+    by_days = window.axis == "day"
     groups = episodes_of(pieces, outcome.same_episode_gap_hours, by_days=by_days)
-    return judge(groups, window, min_grade, clean)
+    zone = str(events[0].row["zone"])
+    return judge(groups, window, min_grade, outcome.clean_window_days, zone)

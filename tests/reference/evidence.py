@@ -15,7 +15,6 @@ from tests.reference.doses import (
     records_of,
 )
 from tests.reference.events import Event
-from tests.reference.pending import PENDING
 from tests.reference.restarts import joined
 
 
@@ -91,14 +90,13 @@ def all_doses(study: Study, events: list[Event]) -> tuple[list[Administration], 
         ]
         for kind in IN_FORCE
     }
-    if "restart" not in PENDING:
-        by_kind["administered"] = [
-            dose
-            for drug in study.model.drug
-            for dose in joined(
-                study, events, [one for one in by_kind["administered"] if one.drug == drug]
-            )
-        ]
+    by_kind["administered"] = [
+        dose
+        for drug in study.model.drug
+        for dose in joined(
+            study, events, [one for one in by_kind["administered"] if one.drug == drug]
+        )
+    ]
     given, dispensed, ordered = (by_kind[k] for k in ("administered", "dispensed", "ordered"))
     reach = timedelta(days=study.model.administration.cover_days)
     named_by_dispense = {order for one in dispensed for order in one.orders}

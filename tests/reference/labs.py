@@ -41,10 +41,11 @@ class Tested:
 
 
 def is_post_index(result: Result, window: Window, grace: timedelta) -> bool:
-    """Later than the grace after the start, in which a draw still is baseline."""
+    """Not in the grace from the start on, in which a draw is baseline still."""
     if window.axis == "day" or result.when.is_day:
         return True
-    return result.when.at > window.unit.start_at + grace
+    start = window.unit.start_at
+    return not start <= result.when.at <= start + grace
 
 
 def is_in(result: Result, window: Window, grace: timedelta, *, uncut: bool = False) -> bool:

@@ -16,11 +16,10 @@ from studies.outcomes import (
     VitalLimitOutcome,
     WindowTable,
 )
-from tests.reference.clock import When
+from tests.reference.clock import When, meets
 from tests.reference.episodes import is_seen, judge_episodic, worst_of
 from tests.reference.events import Event, read_events
 from tests.reference.labs import judge_lab
-from tests.reference.pending import PENDING
 from tests.reference.pieces import vital_limit
 from tests.reference.serious import Asked, criteria, is_treated, window_start
 from tests.reference.stretches import (
@@ -110,6 +109,7 @@ class Row:
     baseline_measure: str | None = None
     is_switch: bool = False
     evidence: tuple[int, ...] = ()
+    merged_into: str | None = None
 
 
 @dataclass(frozen=True)
@@ -178,25 +178,29 @@ def row_of(
     patient: Patient, outcome: Outcome, table: WindowTable, unit: Unit, earlier: list[Row]
 ) -> Row:
     study, events = patient.study, patient.events
-    window = window_of(study, outcome, table, unit, patient.units, events)
+    kin = kin_of(study, outcome, unit, patient.units, events)
+    place = [one.key for one in kin].index(unit.key)
+    window = window_of(study, outcome, table, place, kin, events)
     row = Row(unit.key, outcome.name, table.name, "", cut_reason=window.cut_reason)
     row = replace(row, is_by_days=window.axis == "day")
     if window.merged_into is not None:
-        return replace(row, status="merged")
+        return replace(row, status="merged", merged_into=window.merged_into.key)
     judged = Judged(row, rows=[])
     if isinstance(outcome, CompositeOutcome):
         judged = composite(row, patient, outcome, earlier)
     elif isinstance(outcome, LabOutcome):
-        judged = laboratory(row, patient, outcome, window)
+        judged = laboratory(row, patient, outcome, window, kin[:place])
     else:
         judged = episodic(row, patient, outcome, window, table.name)
     row = judged.row
     if not isinstance(outcome, CompositeOutcome):
         zone = str(events[0].row["zone"])
-        row = replace(row, is_closed=is_closed(study, outcome, window, zone, patient.feeds))
+        row = replace(
+            row, is_closed=is_closed(study, outcome, window, table.name, zone, patient.feeds)
+        )
     row = timed(row, patient, window, judged.taken)
     if row.onset is not None:
-        row = replace(row, n_candidate_units=candidates(row, patient, outcome, table, unit))
+        row = replace(row, n_candidate_units=candidates(row.onset, outcome, table, kin))
     if row.has_event:
         row = asked(row, patient, outcome, window, judged.rows)
     return replace(row, status=status(patient, row, window), evidence=tuple(map(id, judged.rows)))
@@ -217,13 +221,10 @@ def timed(row: Row, patient: Patient, window: Window, taken: Stretches) -> Row:
     )
 
 
-def candidates(row: Row, patient: Patient, outcome: Outcome, table: WindowTable, unit: Unit) -> int:
-    """Uncut windows of the name that hold the onset."""
-    kin = kin_of(outcome, unit, patient.units)
-    return sum(
-        row.onset is not None and uncut(outcome, table, one).holds(row.onset, uncut=True)
-        for one in kin
-    )
+def candidates(onset: When, outcome: Outcome, table: WindowTable, kin: list[Unit]) -> int:
+    """Uncut windows of the name that share time with the onset."""
+    windows = [uncut(outcome, table, one) for one in kin]
+    return sum(meets(onset.on(one.axis), one.lo, one.hi) for one in windows)
 
 
 def asked(
@@ -249,7 +250,7 @@ def status(patient: Patient, row: Row, window: Window) -> str:
         return "ineligible"
     if is_superseded(window):
         return "superseded_same_day"
-    has_time = window.cut > window.lo if "time" in PENDING else row.at_risk_days > 0
+    has_time = row.at_risk_days > 0
     if not has_time and not row.has_event:
         return "not_at_risk"
     if not row.is_closed:
@@ -294,9 +295,9 @@ def episodic(row: Row, patient: Patient, outcome: Episodic, window: Window, name
     return Judged(row, found.evidence + bare, found.taken)
 
 
-def laboratory(row: Row, patient: Patient, outcome: LabOutcome, window: Window) -> Judged:
-    kin = kin_of(outcome, window.unit, patient.units)
-    before = kin[: kin.index(window.unit)]
+def laboratory(
+    row: Row, patient: Patient, outcome: LabOutcome, window: Window, before: list[Unit]
+) -> Judged:
     tested = judge_lab(patient.study, patient.events, outcome, window, before)
     worst, base = tested.worst, tested.baseline
     has_measures = isinstance(outcome, GradeOutcome) and outcome.calcium is not None
@@ -318,13 +319,25 @@ def laboratory(row: Row, patient: Patient, outcome: LabOutcome, window: Window) 
     return Judged(row, rows=[])
 
 
+def merged_row(row: Row, earlier: list[Row]) -> Row:
+    """The row that a row was merged into, else itself."""
+    if row.merged_into is None:
+        return row
+    return next(
+        one
+        for one in earlier
+        if (one.unit, one.outcome, one.window) == (row.merged_into, row.outcome, row.window)
+    )
+
+
 def composite(row: Row, patient: Patient, outcome: CompositeOutcome, earlier: list[Row]) -> Judged:
     """At least so many groups; what is unknown may still be anything."""
     groups = [
         [
-            one
+            component
             for one in earlier
             if one.unit == row.unit and one.window == row.window and one.outcome in names
+            for component in [merged_row(one, earlier)]
         ]
         for names in outcome.of
     ]

@@ -8,73 +8,29 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tests.linkage_cases import ZONE, Patient, utc
-
-HOUR = timedelta(hours=1)
-SECOND = timedelta(seconds=1)
-DRUGS = ("77655", "77655", "11473", "11473", "11473", "115264")
-#: First infusions; the second row lies on days whose clocks change, or just before. No event falls
-#: on midnight itself, where one that is known by its day only would begin at the same moment.
-STARTS = (
-    "2024-03-01 09:05", "2024-03-01 21:25", "2024-06-12 08:15", "2024-02-28 10:05",
-    "2024-04-05 09:05", "2024-04-07 01:35", "2024-10-04 22:55", "2024-10-06 03:35",
-    "2024-06-12 23:47",
-)  # fmt: skip
-HOURS_TO_NEXT = (0, 0, 1 / 12, 1, 2, 2.5, 12, 23, 24, 48, 71, 72, 73, 96, 97, 120, 340, 85 * 24)
-ORDERS = ("order", "order", "other")
-DURATIONS = (None, 0.25, 0.5, 0.5, 2, 4, 26)
-EDGES = (
-    -90 * 24, -14 * 24, -100, -72, -25, -24, -3, -1, 0, 1 / 6, 0.5, 1, 1.5, 2, 6, 24, 30, 47, 48,
-    71, 72, 73, 100, 144, 336, 360,
-)  # fmt: skip
-SHIFTS = (timedelta(), timedelta(), SECOND, -SECOND, timedelta(minutes=30))
-BIRTHS = (
-    "2003-03-01", "2003-03-02", "2003-06-13", "2004-02-29", "2014-03-02", "2014-03-03",
-    "2016-05-10", "2020-10-05", "2022-04-06", "2012-03-03", "2009-03-02", "2024-01-31",
-)  # fmt: skip
-REACTIONS = ("R50.9", "R51.9", "R51.9", "R68.83", "R11.0", "M79.10", "M89.8X9", "R00.0", "J11.1")
-CELSIUS = (36.9, 37.94, 37.95, 38.0, 38.3, 39.0, 39.05, 39.1, 40.0, 40.1, 40.2)
-FAHRENHEIT = (98.6, 100.3, 100.31, 100.4, 102.2, 102.3, 104.0, 104.2)
-HEART_RATES = (84, 100, 101, 117, 120, 125, 140, 141, 150, 168, 190, 191)
-#: code, unit, values, limits of normal as printed
-LABS: tuple[tuple[str, str, tuple[float, ...], tuple[float | None, ...]], ...] = (
-    ("17861-6", "mg/dL", (5.9, 6.0, 6.9, 7.0, 7.9, 8.0, 8.3, 8.5, 9.0, 9.6), (None, 8.5, 7.5)),
-    ("17861-6", "mmol/L", (1.49, 1.5, 1.75, 1.99, 2.0, 2.11, 2.12, 2.3, 2.4), (None, 2.12)),
-    ("17861-6", "mEq/L", (3.4, 3.9, 4.0, 4.3), (None, 4.2)),
-    ("2777-1", "mg/dL", (0.9, 1.92, 2.0, 2.4, 2.5, 3.6, 3.7), (None, 2.9)),
-    ("2777-1", "mmol/L", (0.29, 0.59, 0.6, 0.62, 0.8, 1.19, 1.2), (None, 1.0)),
-    ("2160-0", "mg/dL", (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.2, 0.3), (None,)),
-    ("14682-9", "umol/L", (26.5, 35.4, 53.0), (None,)),
+from tests.reference.edges import (
+    BIRTHS,
+    CELSIUS,
+    DRUGS,
+    DURATIONS,
+    FAHRENHEIT,
+    HEART_RATES,
+    HISTORY,
+    HOUR,
+    HOURS_TO_NEXT,
+    LABS,
+    ORDERS,
+    REACTIONS,
+    SECOND,
+    SHIFTS,
+    STARTS,
 )
-HISTORY = ("Q78.0", "Q78.0", "M80.08XA", "G71.01", "G80.1", "T38.0X5A", "Z79.52")
+from tests.reference.rarer import Rarer
+from tests.reference.timed import text
 
 
-def text(moment: datetime) -> str:
-    """A UTC moment on the wall clock of the zone."""
-    local = moment.replace(tzinfo=UTC).astimezone(ZoneInfo(ZONE))
-    return local.replace(tzinfo=None).isoformat(" ")
-
-
-class Maker:
+class Maker(Rarer):
     """One made-up patient."""
-
-    def __init__(self, key: str, random: Random) -> None:
-        self.random = random
-        self.patient = Patient(key)
-        #: Starts and ends of infusions: what everything else is timed by.
-        self.anchors: list[datetime] = []
-
-    def chance(self, share: float) -> bool:
-        return self.random.random() < share
-
-    def near(self, lo: float = -1e9, hi: float = 1e9) -> datetime:
-        """A moment on or beside an edge, `lo` to `hi` hours from a start or an end."""
-        hours = self.random.choice([one for one in EDGES if lo <= one <= hi])
-        return self.random.choice(self.anchors) + hours * HOUR + self.random.choice(SHIFTS)
-
-    def time(self, *, day: float = 0.15, lo: float = -1e9, hi: float = 1e9) -> str:
-        """Such a moment as text; a share of them known by the day only."""
-        moment = text(self.near(lo, hi))
-        return moment[:10] if self.chance(day) else moment
 
     def make(self) -> Patient:
         self.infusions()
@@ -82,7 +38,8 @@ class Maker:
         for number, add in (
             (2, self.history), (4, self.temperature), (4, self.heart_rate), (3, self.report),
             (5, self.lab), (2, self.encounter), (1, self.medication), (1, self.pair),
-            (1, self.second_source), (2, self.supply),
+            (1, self.second_source), (2, self.supply), (1, self.restart), (2, self.specimen),
+            (1, self.undated), (2, self.remedy),
         ):  # fmt: skip
             for _ in range(self.random.randint(0, number)):
                 add()
@@ -166,6 +123,8 @@ class Maker:
         fields: dict[str, Any] = {}
         if self.chance(0.12):
             fields["died_at"] = self.near(lo=-1)
+            if self.chance(0.2):
+                fields["died_at"] = utc(text(fields["died_at"])[:10])
         if self.chance(0.12):
             fields["observation_end_at"] = self.near(lo=-1)
         sex = self.random.choice(("male", "female", "unknown"))
@@ -192,7 +151,9 @@ class Maker:
     def report(self) -> None:
         fields: dict[str, Any] = {}
         if self.chance(0.5):
-            fields["grade"] = self.random.randint(1, 3)
+            fields["grade"] = self.random.randint(1, 4)
+        if self.chance(0.2):
+            fields["is_serious"] = True
         at = self.time(day=0.35)
         if self.chance(0.15) and len(at) > len("2024-03-01"):
             later = datetime.fromisoformat(at) + self.random.choice((1, 24, 80, 400)) * HOUR
@@ -203,6 +164,7 @@ class Maker:
         if "grade" in fields or self.chance(0.5):
             self.patient.report(at, code, **fields)
         else:
+            fields.pop("is_serious", None)
             self.patient.diagnosis(at, code, **fields)
 
     def pair(self) -> None:
@@ -239,9 +201,15 @@ class Maker:
 
     def encounter(self) -> None:
         start = self.near() - (400 * 24 * HOUR if self.chance(0.3) else timedelta())
-        hours = self.random.choice((0.5, 1, 6, 30))
-        setting = self.random.choice(("inpatient", "outpatient", "home"))
-        self.patient.encounter(text(start), text(start + hours * HOUR), setting)
+        hours = self.random.choice((0.5, 1, 6, 30, 30, 31, 54))
+        at = text(start)[: 10 if self.chance(0.1) else None]
+        fields: dict[str, Any] = {
+            "setting": self.random.choice(("inpatient", "outpatient", "home", "emergency")),
+            "admission_type": self.random.choice((None, "elective", "unplanned")),
+        }
+        if self.chance(0.9):
+            fields["ended_at"] = start + hours * HOUR
+        self.patient.add("EncounterOccurred", at, **fields)
 
     def medication(self) -> None:
         code = self.random.choice(("161", "161", "46041"))

@@ -1,7 +1,5 @@
-"""Rules of docs/windows.md that the reference knows and the product does not yet.
+"""What the reference says and the product does not yet; empty, it goes."""
 
-Names leave this set as the product learns them; empty, it goes.
-"""
-
-#: Any of restart, never_event, overlap, clean_window, missing_start, time, calcium, serious.
-PENDING: set[str] = {"overlap", "clean_window", "missing_start", "time", "measure"}
+#: `reported` of a composite by a component of one that is not true; how many events a window has
+#: that an `instant` study places by days.
+PENDING = {"reported of composites", "events by days"}

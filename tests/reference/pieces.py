@@ -11,19 +11,19 @@ from typing import Any
 from studies.analytes import analytes
 from studies.load import ConceptRow, Study
 from studies.outcomes import Episodic, FeverOutcome, VitalLimitOutcome
-from tests.reference.clock import When, length, local_date
+from tests.reference.clock import When, length, local_date, midnight
 from tests.reference.events import Event, fits
-from tests.reference.pending import PENDING
 from tests.reference.units import age_months
 from tests.reference.windows import Window
 
 
 @dataclass(frozen=True)
 class End:
-    """When something was over, as an instant and as a local date."""
+    """When something was over, as an instant and as a local date; of days, only that."""
 
     at: datetime
     day: date
+    is_day: bool = False
 
 
 @dataclass
@@ -100,8 +100,6 @@ def reports_of(study: Study, events: list[Event], outcome: Episodic) -> list[Eve
 
 def is_never(study: Study, event: Event) -> bool:
     """Whether a report or diagnosis is evidence of no outcome."""
-    if "never_event" in PENDING:
-        return False
     never = never_events(study)
     return any(tells(code, event) for code in study.concept_rows() if code.concept in never)
 
@@ -119,7 +117,8 @@ def reports(study: Study, events: list[Event], outcome: Episodic) -> list[Piece]
             continue
         told, over = event.row.get("ended_at"), None
         if told is not None:
-            over = End(told, local_date(told, event.row["zone"]))
+            day = local_date(told, event.row["zone"])
+            over = End(told, day, told == midnight(day, event.row["zone"]))
         elif not event.means(outcome.chronic_concepts):
             over = ends_after(event.when, outcome.assume_resolved_days * 24)
         own = "before" if event.row.get("category") == "problem-list" else None
@@ -131,16 +130,20 @@ def reports(study: Study, events: list[Event], outcome: Episodic) -> list[Piece]
 def ends_after(onset: When, hours: float) -> End:
     """So long after an onset; in days, by rounding up."""
     day = onset.first + timedelta(days=length(hours, "day"))
-    return End(onset.at + timedelta(hours=hours), day)
+    return End(onset.at + timedelta(hours=hours), day, onset.is_day)
 
 
 def reading_ends(outcome: Episodic, onset: When, lower: list[When]) -> End:
     """At the first later reading below the cut within the gap, else after the gap."""
     gap = outcome.same_episode_gap_hours
     if gap == "none":
-        return End(onset.at, onset.first)
+        return End(onset.at, onset.first, onset.is_day)
     limit = ends_after(onset, gap)
-    below = [End(one.at, one.first) for one in lower]
+    below = [
+        End(one.at, one.first, onset.is_day or one.is_day)
+        for one in lower
+        if one.first > onset.first or not (onset.is_day or one.is_day)
+    ]
     return min([*below, limit], key=lambda one: one.at)
 
 

@@ -11,7 +11,6 @@ from studies.analytes import AnalyteUnit, analytes
 from studies.outcomes import CalciumTable, GradeOutcome, LabOutcome
 from tests.reference.clock import When, length
 from tests.reference.events import Event
-from tests.reference.pending import PENDING
 from tests.reference.pieces import exact
 
 SPOILT = {"haemolysed", "contaminated"}
@@ -85,7 +84,7 @@ def measured(events: list[Event], outcome: LabOutcome) -> list[Result]:
     """All results of an outcome, totals of calcium as they are compared."""
     totals = results_of(events, outcome.concept)
     calcium = outcome.calcium if isinstance(outcome, GradeOutcome) else None
-    if calcium is None or "calcium" in PENDING:
+    if calcium is None:
         return totals
     ionised = []
     if calcium.ionised_concept is not None:

@@ -64,7 +64,8 @@ def stay_holds(stay: Event, placed: When, *, by_days: bool) -> bool:
     if span is None or start is None:
         return False
     if stay.row.get("ended_at") is None:
-        return placed.first == start.first
+        is_before = not (by_days or start.is_day or placed.is_day) and placed.at < start.at
+        return placed.first == start.first and not is_before
     if by_days or start.is_day or placed.is_day:
         return start.first <= placed.first <= span.last
     return start.at <= placed.at < span.until
@@ -74,7 +75,7 @@ def is_planned(asked: Asked, stay: Event) -> bool:
     """Elective, or with the start of an administration of the unit in it."""
     if stay.row.get("admission_type") == "elective":
         return True
-    doses = [dose for unit in asked.window.members for dose in unit.administrations]
+    doses = asked.window.unit.administrations
     first = [min(dose.records, key=lambda one: one.when.at).when for dose in doses]
     starts = [When(w.at, w.at, w.first, w.first, w.is_day) for w in first]
     return any(stay_holds(stay, start, by_days=start.is_day) for start in starts)

@@ -43,5 +43,5 @@ def at_risk(window: Window, record: int | None) -> Stretches:
 
 
 def ends_at(onset: When) -> int:
-    """Where the time before an event ends; the day that is all that is known belongs to it."""
-    return onset.on("instant")[1]
+    """Where the time before an event ends: of one known by its day, where that day begins."""
+    return onset.on("instant")[0]

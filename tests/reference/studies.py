@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from studies.load import Study, load_study
 from studies.outcomes import (
+    CalciumTable,
     CompositeOutcome,
+    Episodic,
     FeverOutcome,
     GradeOutcome,
     Outcome,
@@ -52,6 +55,78 @@ def every_kind(resolution: str = "instant", unit: str = "course") -> Study:
         study={"resolution": resolution, "unit": unit, "evidence": evidence},
         eligibility={"max_age_years": None, "requires_indication": False},
     )
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Settings that a test draws; all others are those of `every_kind`."""
+
+    resolution: str = "instant"
+    unit: str = "course"
+    evidence: tuple[str, ...] = ("administered", "dispensed", "ordered")
+    overlap: str = "latest"
+    across_classes: bool = False
+    same_day: str = "after"
+    missing_start: str = "emergent"
+    clean_window_days: float | None = None
+    gap_hours: float | str = 72
+
+
+def drawn(settings: Drawn) -> Study:
+    """A study with every kind of outcome, two drug classes, and the drawn settings."""
+    base = every_kind(settings.resolution, settings.unit)
+    episodic = {
+        "missing_start": settings.missing_start,
+        "clean_window_days": settings.clean_window_days,
+        "same_episode_gap_hours": settings.gap_hours,
+        "chronic_concepts": ["chills"],
+    }
+    outcomes = []
+    for one in base.model.outcome:
+        changes: dict[str, Any] = {
+            "overlap": settings.overlap,
+            "overlap_across_classes": settings.across_classes,
+            "window": [*one.window, CONTROL],
+        }
+        if one.name in {"ache", "high_fever"}:
+            changes["same_day"] = settings.same_day
+        if isinstance(one, Episodic):
+            changes |= episodic | {"remedy_concepts": ["premedication"]}
+        if one.name == "calcium_1":
+            changes |= {"calcium": CALCIUM, "remedy_concepts": ["co_infusion"]}
+        outcomes.append(one.model_copy(update=changes))
+    drugs = [
+        one.model_copy(update={"drug_class": "second"}) if one.name == "ibandronate" else one
+        for one in base.model.drug
+    ]
+    never = dict.fromkeys(base.codelist[0], "") | NEVER
+    model = base.model.model_copy(update={"outcome": outcomes, "drug": drugs})
+    return with_settings(
+        Study(model, (*base.codelist, never), base.limits, base.folder),
+        study={"evidence": list(settings.evidence)},
+        eligibility={"never_event_concepts": ["known_pain"], "max_age_years": 20.0},
+        serious=SERIOUS,
+    )
+
+
+CONTROL = WindowTable(
+    name="control", start_offset_hours=-96, end_anchor="start", end_offset_hours=-24
+)
+CALCIUM = CalciumTable(
+    ionised_concept="calcium_ionised",
+    ionised_cuts="ctcae5_calcium_ionised",
+    ionised_normal_limits="normal_calcium_ionised",
+    albumin_concept="albumin",
+)
+NEVER = {
+    "concept": "known_pain", "event_type": "DiagnosisRecorded", "code_system": "icd10cm",
+    "code": "M79.10", "match": "exact",
+}  # fmt: skip
+SERIOUS = {
+    "expected_stay_hours": {"inpatient": 6.0, "outpatient": 7.0},
+    "disability_concepts": ["nausea_or_vomiting"],
+    "important_concepts": ["headache"],
+}
 
 
 def clinical() -> list[Outcome]:

@@ -9,7 +9,6 @@ from studies.load import Study
 from studies.outcomes import Episodic, FeverOutcome
 from tests.reference.clock import local_date
 from tests.reference.events import Event
-from tests.reference.pending import PENDING
 from tests.reference.pieces import reports_of
 from tests.reference.units import Unit
 from tests.reference.windows import Window, watched
@@ -42,7 +41,7 @@ def undated(
     """Rows of the reports without a start that are events of a window of this name."""
     names = [one.name for one in outcome.window]
     entered = "risk" if "risk" in names else names[0]
-    if outcome.missing_start != "emergent" or name != entered or "missing_start" in PENDING:
+    if outcome.missing_start != "emergent" or name != entered:
         return []
     least = outcome.min_grade if isinstance(outcome, FeverOutcome) else 1
     kin = watched(outcome, units)
@@ -51,5 +50,9 @@ def undated(
         for event in reports_of(study, events, outcome)
         if event.row["occurred_at"] is None
         and (event.row.get("grade") is None or event.row["grade"] >= least)
-        and owner_of(event, kin) in window.members
+        and is_of(owner_of(event, kin), window)
     ]
+
+
+def is_of(unit: Unit | None, window: Window) -> bool:
+    return unit is not None and unit.key in {one.key for one in window.members}

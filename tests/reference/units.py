@@ -10,7 +10,7 @@ from typing import Any
 from studies.load import Study
 from studies.model import DrugTable
 from tests.reference.clock import Axis, When, age_in_months, meets, micros, vague_days
-from tests.reference.doses import Administration, is_in_force
+from tests.reference.doses import IN_FORCE, Administration, is_in_force
 from tests.reference.events import Event
 from tests.reference.evidence import administrations_of, supplied
 
@@ -171,7 +171,7 @@ def premedicated(study: Study, events: list[Event], unit: Unit) -> bool:
         if event.means(study.model.strata.premedication_concepts)
         and event.when is not None
         # A box of tablets, or a list of what is taken at home, is no dose.
-        and event.row.get("status") != "unknown"
+        and event.row.get("status") in IN_FORCE["administered"]
     )
 
 
@@ -183,7 +183,8 @@ def setting(events: list[Event], unit: Unit) -> str:
             continue
         lo, hi = event.span.on("day" if unit.is_day_known else "instant")
         start = unit.start if unit.is_day_known else micros(unit.start_at)
-        if lo <= start < hi:
+        # A stay without an end goes on.
+        if lo <= start and (start < hi or event.row.get("ended_at") is None):
             row = event.row
             holding.append((event.span.at, row["record_key"], row["setting"]))
     return max(holding)[2] if holding else UNKNOWN

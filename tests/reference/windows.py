@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Literal
 
@@ -10,7 +10,6 @@ from studies.load import Study
 from studies.outcomes import Outcome, OutcomeBase, WindowTable
 from tests.reference.clock import (
     Axis,
-    Stretch,
     When,
     instant_of,
     length,
@@ -20,7 +19,6 @@ from tests.reference.clock import (
     midnight,
 )
 from tests.reference.events import Event
-from tests.reference.pending import PENDING
 from tests.reference.units import Unit, is_eligible, registration
 
 Side = Literal["before", "after", "nowhere"]
@@ -50,6 +48,8 @@ class Window:
     merged_into: Unit | None = None
     #: Windows whose events and time are not this one's.
     yields_to: list[Window] = field(default_factory=list)
+    #: Of a control window, the unit's own risk window.
+    own_risk: Window | None = None
 
     @property
     def axis(self) -> Axis:
@@ -66,21 +66,34 @@ class Window:
 
     def holds(self, placed: When, *, uncut: bool = False) -> bool:
         """Whether an event is in the window."""
-        if not uncut and any(one.holds(placed, uncut=True) for one in self.yields_to):
+        if self.is_yielded(placed):
             return False
-        if self.side(placed) in {"before", "nowhere"}:
+        side = self.side(placed)
+        if side == "nowhere" or (placed.is_day and self.is_in_own_risk(placed)):
             return False
+        if side == "before":
+            end = min(self.unit.start, self.hi if uncut else self.cut)
+            return self.lo < end and meets(placed.on(self.axis), self.lo, end)
         if not uncut and placed.is_day and self.next_unit is not None:
             is_its_day = placed.first == self.next_unit.index_date
             if is_its_day and self.same_day in {"after", "exclude"}:
                 return False
         return meets(placed.on(self.axis), self.lo, self.hi if uncut else self.cut)
 
+    def is_in_own_risk(self, placed: When) -> bool:
+        """A day that meets the unit's risk window too is in that alone."""
+        own = self.own_risk
+        return own is not None and own.holds(placed)
+
+    def is_yielded(self, placed: When) -> bool:
+        """Whether it lies in a window that this one gives way to."""
+        return any(meets(placed.on(one.axis), one.lo, one.hi) for one in self.yields_to)
+
     def is_past(self, placed: When) -> bool:
         """Whether an event began before the window."""
         side = self.side(placed)
         if side in {"before", "nowhere"}:
-            return side == "before"
+            return side == "before" and self.lo >= self.unit.start
         lo, hi = placed.on(self.axis)
         return hi <= self.lo and lo < self.lo
 
@@ -106,11 +119,22 @@ def after_moment(moment: datetime, zone: str, axis: Axis) -> int:
     return local_date(moment, zone).toordinal() + 1
 
 
-def kin_of(outcome: OutcomeBase, unit: Unit, units: list[Unit]) -> list[Unit]:
-    """Units that may own each other's events, in their order: of the class, or of all watched."""
-    if not outcome.overlap_across_classes or "overlap" in PENDING:
-        return [one for one in units if one.drug.drug_class == unit.drug.drug_class]
-    return watched(outcome, units)
+def kin_of(
+    study: Study, outcome: OutcomeBase, unit: Unit, units: list[Unit], events: list[Event]
+) -> list[Unit]:
+    """Units that may own each other's events, in their order: of the class, or of all watched.
+
+    Under `merge` those that may merge are placed by days where one of them is.
+    """
+    kin = [one for one in units if one.drug.drug_class == unit.drug.drug_class]
+    if outcome.overlap_across_classes:
+        kin = watched(outcome, units)
+    if outcome.overlap != "merge":
+        return kin
+    may_merge = [one for one in kin if is_eligible(study, events, one)]
+    if not any(one.axis == "day" for one in may_merge):
+        return kin
+    return [replace(one, axis="day") if one in may_merge else one for one in kin]
 
 
 def watched(outcome: OutcomeBase, units: list[Unit]) -> list[Unit]:
@@ -129,17 +153,16 @@ def window_of(
     study: Study,
     outcome: OutcomeBase,
     table: WindowTable,
-    unit: Unit,
-    units: list[Unit],
+    place: int,
+    kin: list[Unit],
     events: list[Event],
 ) -> Window:
     """A unit's window, cut by the next unit of its kin, by death or the end of observation."""
-    kin = kin_of(outcome, unit, units)
-    overlap = "latest" if "overlap" in PENDING else outcome.overlap
+    unit = kin[place]
+    overlap = outcome.overlap
     window = uncut(outcome, table, unit)
     if overlap == "merge":
         window = merged(study, outcome, table, unit, kin, events)
-    place = kin.index(unit)
     cuts: list[tuple[int, int, str]] = []
     if overlap == "latest" and place + 1 < len(kin):
         window.next_unit = kin[place + 1]
@@ -150,7 +173,10 @@ def window_of(
     within = [one for one in cuts if one[0] < window.hi]
     cut, _, why = min(within) if within else (window.hi, 0, None)
     window.cut, window.cut_reason = max(cut, window.lo), why
-    if table.name == "control" and "overlap" not in PENDING:
+    own = [one for one in outcome.window if one.name == "risk"]
+    if table.name == "control" and own:
+        window.own_risk = window_of(study, outcome, own[0], place, kin, events)
+    if table.name == "control" and overlap == "merge":
         window.yields_to = risk_windows(study, outcome, unit, kin, events)
     return window
 
@@ -175,9 +201,9 @@ def ends_of_follow_up(unit: Unit, events: list[Event]) -> list[tuple[int, int, s
 def risk_windows(
     study: Study, outcome: OutcomeBase, unit: Unit, kin: list[Unit], events: list[Event]
 ) -> list[Window]:
-    """Risk windows that a control window yields to: under `merge`, those of all that merge."""
+    """Risk windows that a control window yields to: those of all that merge."""
     tables = [one for one in outcome.window if one.name == "risk"]
-    if outcome.overlap != "merge" or not is_eligible(study, events, unit):
+    if not is_eligible(study, events, unit):
         return []
     return [
         uncut(outcome, table, one)
@@ -199,7 +225,6 @@ def merged(
     window = uncut(outcome, table, unit)
     if window.hi <= window.lo or not is_eligible(study, events, unit):
         return window
-    zone = str(events[0].row["zone"])
     group = [unit]
     while True:
         near = [
@@ -207,7 +232,7 @@ def merged(
             for one in kin
             if one not in group
             and is_eligible(study, events, one)
-            and any(share_time(table, one, other, zone) for other in group)
+            and any(share_time(table, one, other) for other in group)
         ]
         if not near:
             break
@@ -217,28 +242,15 @@ def merged(
     if first is not unit:
         window.merged_into = first
         return window
-    spans = [on_axis(bounds(table, one), one.axis, first.axis, zone) for one in group]
+    spans = [bounds(table, one) for one in group]
     lo, hi = min(span[0] for span in spans), max(span[1] for span in spans)
     return Window(first, None, outcome.same_day, lo, hi, hi, members=group)
 
 
-def share_time(table: WindowTable, one: Unit, other: Unit, zone: str) -> bool:
-    """Whether two windows have a moment in common; by days where either is known by days."""
-    axis: Axis = "day" if "day" in {one.axis, other.axis} else "instant"
-    lo, hi = on_axis(bounds(table, one), one.axis, axis, zone)
-    other_lo, other_hi = on_axis(bounds(table, other), other.axis, axis, zone)
+def share_time(table: WindowTable, one: Unit, other: Unit) -> bool:
+    """Whether two windows have a moment in common."""
+    (lo, hi), (other_lo, other_hi) = bounds(table, one), bounds(table, other)
     return max(lo, other_lo) < min(hi, other_hi)
-
-
-def on_axis(span: Stretch, given: Axis, wanted: Axis, zone: str) -> Stretch:
-    """A stretch on another axis: the days that it touches, or all of its days."""
-    if given == wanted:
-        return span
-    if wanted == "instant":
-        first, last = (midnight(date.fromordinal(day), zone) for day in span)
-        return micros(first), micros(last)
-    first, last = instant_of(span[0]), instant_of(span[1] - 1)
-    return local_date(first, zone).toordinal(), local_date(last, zone).toordinal() + 1
 
 
 def is_superseded(window: Window) -> bool:
@@ -247,14 +259,24 @@ def is_superseded(window: Window) -> bool:
     return window.axis == "day" and other is not None and other.index_date == window.unit.index_date
 
 
-def is_closed(study: Study, outcome: Outcome, window: Window, zone: str, feeds: Feeds) -> bool:
+def closes_at(study: Study, outcome: Outcome, window: Window, name: str, zone: str) -> datetime:
+    """The uncut end up to which feeds must be complete; of merged windows, the last."""
+    ends = []
+    for unit in window.members:
+        [table] = [one for one in outcome.window if one.name == name]
+        _, hi = bounds(table, unit)
+        is_instant = unit.axis == "instant"
+        end = instant_of(hi) if is_instant else midnight(date.fromordinal(hi), zone)
+        hours = study.model.administration.max_infusion_hours if unit.is_running else 0
+        ends.append(end + timedelta(hours=hours))
+    return max(ends)
+
+
+def is_closed(
+    study: Study, outcome: Outcome, window: Window, name: str, zone: str, feeds: Feeds
+) -> bool:
     """Whether every feed that the outcome needs is complete past the uncut end."""
-    model = study.model
-    end = window.hi
-    is_instant = window.axis == "instant"
-    end_at = instant_of(end) if is_instant else midnight(date.fromordinal(end), zone)
-    if any(one.is_running for one in window.members):
-        end_at += timedelta(hours=model.administration.max_infusion_hours)
+    model, end_at = study.model, closes_at(study, outcome, window, name, zone)
     needed = set(study.reads(outcome))
     either = {"AdverseEventReported", "DiagnosisRecorded"}
     if either & needed and not either & set(feeds.through):
