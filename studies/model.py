@@ -139,11 +139,13 @@ class StrataTable(Checked):
         default_factory=list, description="Pairs of strata that are crossed."
     )
     premedication_concepts: list[Name] = Field(
-        default_factory=list, description="Given in the 24 h before the start: premedicated."
+        default_factory=list, description="Given shortly before the start: premedicated."
     )
+    premedication_hours: Hours = Field(24, description="How long before the start that is.")
     co_infusion_concepts: list[Name] = Field(
-        default_factory=list, description="Another infusion inside the window: co_infusion."
+        default_factory=list, description="Another infusion then or soon after: co_infusion."
     )
+    co_infusion_hours: Hours = Field(72, description="How long after the end that is.")
     age_band: list[AgeBand] = Field(default_factory=list, description="Contiguous bands of age.")
 
     @model_validator(mode="after")
@@ -168,6 +170,10 @@ class FollowUpTable(Checked):
 
     contact_grace_days: Days | None = Field(
         None, description="Follow-up ends this long after the last contact; unset: it doesn't."
+    )
+    seen_after_hours: Hours = Field(
+        6,
+        description="A reading, contact or report this long after the end is a look at the child.",
     )
     settle_lag_hours: dict[str, Hours] = Field(
         default_factory=dict, description="Per event type: how late results may still arrive."

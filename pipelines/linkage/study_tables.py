@@ -6,8 +6,8 @@ import math
 from typing import Any, NamedTuple
 
 import duckdb
-import pyarrow as pa
 
+from pipelines.base.duck import insert
 from pipelines.linkage.lab_tables import lab_tables
 from studies.analytes import analytes
 from studies.load import Study
@@ -55,7 +55,9 @@ def _setting(study: Study, *, patients_implied: bool) -> Table:
         patients_implied BOOLEAN, max_age_months DOUBLE, requires_indication BOOLEAN,
         naive_lookback_us BIGINT, contact_grace_us BIGINT, restart_us BIGINT,
         life_threatening_grade INTEGER, stay_excess_us BIGINT, treatment_gap_us BIGINT,
-        treatment_gap_days INTEGER, treatment_lookback_us BIGINT, treatment_lookback_days INTEGER"""
+        treatment_gap_days INTEGER, treatment_lookback_us BIGINT, treatment_lookback_days INTEGER,
+        premedication_us BIGINT, premedication_days INTEGER, co_infusion_us BIGINT,
+        seen_after_us BIGINT, seen_after_days INTEGER"""
     row = (
         study.id,
         model.study.resolution,
@@ -78,6 +80,11 @@ def _setting(study: Study, *, patients_implied: bool) -> Table:
         _whole_days(model.treatment.gap_hours),
         _us(model.treatment.lookback_hours, HOUR_US),
         _whole_days(model.treatment.lookback_hours),
+        _us(model.strata.premedication_hours, HOUR_US),
+        _whole_days(model.strata.premedication_hours),
+        _us(model.strata.co_infusion_hours, HOUR_US),
+        _us(model.follow_up.seen_after_hours, HOUR_US),
+        _whole_days(model.follow_up.seen_after_hours),
     )
     return Table(columns, [row])
 
@@ -294,11 +301,4 @@ def load_tables(con: duckdb.DuckDBPyConnection, tables: dict[str, Table]) -> Non
     """Create and fill the tables in a connection."""
     for name, table in tables.items():
         con.execute(f"CREATE TABLE {name} ({table.columns})")
-        if not table.rows:
-            continue
-        names = [row[0] for row in con.execute(f"DESCRIBE {name}").fetchall()]
-        columns = zip(*table.rows, strict=True)
-        arrow = pa.table({n: pa.array(list(c)) for n, c in zip(names, columns, strict=True)})
-        con.register("incoming", arrow)
-        con.execute(f"INSERT INTO {name} SELECT * FROM incoming")
-        con.unregister("incoming")
+        insert(con, name, table.rows)

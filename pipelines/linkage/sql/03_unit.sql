@@ -115,24 +115,26 @@ GROUP BY patient_key;
 CREATE TABLE exposure_sign AS
 SELECT
     patient_key,
+    drug_class,
     occurred_at,
     first_day(occurred_at, time_precision, zone) AS first_day,
     day_after(occurred_at, time_precision, zone) AS day_after
 FROM (
-    SELECT patient_key, occurred_at, time_precision, zone
+    -- Listed drugs and diagnoses are signs for every class, study drugs for their own.
+    SELECT patient_key, NULL AS drug_class, occurred_at, time_precision, zone
     FROM medication_event SEMI JOIN prior_concept USING (concept)
     UNION ALL
-    SELECT patient_key, occurred_at, time_precision, zone
+    SELECT patient_key, NULL, occurred_at, time_precision, zone
     FROM diagnosis_event SEMI JOIN prior_concept USING (concept)
     UNION ALL
     -- An order alone shows no exposure, and a dispense that an administration covers none but that
     -- one's: both may belong to the very infusion that is judged, and stand before it.
-    SELECT patient_key, occurred_at, time_precision, zone
+    SELECT patient_key, NULL, occurred_at, time_precision, zone
     FROM infusion_event SEMI JOIN prior_concept USING (concept)
     WHERE shows_exposure(evidence, status)
       AND record_key NOT IN (SELECT record_key FROM record_fate WHERE covered IS NOT NULL)
     UNION ALL
-    SELECT patient_key, started_at, time_precision, zone FROM study_record
+    SELECT patient_key, drug_class, started_at, time_precision, zone FROM study_record
     WHERE shows_exposure(evidence, status)
       AND record_key NOT IN (SELECT record_key FROM record_fate WHERE covered IS NOT NULL)
 )
@@ -146,7 +148,8 @@ SELECT
     bool_or(coalesce(x.day_after <= u.index_day, x.occurred_at < u.started_at)) AS is_earlier,
     bool_or(x.first_day <= u.index_day AND x.day_after > u.index_day) AS may_be_earlier
 FROM unit_order AS u
-JOIN exposure_sign AS x USING (patient_key)
+JOIN exposure_sign AS x
+  ON x.patient_key = u.patient_key AND coalesce(x.drug_class, u.drug_class) = u.drug_class
 GROUP BY u.unit_id;
 
 -- Diagnoses dated at or before the index, of which the study asks.
@@ -195,11 +198,17 @@ GROUP BY u.unit_id;
 CREATE TABLE unit_premedication AS
 SELECT DISTINCT u.unit_id
 FROM unit_order AS u
+CROSS JOIN setting AS s
 JOIN medication AS m
   ON m.patient_key = u.patient_key
  AND CASE
-        WHEN u.is_start_day THEN m.d_lo BETWEEN u.index_day - INTERVAL 1 DAY AND u.index_day
-        ELSE m.i_hi > u.started_at - INTERVAL 24 HOUR AND m.i_lo < u.started_at
+        -- On the infusion's own date, what is known by its day may have been for the fever.
+        WHEN u.is_start_day THEN
+            m.d_lo >= u.index_day - to_days(s.premedication_days) AND m.d_lo < u.index_day
+        ELSE m.i_hi > u.started_at - to_microseconds(s.premedication_us)
+            AND CASE m.time_precision
+                WHEN 'day' THEN m.d_lo < u.index_day ELSE m.i_lo < u.started_at
+            END
      END
 SEMI JOIN premedication_concept AS p ON p.concept = m.concept;
 
@@ -209,21 +218,41 @@ FROM unit_order AS u
 JOIN infusion_event AS i
   ON i.patient_key = u.patient_key
  AND i.occurred_at >= u.started_at
- AND i.occurred_at < u.ended_at + INTERVAL 72 HOUR
+ AND i.occurred_at < u.ended_at + to_microseconds((SELECT co_infusion_us FROM setting))
  AND is_in_force(i.evidence, i.status)
  AND list_contains((SELECT evidence FROM setting), i.evidence)
 SEMI JOIN co_infusion_concept AS c ON c.concept = i.concept;
 
+-- The last moment at which a dated record shows the patient; of a day, its end.
+CREATE MACRO shown_at(time_precision, i_lo, i_hi) AS
+    CASE time_precision WHEN 'day' THEN i_hi ELSE i_lo END;
+
 CREATE TABLE last_contact AS
-SELECT patient_key, max(occurred_at) AS last_contact_at
+SELECT patient_key, max(contact_at) AS last_contact_at
 FROM (
-    SELECT patient_key, occurred_at FROM encounter
-    UNION ALL SELECT patient_key, occurred_at FROM raw_infusion
+    SELECT patient_key, coalesce(ended_at, shown_at(time_precision, i_lo, i_hi)) AS contact_at
+    FROM encounter
+    UNION ALL
+    SELECT patient_key, shown_at(time_precision, i_lo, i_hi) FROM placed('raw_infusion')
     WHERE was_supplied(evidence, status)
-    UNION ALL SELECT patient_key, occurred_at FROM raw_lab
-    UNION ALL SELECT patient_key, occurred_at FROM raw_vital
+    UNION ALL
+    SELECT patient_key, shown_at(time_precision, i_lo, i_hi) FROM placed('raw_adverse_event')
+    UNION ALL
+    SELECT patient_key, shown_at(time_precision, i_lo, i_hi) FROM placed('raw_lab_collected')
+    UNION ALL
+    SELECT patient_key, shown_at(time_precision, i_lo, i_hi) FROM placed('raw_vital')
+    WHERE value IS NOT NULL
 )
+WHERE (SELECT contact_grace_us IS NOT NULL FROM setting)
 GROUP BY patient_key;
+
+CREATE MACRO is_same_end(died_at, ended_at, zone) AS
+    died_at = ended_at
+    OR (
+        local_day_of(died_at, zone) = local_day_of(ended_at, zone)
+        AND local_day_of(died_at, zone)
+            IN (utc_to_local(died_at, zone), utc_to_local(ended_at, zone))
+    );
 
 CREATE TABLE unit AS
 WITH facts AS (
@@ -234,7 +263,9 @@ WITH facts AS (
         p.sex,
         completed_months(p.birth_date, u.index_day) AS age_months,
         p.died_at,
-        p.observation_end_at,
+        -- Where observation ends with the death, death ended it.
+        CASE WHEN NOT coalesce(is_same_end(p.died_at, p.observation_end_at, u.zone), false)
+             THEN p.observation_end_at END AS observation_end_at,
         l.last_contact_at + to_microseconds(s.contact_grace_us) AS contact_end_at,
         r.record_started_at,
         x.is_earlier,

@@ -117,9 +117,13 @@ SELECT
         )
     END AS closing_hi,
     -- From when a look at the child tells of the time after the infusion.
-    CASE u.axis WHEN 'day' THEN u.end_day + INTERVAL 1 DAY ELSE u.ended_at + INTERVAL 6 HOUR END
+    CASE u.axis
+        WHEN 'day' THEN u.end_day + to_days(s.seen_after_days)
+        ELSE u.ended_at + to_microseconds(s.seen_after_us)
+    END
         AS look_at
 FROM watched AS u
+CROSS JOIN setting AS s
 JOIN outcome_window AS w USING (outcome);
 
 -- Windows that share time with one before them are one with it.

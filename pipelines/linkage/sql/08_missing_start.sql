@@ -46,12 +46,13 @@ candidate AS (
     JOIN unit_window AS w
       ON w.patient_key = e.patient_key AND w.outcome = e.outcome
      AND w.window_name = entered.window_name
-    WHERE e.ended_at IS NULL
-       OR CASE
+    -- A window that was cut where it begins holds nothing.
+    WHERE (w.cut_at > w.lo OR w.merged_into IS NOT NULL)
+      AND (e.ended_at IS NULL OR CASE
             WHEN w.axis = 'day' OR utc_to_local(e.ended_at, e.zone) = local_day_of(e.ended_at, e.zone)
             THEN w.index_day <= local_day_of(e.ended_at, e.zone)
             ELSE w.started_at <= e.ended_at
-          END
+          END)
     WINDOW in_order AS (
         PARTITION BY e.outcome, e.record_key ORDER BY w.started_at, w.ended_at, w.unit_id DESC
     )

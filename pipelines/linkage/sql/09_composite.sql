@@ -12,8 +12,9 @@ WITH member AS (
         c.at_least,
         c.group_index,
         s.is_closed,
-        s.is_low,
-        s.is_high,
+        -- A component without time at risk tells nothing, whoever looked.
+        s.is_low AND a.at_risk_us > 0 AS is_low,
+        s.is_high OR a.at_risk_us = 0 AS is_high,
         s.onset_at,
         s.onset_precision,
         s.onset_axis,
@@ -27,7 +28,10 @@ WITH member AS (
       ON m.unit_id = w.unit_id AND m.outcome = c.component AND m.window_name = w.window_name
      AND w.merged_into IS NULL
     JOIN state AS s
-      ON s.unit_id = coalesce(m.merged_into, w.unit_id) AND s.outcome = c.component AND s.window_name = w.window_name
+      ON s.unit_id = coalesce(m.merged_into, w.unit_id) AND s.outcome = c.component
+     AND s.window_name = w.window_name
+    JOIN time_left AS a
+      ON a.unit_id = s.unit_id AND a.outcome = s.outcome AND a.window_name = s.window_name
 ),
 grouped AS (
     SELECT

@@ -13,6 +13,7 @@ SELECT
     t.window_name,
     t.grade,
     w.patient_key,
+    u.drug_class,
     w.axis,
     w.hi,
     w.axis = 'day' OR coalesce(t.onset_precision = 'day', false) AS is_day,
@@ -66,9 +67,9 @@ SEMI JOIN event_onset USING (patient_key);
 CREATE MACRO is_held(by_day, i_lo, i_end, d_lo, d_last, at_i, at_d) AS
     CASE WHEN by_day THEN at_d BETWEEN d_lo AND d_last ELSE at_i >= i_lo AND at_i < i_end END;
 
--- Stays in which an administration of the unit begins.
-CREATE TABLE stay_of_unit AS
-SELECT DISTINCT m.unit_id, s.record_key
+-- Stays in which an administration of the class begins: the next one's stay is planned, too.
+CREATE TABLE stay_of_class AS
+SELECT DISTINCT m.drug_class, s.record_key
 FROM unit_member AS m
 JOIN stay AS s
   ON s.patient_key = m.patient_key
@@ -83,14 +84,15 @@ SELECT
     e.window_name,
     s.setting,
     s.length_us,
-    s.is_elective OR p.unit_id IS NOT NULL AS is_planned,
+    s.is_elective OR p.record_key IS NOT NULL AS is_planned,
     is_from_onset(e.is_day OR s.is_day, s.i_lo, s.d_lo, e.onset_i, e.onset_d)
         AND is_before_end(e.axis, s.i_lo, s.d_lo, e.hi) AS is_after,
     is_held(e.is_day OR s.is_day, s.i_lo, s.i_end, s.d_lo, s.d_last, e.onset_i, e.onset_d)
         AS holds_onset
 FROM event_onset AS e
 JOIN stay AS s USING (patient_key)
-LEFT JOIN stay_of_unit AS p ON p.unit_id = e.unit_id AND p.record_key = s.record_key;
+LEFT JOIN stay_of_class AS p
+  ON p.drug_class = e.drug_class AND p.record_key = s.record_key;
 
 -- Listed harm, as a report or as a diagnosis.
 CREATE TABLE listed_harm AS

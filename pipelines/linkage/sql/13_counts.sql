@@ -81,7 +81,8 @@ GROUP BY o.study_id, o.site_id, o.outcome, o.window_name, s.stratum, s.stratum_v
 -- Which units a denominator holds. `complete` is the headline: censored units are left out of it,
 -- and taken as non-events in `all`.
 CREATE TABLE denominator_unit AS
-SELECT unit_id, outcome, window_name, patient_key, status = 'event' AS is_event, person_us, d
+SELECT
+    site_id, unit_id, outcome, window_name, patient_key, status = 'event' AS is_event, person_us, d
 FROM out_unit_outcome, unnest(list_filter(
     [
         'all',
@@ -99,7 +100,8 @@ WHERE is_published
 CREATE TABLE stratum_moment AS
 WITH per_patient AS (
     SELECT
-        u.outcome, u.window_name, u.d AS denominator, s.stratum, s.stratum_value, u.patient_key,
+        u.site_id, u.outcome, u.window_name, u.d AS denominator, s.stratum, s.stratum_value,
+        u.patient_key,
         count(*) AS n,
         count(*) FILTER (WHERE u.is_event) AS e,
         sum(u.person_us)::BIGINT AS person_us
@@ -108,7 +110,7 @@ WITH per_patient AS (
     GROUP BY ALL
 )
 SELECT
-    outcome, window_name, denominator, stratum, stratum_value,
+    site_id, outcome, window_name, denominator, stratum, stratum_value,
     sum(n)::BIGINT AS n_units,
     sum(e)::BIGINT AS n_events,
     count(*) AS n_patients,
@@ -156,5 +158,6 @@ JOIN (
   ON d.family = 'all'
   OR d.family = t.family
 LEFT JOIN stratum_moment AS m
-  ON m.outcome = t.outcome AND m.window_name = t.window_name AND m.denominator = d.denominator
+  ON m.site_id = t.site_id
+ AND m.outcome = t.outcome AND m.window_name = t.window_name AND m.denominator = d.denominator
  AND m.stratum = t.stratum AND m.stratum_value = t.stratum_value;
