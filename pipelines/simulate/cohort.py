@@ -259,7 +259,7 @@ def _add_restarts(rng: np.random.Generator, units: Units, patients: Patients) ->
     )
     chosen = np.flatnonzero(able & (rng.random(units.n) < 0.012))
     again = units.take(chosen)
-    # Never so late that the nurse leaves after midnight: by days that would be a look the day after.
+    # Never so late that the nurse leaves after midnight: by days, a look on the day after.
     start = units.start[chosen] + 6 * HOUR * rng.integers(7, 10, len(chosen))
     again = replace(
         again,
