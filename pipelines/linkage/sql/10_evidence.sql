@@ -62,27 +62,32 @@ FROM (
 WHERE source_part IS NOT NULL
 GROUP BY record_key;
 
--- A composite stands on the counted evidence of its components, down to the last simple one.
+-- A composite stands on the counted evidence of its true components, down to the last simple one.
 CREATE TABLE out_evidence AS
-WITH RECURSIVE leaf AS (
-    SELECT outcome, component FROM composite
+WITH RECURSIVE counted AS (
+    SELECT unit_id, outcome, window_name, outcome AS simple FROM simple_evidence WHERE is_counted
     UNION
-    SELECT l.outcome, c.component FROM leaf AS l JOIN composite AS c ON c.outcome = l.component
+    SELECT k.unit_id, c.outcome, k.window_name, k.simple
+    FROM counted AS k
+    JOIN composite AS c ON c.component = k.outcome
+    JOIN state AS t
+      ON t.unit_id = k.unit_id AND t.outcome = c.outcome AND t.window_name = k.window_name
+     AND t.is_low
 ),
 everything AS (
     FROM simple_evidence
     UNION ALL BY NAME
-    SELECT e.* REPLACE (l.outcome AS outcome, 'component ' || e.outcome AS rule)
+    SELECT e.* REPLACE (k.outcome AS outcome, 'component ' || e.outcome AS rule)
     FROM simple_evidence AS e
-    JOIN leaf AS l ON l.component = e.outcome
-    JOIN state AS t
-      ON t.unit_id = e.unit_id AND t.outcome = l.outcome AND t.window_name = e.window_name
-     AND t.is_low
+    JOIN counted AS k
+      ON k.unit_id = e.unit_id AND k.simple = e.outcome AND k.window_name = e.window_name
+     AND k.outcome <> e.outcome
     WHERE e.is_counted
 )
 SELECT
     s.study_id, u.site_id, e.unit_id, e.outcome, e.window_name, e.record_key, e.event_type,
-    e.source_file_sha, e.source_row, p.source_part, e.role, e.rule, e.occurred_at, e.is_counted, e.reason
+    e.source_file_sha, e.source_row, p.source_part, e.role, e.rule, e.occurred_at,
+    e.is_counted, e.reason
 FROM everything AS e
 JOIN unit AS u USING (unit_id)
 LEFT JOIN record_part AS p USING (record_key)
