@@ -227,7 +227,9 @@ def is_seen(study: Study, events: list[Event], window: Window) -> bool:
     """
     outcomes = [one for one in study.model.outcome if isinstance(one, Episodic)]
     last = max(one.end for one in window.members)
-    since = max(window.lo, last + length(SEEN_AFTER_HOURS, window.axis))
+    settled = last + length(SEEN_AFTER_HOURS, window.axis)
+    # A window that ends before (`control`) is watched from its own start.
+    since = window.lo if window.hi <= settled else max(window.lo, settled)
     if since >= window.hi:
         since = window.lo
     codes = {name for one in outcomes for name in one.report_concepts}
@@ -245,7 +247,7 @@ def is_seen(study: Study, events: list[Event], window: Window) -> bool:
 def judge_episodic(study: Study, events: list[Event], outcome: Episodic, window: Window) -> Found:
     pieces = pieces_of(study, events, outcome, window)
     min_grade = outcome.min_grade if isinstance(outcome, FeverOutcome) else 1
-    by_days = window.axis == "day"
+    by_days = study.model.study.resolution == "day"
     groups = episodes_of(pieces, outcome.same_episode_gap_hours, by_days=by_days)
     zone = str(events[0].row["zone"])
     return judge(groups, window, min_grade, outcome.clean_window_days, zone)
