@@ -154,7 +154,12 @@ def _coalesce(texts: list[str]) -> str:
 
 @cache
 def _known_units() -> str:
-    return ", ".join(literal(unit) for unit in sorted(known_units()))
+    # a constant list: hundreds of values of an IN would each be a vector of their own
+    return f"[{', '.join(literal(unit) for unit in sorted(known_units()))}]"
+
+
+def _is_known(text: str) -> str:
+    return f"list_contains({_known_units()}, {text})"
 
 
 def known_unit(texts: list[str]) -> str:
@@ -163,7 +168,7 @@ def known_unit(texts: list[str]) -> str:
     A Quantity tells its unit as a code and as the laboratory's own words: which of the two the
     vocabulary knows differs by hospital, and words alone are better reported than lost.
     """
-    known = [f"CASE WHEN {text} IN ({_known_units()}) THEN {text} END" for text in texts]
+    known = [f"CASE WHEN {_is_known(text)} THEN {text} END" for text in texts]
     return f"coalesce({', '.join([*known, *reversed(texts)])})"
 
 
@@ -205,7 +210,7 @@ def _unit_behind(text: str) -> str:
     # a mark alone can be spelt as a unit is: L
     marked = f"regexp_full_match(trim({text}), {literal(f'({_NUMBER}){_MARK}')})"
     known = ", ".join(literal(u) for u in sorted(known_units()) if re.search(r"[^\W\d]|%", u))
-    return f"CASE WHEN NOT {marked} AND {unit} IN ({known}) THEN {unit} END"
+    return f"CASE WHEN NOT {marked} AND list_contains([{known}], {unit}) THEN {unit} END"
 
 
 def _ratio(name: str, path: str, root: str) -> dict[str, str]:
@@ -248,12 +253,12 @@ def _limits(name: str, element: Element, root: str) -> dict[str, str]:
         # either name of the unit: a range often tells only the one, its result both
         told = [f"g.{end}.{part}" for part in ("unit", "code")]
         same = " OR ".join(f"{one} IN ({', '.join(units)})" for one in told)
-        known = " OR ".join(f"{one} IN ({_known_units()})" for one in told)
+        known = " OR ".join(map(_is_known, told))
         open_ = f"({bare} AND ({known}))" if element.number_of else "false"
         tests.append(f"(coalesce({', '.join(told)}) IS NULL OR coalesce({same} OR {open_}, false))")
     fits = f"list_filter({ranges}, lambda g: {' AND '.join(tests)})"
     units_told = ", ".join(
-        f"CASE WHEN {text} IN ({_known_units()}) THEN {text} END"
+        f"CASE WHEN {_is_known(text)} THEN {text} END"
         for text in (f"fits[1].{end}.{part}" for end in _ENDS for part in ("unit", "code"))
     )
     # nothing measured is below zero: a low end of 0 says that there is none
