@@ -29,9 +29,36 @@ CREATE MACRO meets(axis, i_lo, i_hi, d_lo, d_hi, from_at, until_at) AS
         ELSE i_lo < until_at AND i_hi > from_at
     END;
 
--- An event on the index date that is known by its day only: the study says on which side it falls.
-CREATE MACRO is_same_day(axis, time_precision, d_lo, index_date) AS
-    (axis = 'day' OR time_precision = 'day') AND d_lo = index_date;
+-- On which side of an infusion an event lies: by the hour where both are known by it, else by the date;
+-- on that date the study says. `begins_at` is the start and, for draws, the moment after their grace.
+CREATE MACRO side_of(same_day, is_start_day, index_day, begins_at, time_precision, i_lo, d_lo) AS
+    CASE
+        WHEN NOT is_start_day AND time_precision <> 'day'
+            THEN CASE WHEN i_lo < begins_at THEN 'before' ELSE 'after' END
+        WHEN d_lo = index_day THEN same_day
+        WHEN d_lo < index_day THEN 'before'
+        ELSE 'after'
+    END;
+
+-- Does a unit's window hold an event that lies on `own_side` of its infusion and, where there is a next
+-- unit, on `next_side` of that one's? Whatever is before the next unit is still this one's, up to
+-- `kept_until`. What is before the own infusion is in a window as far as that reaches back, placed by
+-- days not on the index date. A day before an infusion with an hour ends there.
+CREATE MACRO holds(
+    axis, own_side, started_at, index_day, next_side, next_at, i_lo, i_hi, d_lo, d_hi, lo, kept_until
+) AS
+    own_side <> 'exclude'
+    AND coalesce(next_side = 'before', true)
+    AND (own_side = 'after' OR CASE axis WHEN 'day' THEN d_lo < index_day ELSE i_lo < started_at END)
+    AND meets(
+        axis,
+        i_lo,
+        least(i_hi, CASE WHEN own_side = 'before' THEN started_at END, next_at),
+        d_lo,
+        d_hi,
+        lo,
+        kept_until
+    );
 
 -- The local day of an instant, as midnight.
 CREATE MACRO local_day_of(instant, zone) AS date_trunc('day', utc_to_local(instant, zone))::TIMESTAMP;

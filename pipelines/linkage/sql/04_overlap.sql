@@ -14,6 +14,7 @@ SELECT
     row_number() OVER in_group AS place,
     lead(u.started_at) OVER in_group AS next_started_at,
     local_day_of(lead(u.started_at) OVER in_group, u.zone) AS next_day,
+    lead(u.is_start_day) OVER in_group AS is_next_start_day,
     coalesce(lead(u.started_at) OVER in_group = u.started_at, false) AS is_tie
 FROM unit AS u
 JOIN (SELECT circle, any_value(drug_classes) AS classes FROM study_outcome GROUP BY circle) AS c
@@ -49,6 +50,7 @@ WITH watched AS (
         -- Only the latest index before an event keeps the others from it.
         CASE WHEN o.overlap = 'latest' THEN p.next_started_at END AS next_started_at,
         CASE WHEN o.overlap = 'latest' THEN p.next_day END AS next_day,
+        p.is_next_start_day,
         p.is_tie AND o.overlap <> 'merge' AS is_tie
     FROM unit AS u
     JOIN study_outcome AS o ON list_contains(o.drug_classes, u.drug_class)
@@ -74,6 +76,8 @@ SELECT
     u.index_day,
     u.end_day,
     u.next_day,
+    u.next_started_at AS next_start_at,
+    u.is_next_start_day,
     CASE u.axis WHEN 'day' THEN u.next_day ELSE u.next_started_at END AS next_cut,
     CASE u.axis WHEN 'day' THEN u.death_cut_day ELSE u.death_cut END AS death_cut,
     CASE u.axis WHEN 'day' THEN u.observation_cut_day ELSE u.observation_cut END

@@ -1,8 +1,8 @@
 -- When windows are cut and closed, and what others take from them (sections 3, 4 and 6).
 --
 -- `latest`: a unit's windows are cut where the next unit that it competes with starts, so that every
--- event has one owner, the latest index at or before it. Death and the end of observation cut all. A
--- window is closed when every feed that its outcome reads has delivered past its uncut end plus the
+-- event has one owner, the latest index at or before it; what is known to lie before that start on its
+-- own date is still the earlier unit's. Death and the end of observation cut all. A window is closed when every feed that its outcome reads has delivered past its uncut end plus the
 -- feed's settle lag; a quiet feed closes none.
 
 -- Is the feed complete up to the end? One row a unit, outcome and window of the simple outcomes;
@@ -36,6 +36,9 @@ SELECT
         WHEN s.is_merged THEN s.lo
         ELSE least(s.hi, s.next_cut, s.death_cut, s.observation_cut)
     END AS cut_at,
+    -- Up to where a window holds what lies before the next unit.
+    CASE WHEN s.is_merged THEN s.lo ELSE least(s.hi, s.death_cut, s.observation_cut) END
+        AS kept_until,
     CASE WHEN NOT s.is_merged THEN
         CASE least(s.hi, s.next_cut, s.death_cut, s.observation_cut)
             WHEN s.hi THEN NULL
@@ -50,16 +53,38 @@ SELECT
 FROM unit_window_span AS s
 LEFT JOIN feed_closure AS f USING (unit_id, outcome, window_name);
 
--- Under `merge` a control window loses the time of every risk window that may merge.
+-- A control window loses the time of every risk window, as cut, of the units that it competes with, its
+-- own included; under `merge`, of those that may merge.
 CREATE TABLE lost_to_risk AS
 SELECT c.unit_id, c.outcome, c.window_name, r.lo, r.hi
 FROM unit_window AS c
-JOIN unit_window AS r
+JOIN (
+    -- Of a unit on the other axis: all days that share time with its window, or all their hours.
+    SELECT
+        w.patient_key,
+        w.outcome,
+        w.overlap_group,
+        a.axis,
+        CASE
+            WHEN w.axis = a.axis THEN w.lo
+            WHEN a.axis = 'day' THEN local_day_of(w.lo, u.zone)
+            ELSE local_to_utc(w.lo, u.zone, 0)
+        END AS lo,
+        CASE
+            WHEN w.axis = a.axis THEN w.cut_at
+            WHEN a.axis = 'day'
+                THEN local_day_of(w.cut_at - INTERVAL 1 MICROSECOND, u.zone) + INTERVAL 1 DAY
+            ELSE local_to_utc(w.cut_at, u.zone, 0)
+        END AS hi
+    FROM unit_window AS w
+    JOIN unit AS u USING (unit_id)
+    CROSS JOIN (VALUES ('instant'), ('day')) AS a(axis)
+    WHERE w.window_name = 'risk' AND w.merged_into IS NULL AND w.cut_at > w.lo
+      AND (w.overlap <> 'merge' OR w.may_merge)
+) AS r
   ON r.patient_key = c.patient_key AND r.outcome = c.outcome AND r.overlap_group = c.overlap_group
- AND r.lo < c.cut_at AND r.hi > c.lo
-WHERE c.overlap = 'merge' AND c.window_name = 'control'
-  AND r.overlap = 'merge' AND r.window_name = 'risk'
-  AND r.may_merge AND r.merged_into IS NULL AND r.hi > r.lo;
+ AND r.axis = c.axis AND r.lo < c.cut_at AND r.hi > c.lo
+WHERE c.window_name = 'control';
 
 -- Seen between six hours after the end and the window's end: a reading, a contact or a report. What
 -- was not taken, or stands in a unit that nobody knows, is no reading.

@@ -36,13 +36,15 @@ JOIN rate_unit AS u ON u.unit_id = w.unit_id AND u.outcome = w.outcome
 JOIN study_outcome AS o ON o.outcome = w.outcome
 JOIN rate_reading AS r
   ON r.patient_key = w.patient_key AND r.outcome = w.outcome
- AND meets(w.axis, r.i_lo, r.i_hi, r.d_lo, r.d_hi, w.lo, w.cut_at)
+ AND meets(w.axis, r.i_lo, r.i_hi, r.d_lo, r.d_hi, w.lo, w.kept_until)
 LEFT JOIN rate_own AS b ON b.unit_id = w.unit_id AND b.outcome = w.outcome
 WHERE r.rate > u.high
   AND r.i_lo >= w.started_at + to_microseconds(o.settle_us)
   -- Where the start is known by its day, no reading of that day is known to follow it.
   AND NOT (w.is_start_day AND r.d_lo = w.index_day)
-  AND NOT (is_same_day(w.axis, r.time_precision, r.d_lo, w.index_day) AND w.same_day <> 'after')
+  AND (w.next_day IS NULL OR side_of(
+        w.same_day, w.is_next_start_day, w.next_day, w.next_start_at, r.time_precision, r.i_lo, r.d_lo
+      ) = 'before')
   AND NOT EXISTS (
     FROM lost_to_risk AS x
     WHERE x.unit_id = w.unit_id AND x.outcome = w.outcome AND x.window_name = w.window_name

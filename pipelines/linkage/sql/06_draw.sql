@@ -104,7 +104,15 @@ CREATE MACRO days_within(local_day, reach_us) AS list_transform(
     lambda n: local_day + to_days(n::INTEGER)
 );
 
--- Totals that an ionised result of the same specimen stands for.
+-- Up to its grace, a draw is before an infusion.
+CREATE MACRO draws_begin(started_at) AS
+    started_at + to_microseconds((SELECT grace_us FROM setting)) + INTERVAL 1 MICROSECOND;
+
+CREATE TABLE start_of_draws AS
+SELECT patient_key, is_start_day, index_day, draws_begin(started_at) AS draws_begin FROM unit;
+
+-- Totals that an ionised result of the same specimen stands for. Draws on both sides of an infusion are
+-- no one specimen.
 CREATE TABLE lab_overruled AS
 WITH ionised AS (
     SELECT
@@ -118,6 +126,14 @@ SELECT DISTINCT t.scale, t.lab_row
 FROM lab_usable AS t
 JOIN ionised AS i
   ON i.scale = t.scale AND i.patient_key = t.patient_key AND i.near_day = t.d_lo
+JOIN study_outcome AS o ON o.outcome = t.scale
+ANTI JOIN start_of_draws AS u
+  ON u.patient_key = t.patient_key
+ AND side_of(
+        o.same_day, u.is_start_day, u.index_day, u.draws_begin, t.time_precision, t.i_lo, t.d_lo
+     ) <> side_of(
+        o.same_day, u.is_start_day, u.index_day, u.draws_begin, i.time_precision, i.i_lo, i.d_lo
+     )
 WHERE t.measure = 'total'
   AND CASE WHEN 'day' IN (t.time_precision, i.time_precision) THEN t.d_lo = i.d_lo
            ELSE abs(epoch_us(t.i_lo) - epoch_us(i.i_lo)) <= i.specimen_us END;

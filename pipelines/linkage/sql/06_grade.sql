@@ -25,6 +25,14 @@ WITH holding AS (
         v.scale,
         v.lab_row,
         c.grade,
+        c.side IN ('above', 'at_or_above') AS is_high,
+        coalesce(
+            CASE c.of
+                WHEN 'lower_limit' THEN v.low_limit IS NULL
+                WHEN 'upper_limit' THEN v.high_limit IS NULL
+            END,
+            false
+        ) AS is_by_table,
         coalesce(
             CASE
                 WHEN c.side IN ('below', 'at_or_below') THEN v.own_value >= v.low_limit
@@ -57,6 +65,10 @@ SELECT
     scale,
     lab_row,
     max(grade) FILTER (WHERE NOT is_normal) AS grade,
+    arg_max(is_high, grade) FILTER (WHERE NOT is_normal) AS is_high,
+    -- Owed to the study's table of limits: no other row gives as much.
+    max(grade) FILTER (WHERE NOT is_normal)
+    > coalesce(max(grade) FILTER (WHERE NOT is_normal AND NOT is_by_table), 0) AS is_by_table,
     bool_or(is_normal) AS is_normal
 FROM holding
 GROUP BY scale, lab_row;
@@ -84,6 +96,12 @@ SELECT
         END::INTEGER
     END AS grade,
     c.is_normal,
+    c.is_high,
+    coalesce(c.is_by_table, false) AS is_table_grade,
+    coalesce(
+        (r.is_low_read AND v.low_limit IS NOT NULL) OR (r.is_high_read AND v.high_limit IS NOT NULL),
+        false
+    ) AS has_own_limit,
     (r.is_low_read AND v.low_limit IS NULL AND v.table_low IS NOT NULL)
     OR (r.is_high_read AND v.high_limit IS NULL AND v.table_high IS NOT NULL) AS is_table_limit
 FROM lab_limited AS v

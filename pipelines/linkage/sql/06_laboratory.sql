@@ -2,7 +2,8 @@
 --
 -- The baseline is the last result before the index (grace included) that no earlier unit's uncut
 -- risk or extended window holds; of calcium, the last like one. An event is a grade that is at least
--- the outcome's and above baseline. Where only unlike results could be a baseline, there is none.
+-- the outcome's and above baseline, of a value beyond the baseline's. Where only unlike results could be
+-- a baseline, there is none.
 
 -- Last draw that still is baseline, on the unit's axis, and the uncut windows that spoil one.
 CREATE TABLE lab_unit AS
@@ -16,36 +17,31 @@ SELECT DISTINCT
     x.scale,
     w.same_day,
     w.index_day,
-    w.started_at,
-    w.started_at + to_microseconds(s.grace_us) AS grace_at,
+    w.is_start_day,
+    draws_begin(w.started_at) AS draws_begin,
     w.started_at - to_microseconds(o.baseline_us) AS reach_at,
     w.index_day - to_microseconds(o.baseline_us) AS reach_day
 FROM unit_window AS w
 JOIN study_outcome AS o USING (outcome)
-JOIN lab_outcome AS x USING (outcome)
-CROSS JOIN setting AS s;
+JOIN lab_outcome AS x USING (outcome);
 
 -- The uncut windows that spoil a baseline.
 CREATE TABLE lab_spoiler AS
 SELECT
     e.outcome, e.patient_key, e.overlap_group, e.place, e.axis, e.lo, e.hi, e.index_day,
-    e.same_day, e.started_at + to_microseconds(s.grace_us) AS grace_at
+    e.same_day, e.is_start_day, draws_begin(e.started_at) AS draws_begin
 FROM unit_window AS e
 SEMI JOIN lab_outcome USING (outcome)
-CROSS JOIN setting AS s
 WHERE e.window_name IN ('risk', 'extended');
 
 CREATE TABLE lab_candidate AS
 SELECT u.unit_id, u.outcome, l.lab_row, l.scale, l.likeness, l.i_lo, l.canonical_value, l.record_key
 FROM lab_unit AS u
 JOIN lab_graded AS l ON l.patient_key = u.patient_key AND l.scale = u.scale
-WHERE CASE
-    WHEN is_same_day(u.axis, l.time_precision, l.d_lo, u.index_day) THEN u.same_day = 'before'
-    WHEN u.axis = 'day' THEN l.d_lo < u.index_day AND l.d_lo >= u.reach_day
-    -- The grace is for draws at a known time; a whole day lies on one side or the other.
-    WHEN l.time_precision = 'day' THEN l.d_lo < u.index_day AND l.i_hi > u.reach_at
-    ELSE l.i_lo <= u.grace_at AND l.i_hi > u.reach_at
-  END
+WHERE side_of(
+        u.same_day, u.is_start_day, u.index_day, u.draws_begin, l.time_precision, l.i_lo, l.d_lo
+      ) = 'before'
+  AND CASE u.axis WHEN 'day' THEN l.d_lo >= u.reach_day ELSE l.i_hi > u.reach_at END
   AND NOT EXISTS (
     FROM lab_spoiler AS e
     WHERE e.patient_key = u.patient_key
@@ -54,12 +50,9 @@ WHERE CASE
       AND e.place < u.place
       AND meets(e.axis, l.i_lo, l.i_hi, l.d_lo, l.d_hi, e.lo, e.hi)
       -- Up to the grace after its own start a draw is that unit's baseline, not its effect.
-      AND CASE
-            WHEN is_same_day(e.axis, l.time_precision, l.d_lo, e.index_day)
-                THEN e.same_day = 'after'
-            WHEN e.axis = 'day' OR l.time_precision = 'day' THEN true
-            ELSE l.i_lo > e.grace_at
-          END
+      AND side_of(
+            e.same_day, e.is_start_day, e.index_day, e.draws_begin, l.time_precision, l.i_lo, l.d_lo
+          ) = 'after'
   );
 
 -- Last first; equal times: the smaller value, so that the choice depends on no key.
@@ -93,59 +86,67 @@ FROM lab_like_baseline
 GROUP BY unit_id, outcome;
 
 CREATE TABLE lab_in_window AS
+WITH sided AS (
+    SELECT
+        w.unit_id,
+        w.outcome,
+        w.window_name,
+        w.lo,
+        w.axis,
+        w.started_at,
+        w.index_day,
+        w.kept_until,
+        side_of(
+            w.same_day, w.is_start_day, w.index_day, u.draws_begin, l.time_precision, l.i_lo, l.d_lo
+        ) AS own_side,
+        CASE WHEN w.next_day IS NOT NULL THEN side_of(
+            w.same_day, w.is_next_start_day, w.next_day, draws_begin(w.next_start_at),
+            l.time_precision, l.i_lo, l.d_lo
+        ) END AS next_side,
+        CASE WHEN NOT w.is_next_start_day THEN draws_begin(w.next_start_at) END AS next_at,
+        l.*
+    FROM unit_window AS w
+    JOIN lab_unit AS u ON u.unit_id = w.unit_id AND u.outcome = w.outcome
+    JOIN lab_graded AS l
+      ON l.patient_key = w.patient_key AND l.scale = u.scale
+     AND meets(w.axis, l.i_lo, l.i_hi, l.d_lo, l.d_hi, w.lo, w.kept_until)
+)
 SELECT
-    w.unit_id,
-    w.outcome,
-    w.window_name,
-    w.lo,
-    w.axis,
-    w.started_at,
-    l.*,
+    l.* EXCLUDE (index_day, kept_until, own_side, next_side, next_at),
     b.unit_id IS NULL AND a.unit_id IS NOT NULL AS is_switch,
     b.measure AS baseline_measure,
-    b.grade AS baseline_grade,
+    -- What the study's table of limits alone calls low is not, beside a limit of the result's own.
+    CASE WHEN b.is_table_grade AND l.has_own_limit THEN 0 ELSE b.grade END AS baseline_grade,
+    coalesce(b.is_table_grade, false) AS is_baseline_by_table,
     b.canonical_value AS baseline_canonical,
     -- In the unit that the result is graded in, whichever the baseline came in.
     CASE
         WHEN b.graded_unit = l.graded_unit THEN b.graded_value
         ELSE round(b.canonical_value / l.graded_to_canonical, 9)
     END AS baseline_graded
-FROM unit_window AS w
-JOIN lab_unit AS u ON u.unit_id = w.unit_id AND u.outcome = w.outcome
-JOIN lab_graded AS l
-  ON l.patient_key = w.patient_key AND l.scale = u.scale
- AND meets(w.axis, l.i_lo, l.i_hi, l.d_lo, l.d_hi, w.lo, w.cut_at)
+FROM sided AS l
 LEFT JOIN lab_like_baseline AS b
-  ON b.unit_id = w.unit_id AND b.outcome = w.outcome AND b.likeness = l.likeness
-LEFT JOIN lab_last_baseline AS a ON a.unit_id = w.unit_id AND a.outcome = w.outcome
-WHERE CASE
-        WHEN is_same_day(w.axis, l.time_precision, l.d_lo, w.index_day) THEN w.same_day = 'after'
-        WHEN w.axis = 'day' OR l.time_precision = 'day' THEN true
-        ELSE l.i_lo > u.grace_at OR l.i_lo < w.started_at
-      END
-  -- The risk window wins over control: a result known by its day never enters both.
-  AND NOT (
-    w.window_name = 'control' AND l.time_precision = 'day'
-    AND EXISTS (
-        FROM unit_window AS r
-        WHERE r.unit_id = w.unit_id AND r.outcome = w.outcome AND r.window_name = 'risk'
-          AND meets(r.axis, l.i_lo, l.i_hi, l.d_lo, l.d_hi, r.lo, r.cut_at)
+  ON b.unit_id = l.unit_id AND b.outcome = l.outcome AND b.likeness = l.likeness
+LEFT JOIN lab_last_baseline AS a ON a.unit_id = l.unit_id AND a.outcome = l.outcome
+WHERE holds(
+        l.axis, l.own_side, l.started_at, l.index_day, l.next_side, l.next_at,
+        l.i_lo, l.i_hi, l.d_lo, l.d_hi, l.lo, l.kept_until
     )
-  )
   AND NOT EXISTS (
     FROM lost_to_risk AS x
-    WHERE x.unit_id = w.unit_id AND x.outcome = w.outcome AND x.window_name = w.window_name
-      AND meets(w.axis, l.i_lo, l.i_hi, l.d_lo, l.d_hi, x.lo, x.hi)
-  )
-  -- The next unit's own day, known by its day: the next unit's, or nobody's.
-  AND NOT (
-    w.same_day <> 'before' AND l.time_precision = 'day'
-    AND l.d_lo IS NOT DISTINCT FROM w.next_day
+    WHERE x.unit_id = l.unit_id AND x.outcome = l.outcome AND x.window_name = l.window_name
+      AND meets(l.axis, l.i_lo, l.i_hi, l.d_lo, l.d_hi, x.lo, x.hi)
   );
 
 -- Grades by rows of the baseline and of a rise: only where there is a baseline.
 CREATE TABLE lab_rise AS
-SELECT l.unit_id, l.outcome, l.window_name, l.lab_row, max(c.grade) AS grade
+SELECT
+    l.unit_id,
+    l.outcome,
+    l.window_name,
+    l.lab_row,
+    max(c.grade) AS grade,
+    arg_max(c.side IN ('above', 'at_or_above'), c.grade) AS is_high
 FROM lab_in_window AS l
 JOIN study_outcome AS o USING (outcome)
 JOIN lab_cut_table AS c
@@ -168,6 +169,7 @@ GROUP BY l.unit_id, l.outcome, l.window_name, l.lab_row;
 CREATE TABLE lab_judged AS
 SELECT
     l.* REPLACE (greatest(l.grade, r.grade) AS grade),
+    l.is_switch AND greatest(l.grade, r.grade) >= o.min_grade AS is_switch_graded,
     raw.event_type,
     raw.source_file_sha,
     raw.source_row,
@@ -181,6 +183,13 @@ SELECT
         ELSE NOT l.is_switch
             AND greatest(l.grade, r.grade) >= o.min_grade
             AND greatest(l.grade, r.grade) > coalesce(l.baseline_grade, 0)
+            AND (l.kind <> 'grade' OR coalesce(
+                CASE WHEN CASE WHEN r.grade > l.grade THEN r.is_high ELSE l.is_high END
+                    THEN round(l.canonical_value, 9) > round(l.baseline_canonical, 9)
+                    ELSE round(l.canonical_value, 9) < round(l.baseline_canonical, 9)
+                END,
+                true
+            ))
     END AS is_hit,
     -- Events first, then how far out: the grade, the value in the direction that the outcome looks.
     {
@@ -205,9 +214,13 @@ WITH whole AS (
         outcome,
         window_name,
         bool_or(is_hit) AS is_hit,
+        -- A grade that counts, of a result that had only unlike ones to be compared with.
+        bool_or(coalesce(is_switch_graded, false)) AS is_switch_graded,
         min(i_lo) FILTER (WHERE is_hit) AS onset_at,
+        -- Blood is drawn before its result is issued: nobody knows the hour.
         arg_min(
-            CASE WHEN axis = 'day' THEN 'day' ELSE time_precision END, (i_lo, record_key)
+            CASE WHEN axis = 'day' OR is_imprecise THEN 'day' ELSE time_precision END,
+            (i_lo, record_key)
         ) FILTER (WHERE is_hit) AS onset_precision,
         min(greatest(lo, CASE axis WHEN 'day' THEN d_lo ELSE i_lo END)) FILTER (WHERE is_hit)
             AS onset_axis,
@@ -215,7 +228,7 @@ WITH whole AS (
         list_filter(
             [
                 CASE WHEN bool_or(is_imprecise) THEN 'imprecise' END,
-                CASE WHEN bool_or(is_table_limit) THEN 'limit_from_table' END,
+                CASE WHEN bool_or(is_table_limit OR is_baseline_by_table) THEN 'limit_from_table' END,
                 CASE WHEN bool_or(is_switch) THEN 'measure_switch' END,
                 CASE WHEN bool_or(is_normal) THEN 'normal_by_own_limit' END,
                 CASE WHEN bool_or(is_provisional) THEN 'provisional' END,

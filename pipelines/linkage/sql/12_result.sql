@@ -82,10 +82,10 @@ WITH onset AS (
         w.overlap_group,
         h.onset_at AS i_lo,
         local_day_of(h.onset_at, u.zone) AS d_lo,
-        -- A unit placed by days forgets the hour of its onset; the onset itself does not.
+        -- A unit placed by days forgets the hour of its onset, and so does a result that is known by
+        -- its issue; the onset itself does not.
         CASE
-            WHEN h.onset_precision = 'day'
-                AND (w.axis <> 'day' OR utc_to_local(h.onset_at, u.zone) = d_lo)
+            WHEN h.onset_precision = 'day' AND h.onset_at = local_to_utc(d_lo, u.zone, 0)
             THEN local_to_utc(d_lo + INTERVAL 1 DAY, u.zone, 0)
             ELSE h.onset_at + INTERVAL 1 MICROSECOND
         END AS i_hi
