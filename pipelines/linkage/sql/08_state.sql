@@ -55,7 +55,8 @@ looked AS (
         l.value_flags,
         l.unit_id IS NOT NULL AND b.unit_id IS NULL AS no_baseline,
         r.no_limit,
-        m.unit_id IS NOT NULL AS is_start_missing
+        m.unit_id IS NOT NULL AS is_start_missing,
+        coalesce(l.is_switch_graded, false) AS is_switch_graded
     FROM unit_window AS w
     LEFT JOIN episode_hit AS e USING (unit_id, outcome, window_name)
     LEFT JOIN undated_hit AS m USING (unit_id, outcome, window_name)
@@ -73,7 +74,8 @@ SELECT
     window_name,
     is_closed,
     is_hit,
-    is_hit OR NOT coalesce(is_observed, is_tested),
+    -- A grade that had only unlike results to be compared with is no known no.
+    is_hit OR NOT coalesce(is_observed, is_tested) OR is_switch_graded,
     is_observed,
     is_tested,
     has_baseline,

@@ -122,7 +122,7 @@ SELECT
         WHEN w.cut_reason IN ('next_unit', 'observation_end') THEN 'censored'
         WHEN t.is_tested = false THEN 'untested'
         WHEN t.is_observed = false THEN 'unobserved'
-        WHEN t.is_high THEN 'undetermined'
+        WHEN w.kind = 'composite' AND t.is_high THEN 'undetermined'
         ELSE 'no_event'
     END AS status,
     -- Day windows end with a day; the bounds are local dates there, instants otherwise.
