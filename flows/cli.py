@@ -228,8 +228,12 @@ def explain(
         str | None, typer.Option(help="Key of a risk: signal_key in signals.risk.")
     ] = None,
     outcome: Annotated[str | None, typer.Option(help="With --unit: this outcome alone.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="With --signal: units to list.")] = 20,
-    offset: Annotated[int, typer.Option(min=0, help="With --signal: units to skip.")] = 0,
+    limit: Annotated[
+        int, typer.Option(min=1, max=100_000, help="With --signal: units to list.")
+    ] = 20,
+    offset: Annotated[
+        int, typer.Option(min=0, max=10**9, help="With --signal: units to skip.")
+    ] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Trace a number back to its infusions, rules, checks, file and row.

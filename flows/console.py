@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 def plural(count: int, one: str, many: str = "") -> str:
     """Return a count with its noun: `1 batch`, `1,200 batches`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def printable(text: str) -> str:
+    """Return a text whose control characters are escaped: they could forge lines or colours."""
+    return "".join(
+        one if one.isprintable() or unicodedata.category(one) == "Zs" else ascii(one)[1:-1]
+        for one in text
+    )
 
 
 class Step(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 from pipelines.base.errors import LockedError
 from pipelines.base.files import make_private
 from pipelines.base.site import Site
+
+_LOOKS_SECONDS = 2.0
 
 
 def lock_path(site: Site) -> Path:
@@ -48,15 +51,24 @@ def site_lock(site: Site) -> Iterator[None]:
     path = lock_path(site)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _locked(path) from None
+        _take(handle, path)
         os.ftruncate(handle, 0)
         os.write(handle, f"{os.getpid()}\n".encode("ascii"))
         yield
     finally:
         os.close(handle)
+
+
+def _take(handle: int, path: Path) -> None:
+    """Take the lock; whoever only looks who has it (`holder`) has it for an instant, too."""
+    until = time.monotonic() + _LOOKS_SECONDS
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if holder(path) is not None or time.monotonic() >= until:
+                raise _locked(path) from None
+        time.sleep(0.005)
 
 
 def _locked(path: Path) -> LockedError:

@@ -146,7 +146,7 @@ def _versions(context: RunContext) -> dict[str, str]:
 def _record(context: RunContext, result: RunResult) -> None:
     from warehouse.store import Store
 
-    with Store(context.site) as store:
+    with Store(context.site, say=context.console.say) as store:
         store.record_run(
             replace(
                 context.run_record(),
@@ -168,7 +168,7 @@ def _record_failure(context: RunContext, error: DripwatchError) -> None:
     if not context.site.store_path.exists():
         return
     try:
-        with Store(context.site) as store:
+        with Store(context.site, wait_seconds=2) as store:
             store.record_run(
                 replace(
                     context.run_record(),

@@ -45,7 +45,7 @@ EVENTS_PER_BUCKET = 250_000
 def _store(context: RunContext) -> Store:
     from warehouse.store import Store
 
-    return Store(context.site)
+    return Store(context.site, say=context.console.say)
 
 
 def recover(context: RunContext, _step: Step) -> StageResult:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import duckdb
 from pipelines.base.errors import DripwatchError, LockedError, LogError, StorageError
 
 _FULL = "Free disk space (`dripwatch doctor` says how much is needed) and run again."
+#: How long a writer waits for readers; `explain` has the file open for a second or two.
+READERS_SECONDS = 60.0
+_PAUSE_SECONDS = 0.05
 _NEXT = "The next run continues from the last committed batch."
 
 
@@ -41,6 +45,51 @@ def is_damage(error: duckdb.Error) -> bool:
 
 
 @contextmanager
+def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Do all of a block or nothing of it."""
+    con.execute("BEGIN")
+    try:
+        yield
+    except BaseException:
+        con.execute("ROLLBACK")
+        raise
+    con.execute("COMMIT")
+
+
+def patiently(
+    attach: Callable[[], None], seconds: float, say: Callable[[str], None] | None = None
+) -> None:
+    """Open a database file, again and again for so many seconds while others have it open.
+
+    Args:
+        attach: opens the file.
+        seconds: how long to go on.
+        say: told once that somebody is waited for.
+
+    Errors:
+        duckdb.Error: what the last try ended with.
+    """
+    until, is_told = time.monotonic() + seconds, False
+    while True:
+        try:
+            return attach()
+        except duckdb.Error as error:
+            if not _is_held(str(error)) or time.monotonic() >= until:
+                raise
+        if say is not None and not is_told:
+            say(
+                "The site store is open elsewhere (`explain`, `sql` or another program); waiting "
+                f"up to {seconds:g} s for it."
+            )
+            is_told = True
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _is_held(text: str) -> bool:
+    return "Could not set lock" in text or "Conflicting lock" in text
+
+
+@contextmanager
 def guarded(doing: str, path: Path) -> Iterator[None]:
     """Run a step on a database file; library errors become ours, without their text.
 
@@ -60,7 +109,7 @@ def guarded(doing: str, path: Path) -> Iterator[None]:
 def _ours(error: duckdb.Error | OSError, doing: str, path: Path) -> DripwatchError:
     text = str(error)
     where = str(path)
-    if "Could not set lock" in text or "Conflicting lock" in text:
+    if _is_held(text):
         return LockedError(
             f"Another process holds the file ({doing}).",
             where=where,

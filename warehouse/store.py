@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 
 import duckdb
 
@@ -23,7 +21,15 @@ from pipelines.ingest.log import EventLog
 from warehouse import intake, results, shards
 from warehouse.batch import AppliedBatch, Batch, committed_batch
 from warehouse.digest import STATE_SCHEMAS, table_digest
-from warehouse.guard import guarded, is_damage, lost_batches, one_row
+from warehouse.guard import (
+    READERS_SECONDS,
+    guarded,
+    is_damage,
+    lost_batches,
+    one_row,
+    patiently,
+    transaction,
+)
 from warehouse.layout import create_layout, layout_hash
 from warehouse.models import in_schemas, model, models_hash
 from warehouse.results import LoadedTable
@@ -36,13 +42,27 @@ _DIGEST = "digest:"
 class Store:
     """The site store, open for one writer; a context manager.
 
+    Whoever reads the file shuts the writer out, so opening waits: a reader must not cost a night.
+
+    Args:
+        site: whose store.
+        wait_seconds: how long to wait for readers.
+        say: told once that somebody is waited for.
+
     Attributes:
         rebuilt_because: why the store was begun anew on opening; None where it was not.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(
+        self,
+        site: Site,
+        *,
+        wait_seconds: float = READERS_SECONDS,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
         self.site = site
         self.path = site.store_path
+        self._waiting = (wait_seconds, say)
         self.rebuilt_because: str | None = None
         self._con: duckdb.DuckDBPyConnection | None = None
 
@@ -57,18 +77,12 @@ class Store:
     def __enter__(self) -> Store:
         make_private(self.path.parent)
         make_private(self.site.spill)
-        reason = self._open_or_say_why_not()
-        if reason:
+        if reason := self._open_or_say_why_not():
             self.rebuild()
             self.rebuilt_because = reason
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -87,11 +101,12 @@ class Store:
             for leftover in (self.path, self.path.with_name(self.path.name + ".wal")):
                 leftover.unlink(missing_ok=True)
             self._attach()
-            with self._transaction():
+            with transaction(self.con):
                 create_layout(self.con)
                 self.set_state(_LAYOUT, layout_hash())
 
     def _attach(self) -> None:
+        self.close()
         self._con = connect(memory_limit=self.site.resources.memory_limit, temp_dir=self.site.spill)
         self._con.execute(f"ATTACH {literal(str(self.path))} AS store")
         self.path.chmod(0o600)
@@ -105,7 +120,7 @@ class Store:
             return None
         with guarded("opening the site store", self.path):
             try:
-                self._attach()
+                patiently(self._attach, *self._waiting)
                 known = self.get_state(_LAYOUT)
             except duckdb.Error as error:
                 self.close()
@@ -113,18 +128,6 @@ class Store:
                     return "it could not be read"
                 raise
         return None if known == layout_hash() else "another version of Dripwatch made it"
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self.con.execute("BEGIN")
-        try:
-            yield
-        except BaseException:
-            self.con.execute("ROLLBACK")
-            raise
-        self.con.execute("COMMIT")
-
-    # Key-value facts -----------------------------------------------------------------------
 
     def get_state(self, name: str) -> str | None:
         """Return a fact of `ops.state`, None where it was never set."""
@@ -172,7 +175,7 @@ class Store:
         for batch in batches:
             if batch.batch_id in known:
                 continue
-            with guarded(f"applying batch {batch.batch_id}", self.path), self._transaction():
+            with guarded(f"applying batch {batch.batch_id}", self.path), transaction(self.con):
                 applied.append(intake.apply_batch(self.con, batch, run_id))
             known.add(batch.batch_id)
         return applied
@@ -239,7 +242,7 @@ class Store:
             StorageError: a file cannot be read, or the store cannot be written.
         """
         loaded = []
-        with guarded("loading linkage", self.path), self._transaction():
+        with guarded("loading linkage", self.path), transaction(self.con):
             for name, paths in sorted(tables.items()):
                 results.stage_parquet(self.con, model(name), paths)
                 loaded.append(self._replace(name, run_id))
@@ -258,7 +261,7 @@ class Store:
             ValueError: columns or keys are not those of the table's model.
         """
         loaded = []
-        with guarded("loading the studies", self.path), self._transaction():
+        with guarded("loading the studies", self.path), transaction(self.con):
             for name, rows in sorted(tables.items()):
                 full_name = name if "." in name else f"reference.{name}"
                 results.stage_rows(self.con, model(full_name), rows)
@@ -283,7 +286,7 @@ class Store:
 
     def record_run(self, run: RunRecord) -> None:
         """Write or overwrite a run's row; the hash of what it published stays."""
-        with guarded("recording the run", self.path), self._transaction():
+        with guarded("recording the run", self.path), transaction(self.con):
             (state_hash,) = one_row(
                 self.con.execute(
                     "SELECT max(state_hash) FROM ops.run WHERE run_id = ?", [run.run_id]

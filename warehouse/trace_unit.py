@@ -12,6 +12,11 @@ from warehouse.trace import Row, UnknownKeyError, rows_of
 
 #: Shortest beginning of a key that is taken for it.
 MIN_START = 8
+_WHERE_KEYS = (
+    "Copy a key from the units of a signal: `dripwatch explain --signal KEY` lists them, and "
+    f"`select signal_key from signals.risk` the signals. Its first {MIN_START} characters do where "
+    "they are of one unit."
+)
 
 
 def trace_unit(
@@ -105,17 +110,19 @@ def _all_outcomes(con: duckdb.DuckDBPyConnection, unit: Mapping[str, str]) -> li
 
 
 def _unit_id(con: duckdb.DuckDBPyConnection, start: str) -> str:
+    if len(start) < MIN_START:
+        raise UnknownKeyError(
+            f"The beginning of a unit's key has {MIN_START} characters or more.", remedy=_WHERE_KEYS
+        )
     found = con.execute(
         """SELECT DISTINCT unit_id FROM store.linkage.course
-        WHERE unit_id = $start OR (length($start) >= $least AND starts_with(unit_id, $start))
-        ORDER BY unit_id <> $start LIMIT 2""",
-        {"start": start, "least": MIN_START},
+        WHERE starts_with(unit_id, $start) ORDER BY unit_id <> $start LIMIT 2""",
+        {"start": start},
     ).fetchall()
     if not found or (len(found) > 1 and found[0][0] != start):
         raise UnknownKeyError(
             f"{'Several units begin' if found else 'No unit of this site begins'} like this.",
-            remedy="Give the whole key: `select unit_id from linkage.course`, or the units of a "
-            f"signal (`--signal`). The first {MIN_START} characters do where they are of one unit.",
+            remedy=_WHERE_KEYS,
         )
     return str(found[0][0])
 

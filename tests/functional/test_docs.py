@@ -169,7 +169,7 @@ def test_an_event_is_explained_down_to_the_delivered_row(published: Site) -> Non
 def test_what_cannot_be_explained_says_what_to_do_and_repeats_no_key(published: Site) -> None:
     ends = {
         "select signal_key": explained(published, "--signal", "iv_bisphosphonate/MRN-4711/x"),
-        "select unit_id": explained(published, "--unit", "MRN-4711"),
+        "lists them": explained(published, "--unit", "MRN-4711"),
         "--unit KEY": explained(published, "--unit", "MRN-4711", "--signal", "MRN-4711"),
         "`--signal KEY`": explained(published),
     }

@@ -331,6 +331,7 @@ def test_a_run_is_written_once_and_keeps_what_it_published(store: Store) -> None
 def test_two_writers_exclude_each_other(tmp_path: Path) -> None:
     import subprocess
     import sys
+    import threading
 
     site = make_site(tmp_path)
     with Store(site):
@@ -350,9 +351,16 @@ def test_two_writers_exclude_each_other(tmp_path: Path) -> None:
     assert holder.stdout
     try:
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(LockedError), Store(site):
+        with pytest.raises(LockedError), Store(site, wait_seconds=0):
             pass
+        told: list[str] = []
+        threading.Timer(0.3, holder.stdin.close).start()
+        with Store(site, wait_seconds=30, say=told.append) as store:
+            assert store.batch_ids() == []
+        (sentence,) = told
+        assert "waiting up to 30 s" in sentence
     finally:
-        holder.communicate(b"")
+        holder.stdin.close()
+        holder.wait()
     with Store(site) as store:
         assert store.rebuilt_because is None
