@@ -12,8 +12,8 @@ WITH member AS (
         c.at_least,
         c.group_index,
         s.is_closed,
-        -- A component without time at risk tells nothing, whoever looked.
-        s.is_low AND a.at_risk_us > 0 AS is_low,
+        s.is_low,
+        -- A component without time at risk tells no "no", whoever looked.
         s.is_high OR a.at_risk_us = 0 AS is_high,
         s.onset_at,
         s.onset_precision,

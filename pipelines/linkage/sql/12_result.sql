@@ -116,7 +116,7 @@ SELECT
         WHEN w.ineligible_reason IS NOT NULL THEN 'ineligible'
         WHEN w.merged_into IS NOT NULL THEN 'merged'
         WHEN w.axis = 'day' AND w.next_day = w.index_day THEN 'superseded_same_day'
-        WHEN a.at_risk_us = 0 THEN 'not_at_risk'
+        WHEN a.at_risk_us = 0 AND NOT t.is_low THEN 'not_at_risk'
         WHEN NOT t.is_closed THEN CASE WHEN t.is_low THEN 'open_event' ELSE 'open' END
         WHEN t.is_low THEN 'event'
         WHEN w.cut_reason IN ('next_unit', 'observation_end') THEN 'censored'
