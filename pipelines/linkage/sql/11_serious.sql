@@ -17,6 +17,8 @@ SELECT
     w.axis,
     w.hi,
     w.axis = 'day' OR coalesce(t.onset_precision = 'day', false) AS is_day,
+    -- What is known by its hour and lies before the infusion's own comes before any onset.
+    CASE WHEN NOT w.is_start_day THEN w.started_at END AS begin_i,
     CASE WHEN t.onset_at IS NOT NULL OR w.axis = 'instant' THEN coalesce(t.onset_at, w.lo) END
         AS onset_i,
     CASE WHEN t.onset_at IS NULL AND w.axis = 'day' THEN w.lo
@@ -28,6 +30,9 @@ WHERE t.is_low;
 
 CREATE MACRO is_from_onset(by_day, i_lo, d_lo, onset_i, onset_d) AS
     CASE WHEN by_day THEN d_lo >= onset_d ELSE i_lo >= onset_i END;
+
+CREATE MACRO is_after_begin(is_day, i_lo, begin_i) AS
+    is_day OR coalesce(i_lo >= begin_i, true);
 
 CREATE MACRO is_before_end(axis, i_lo, d_lo, hi) AS
     CASE axis WHEN 'day' THEN d_lo < hi ELSE i_lo < hi END;
@@ -86,6 +91,7 @@ SELECT
     s.length_us,
     s.is_elective OR p.record_key IS NOT NULL AS is_planned,
     is_from_onset(e.is_day OR s.is_day, s.i_lo, s.d_lo, e.onset_i, e.onset_d)
+        AND is_after_begin(s.is_day, s.i_lo, e.begin_i)
         AND is_before_end(e.axis, s.i_lo, s.d_lo, e.hi) AS is_after,
     is_held(e.is_day OR s.is_day, s.i_lo, s.i_end, s.d_lo, s.d_last, e.onset_i, e.onset_d)
         AS holds_onset
@@ -128,6 +134,7 @@ SELECT e.unit_id, e.outcome, e.window_name, x.criterion
 FROM event_onset AS e
 JOIN listed_harm AS x USING (patient_key)
 WHERE is_from_onset(e.is_day OR x.is_day, x.i_lo, x.d_lo, e.onset_i, e.onset_d)
+  AND is_after_begin(x.is_day, x.i_lo, e.begin_i)
   AND is_before_end(e.axis, x.i_lo, x.d_lo, e.hi)
 UNION ALL
 SELECT v.unit_id, v.outcome, v.window_name, 'reported'
