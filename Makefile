@@ -68,7 +68,7 @@ docs: $(READY)  ## Write the generated pages of docs/reference, and the cases of
 	$(BIN)/python -P -m flows.reference
 	PYTHONPATH=. $(BIN)/python -m tests.spec.render
 
-bench: $(READY)  ## Measure this road against a bare DuckDB script.
+bench: $(READY)  ## Measure this road, FHIR and linkage against bare DuckDB.
 	$(BIN)/python -m bench
 
 clean:  ## Remove build products (the virtual environment stays).

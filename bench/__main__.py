@@ -1,8 +1,8 @@
-"""This road against a bare DuckDB script, from the same CSV files to a table of risks; and FHIR.
+"""This road against a bare DuckDB script, from the same CSV files to risks; FHIR; linkage.
 
 Run by `make bench`. Each size is measured in processes of their own, so that imports and memory
 count for both; the result replaces bench/RESULTS.md. `python -m bench only-fhir [ROWS]` replaces
-its part on FHIR alone.
+its part on FHIR alone, `python -m bench linkage [SHARE]` that on linkage.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import fhir
+from bench import fhir, linkage
 
 HERE = Path(__file__).parent
+ROAD = "# What the road costs"
 #: Patients of the synthetic hospital that make about 10^5 and 10^6 events.
 PATIENTS = (500, 5_150)
 
@@ -155,6 +156,16 @@ def measure_fhir(n: int) -> str:
     return fhir.section(n, size, bare, source)
 
 
+def measure_linkage(share: float = 1.0) -> str:
+    """Measure linkage at a share of its full size and return its part of the results."""
+    with tempfile.TemporaryDirectory(prefix="dripwatch-bench-") as name:
+        folder = Path(name)
+        counts = linkage.make_shards(folder, share)
+        sql = in_own_process("link_sql", folder, dict(os.environ))
+        beam = in_own_process("link_beam", folder, dict(os.environ))
+    return linkage.section(counts, beam, sql)
+
+
 def section(
     n_rows: int, n_units: int, simulated: float, bare: dict[str, Any], road: dict[str, Any]
 ) -> str:
@@ -186,7 +197,7 @@ def section(
 def measure_road() -> str:
     """Measure every size of the road and return its part of the results."""
     head = [
-        "# What the road costs",
+        ROAD,
         "",
         "From CSV files to risks with intervals, by `make bench`, against `bench/bare.sql`: a",
         "plain DuckDB script over the same files that gives two crude risks and none of the",
@@ -203,25 +214,43 @@ def run_one(what: str, folder: Path) -> None:
     """Run one measurement in this process and print what it found, and its peak memory."""
     runs = {"road": run_road, "bare": run_bare}
     runs |= {"fhir": fhir.run_source, "read_json": fhir.run_read_json}
+    runs |= {"link_sql": linkage.run_sql, "link_beam": linkage.run_beam}
     found = runs[what](folder)
     print(json.dumps({"peak_mb": peak_mb()} | found))
 
 
 def main() -> None:
-    """Measure every size and write the results."""
+    """Measure every size, or one part, and write the results."""
     results = HERE / "RESULTS.md"
+    parts = _parts(results.read_text(encoding="utf-8"))
     match sys.argv[1:]:
         case ["only-fhir", *rest]:
             n = int(rest[0]) if rest else fhir.N_OBSERVATIONS
-            road = results.read_text(encoding="utf-8").partition(fhir.HEADING)[0]
+            parts[fhir.HEADING] = measure_fhir(n)
+        case ["linkage", *rest]:
+            parts[linkage.HEADING] = measure_linkage(*map(float, rest))
         case [what, folder]:
             return run_one(what, Path(folder))
         case _:
-            n, road = fhir.N_OBSERVATIONS, measure_road() + "\n"
-    text = road + measure_fhir(n)
+            parts = {
+                ROAD: measure_road(),
+                fhir.HEADING: measure_fhir(fhir.N_OBSERVATIONS),
+                linkage.HEADING: measure_linkage(),
+            }
+    text = "\n".join(part.rstrip() + "\n" for part in parts.values())
     results.write_text(text, encoding="utf-8")
     print(text)
     return None
+
+
+def _parts(text: str) -> dict[str, str]:
+    """Return the parts of the results by their heading."""
+    parts: dict[str, str] = {}
+    for line in text.splitlines():
+        if line.startswith("# "):
+            parts[line] = ""
+        parts[list(parts)[-1]] += line + "\n"
+    return parts
 
 
 if __name__ == "__main__":
