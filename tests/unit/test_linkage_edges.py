@@ -488,7 +488,9 @@ def test_naive_is_true_false_or_unknown(naive: Linked, number: int) -> None:
 def test_in_day_resolution_windows_are_closed_and_days_are_counted_by_ceiling() -> None:
     study = with_settings(load_study("iv_bisphosphonate"), study={"resolution": "day"})
     cases = {
-        "day-0": ("2024-03-01 08:00", "event"),
+        # The infusion is at 9:00: by the hour, what was there before is no consequence of it.
+        "hour-before": ("2024-03-01 08:00", "no_event"),
+        "day-0": ("2024-03-01 10:00", "event"),
         "day-3": ("2024-03-04 23:59", "event"),
         "day-4": ("2024-03-05 00:00", "no_event"),
         "day-before": ("2024-02-29 23:59", "no_event"),

@@ -15,13 +15,18 @@ SELECT
     lead(u.started_at) OVER in_group AS next_started_at,
     local_day_of(lead(u.started_at) OVER in_group, u.zone) AS next_day,
     lead(u.is_start_day) OVER in_group AS is_next_start_day,
-    coalesce(lead(u.started_at) OVER in_group = u.started_at, false) AS is_tie
+    coalesce(lead(u.started_at) OVER in_group = u.started_at, false) AS is_tie,
+    min(u.started_at) OVER on_date AS date_start_at,
+    bool_or(u.is_start_day) OVER on_date AS is_date_start_day
 FROM unit AS u
 JOIN (SELECT circle, any_value(drug_classes) AS classes FROM study_outcome GROUP BY circle) AS c
   ON c.circle IS NULL OR list_contains(c.classes, u.drug_class)
 WINDOW in_group AS (
     PARTITION BY c.circle, u.patient_key, coalesce(c.circle, u.drug_class)
     ORDER BY u.started_at, u.ended_at, u.unit_id DESC
+),
+on_date AS (
+    PARTITION BY c.circle, u.patient_key, coalesce(c.circle, u.drug_class), u.index_day
 );
 
 -- Units that may merge are placed by days where one of them is known by its day.
@@ -38,7 +43,18 @@ WITH watched AS (
     SELECT
         u.*
             EXCLUDE (next_started_at, is_tie)
-            REPLACE (CASE WHEN d.outcome IS NULL THEN u.axis ELSE 'day' END AS axis),
+            REPLACE (
+                CASE WHEN d.outcome IS NULL THEN u.axis ELSE 'day' END AS axis,
+                -- Of several units on a date the last stands for all, where they are placed by days.
+                CASE
+                    WHEN o.overlap = 'latest' AND u.axis = 'day' THEN p.is_date_start_day
+                    ELSE u.is_start_day
+                END AS is_start_day
+            ),
+        CASE
+            WHEN o.overlap = 'latest' AND u.axis = 'day' THEN p.date_start_at
+            ELSE u.started_at
+        END AS begin_at,
         o.outcome,
         o.kind,
         o.is_published,
@@ -73,6 +89,7 @@ SELECT
     u.axis,
     u.started_at,
     u.ended_at,
+    u.begin_at,
     u.index_day,
     u.end_day,
     u.next_day,

@@ -36,9 +36,11 @@ SELECT
         WHEN s.is_merged THEN s.lo
         ELSE least(s.hi, s.next_cut, s.death_cut, s.observation_cut)
     END AS cut_at,
-    -- Up to where a window holds what lies before the next unit.
-    CASE WHEN s.is_merged THEN s.lo ELSE least(s.hi, s.death_cut, s.observation_cut) END
-        AS kept_until,
+    -- Up to where a window holds what lies before the next unit. One that is superseded holds nothing.
+    CASE
+        WHEN s.is_merged OR (s.axis = 'day' AND coalesce(s.next_day = s.index_day, false)) THEN s.lo
+        ELSE least(s.hi, s.death_cut, s.observation_cut)
+    END AS kept_until,
     CASE WHEN NOT s.is_merged THEN
         CASE least(s.hi, s.next_cut, s.death_cut, s.observation_cut)
             WHEN s.hi THEN NULL

@@ -12,7 +12,7 @@ JOIN analyte AS a ON a.concept = v.concept AND a.unit = v.unit
 WHERE v.value IS NOT NULL AND v.time_precision = 'instant';
 
 CREATE TABLE rate_unit AS
-SELECT DISTINCT w.unit_id, w.patient_key, w.outcome, w.started_at, l.high, l.high IS NULL AS no_limit
+SELECT DISTINCT w.unit_id, w.patient_key, w.outcome, w.begin_at, l.high, l.high IS NULL AS no_limit
 FROM unit_window AS w
 LEFT JOIN vital_limit_table AS l
   ON l.outcome = w.outcome AND w.age_months >= l.from_months AND w.age_months < l.until_months
@@ -26,7 +26,7 @@ SELECT
     arg_max(r.record_key, (r.i_lo, r.rate)) AS own_key
 FROM rate_unit AS u
 JOIN rate_reading AS r
-  ON r.patient_key = u.patient_key AND r.outcome = u.outcome AND r.i_lo < u.started_at
+  ON r.patient_key = u.patient_key AND r.outcome = u.outcome AND r.i_lo < u.begin_at
 GROUP BY u.unit_id, u.outcome;
 
 CREATE TABLE rate_high AS
@@ -39,7 +39,7 @@ JOIN rate_reading AS r
  AND meets(w.axis, r.i_lo, r.i_hi, r.d_lo, r.d_hi, w.lo, w.kept_until)
 LEFT JOIN rate_own AS b ON b.unit_id = w.unit_id AND b.outcome = w.outcome
 WHERE r.rate > u.high
-  AND r.i_lo >= w.started_at + to_microseconds(o.settle_us)
+  AND r.i_lo >= w.begin_at + to_microseconds(o.settle_us)
   -- Where the start is known by its day, no reading of that day is known to follow it.
   AND NOT (w.is_start_day AND r.d_lo = w.index_day)
   AND (w.next_day IS NULL OR side_of(

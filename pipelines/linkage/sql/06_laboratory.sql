@@ -18,7 +18,7 @@ SELECT DISTINCT
     w.same_day,
     w.index_day,
     w.is_start_day,
-    draws_begin(w.started_at) AS draws_begin,
+    draws_begin(w.begin_at) AS draws_begin,
     w.started_at - to_microseconds(o.baseline_us) AS reach_at,
     w.index_day - to_microseconds(o.baseline_us) AS reach_day
 FROM unit_window AS w
@@ -29,7 +29,7 @@ JOIN lab_outcome AS x USING (outcome);
 CREATE TABLE lab_spoiler AS
 SELECT
     e.outcome, e.patient_key, e.overlap_group, e.place, e.axis, e.lo, e.hi, e.index_day,
-    e.same_day, e.is_start_day, draws_begin(e.started_at) AS draws_begin
+    e.same_day, e.is_start_day, draws_begin(e.begin_at) AS draws_begin
 FROM unit_window AS e
 SEMI JOIN lab_outcome USING (outcome)
 WHERE e.window_name IN ('risk', 'extended');

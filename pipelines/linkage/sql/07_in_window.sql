@@ -18,7 +18,7 @@ WITH sided AS (
         p.* EXCLUDE (unit_id, window_name),
         coalesce(p.own_same_day, w.same_day) AS same_day,
         side_of(
-            coalesce(p.own_same_day, w.same_day), w.is_start_day, w.index_day, w.started_at,
+            coalesce(p.own_same_day, w.same_day), w.is_start_day, w.index_day, w.begin_at,
             p.time_precision, p.i_lo, p.d_lo
         ) AS own_side,
         CASE WHEN w.next_day IS NOT NULL THEN side_of(
