@@ -17,16 +17,20 @@ if TYPE_CHECKING:
 _OUTCOME = re.compile(r"outcome (\w+): ")
 
 
-def find_mistakes(study: Study, codes: Iterable[CodeRow], lines: dict[Path_, int]) -> list[str]:
+def find_mistakes(
+    study: Study, codes: Iterable[CodeRow], lines: dict[Path_, int], *, is_whole: bool = True
+) -> list[str]:
     """Return every mistake between a study's files, each with file and line; none if it is sound.
 
     Args:
         study: as read, with what was wrong in study.toml alone left out.
         codes: the rows of its code lists with their places.
         lines: the line of each key path of study.toml.
+        is_whole: false where a code list could not be read: then no concept is called unknown.
     """
     codes = list(codes)
-    crossed = (*concept_mistakes(study.model, codes), *unit_mistakes(study.model))
+    concepts = concept_mistakes(study.model, codes) if is_whole else ()
+    crossed = (*concepts, *unit_mistakes(study.model))
     return [
         *codelist_mistakes(codes),
         *(told(one, study.model, lines) for one in crossed),

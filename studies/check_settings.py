@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,10 @@ from studies.outcomes import (
     CompositeOutcome,
     Episodic,
     GradeOutcome,
+    LabOutcome,
     Outcome,
     SymptomOutcome,
+    VitalLimitOutcome,
     WindowTable,
 )
 
@@ -110,10 +113,25 @@ def _windows(model: StudyModel, one: Outcome, path: Path_) -> Iterator[Mistake]:
     named: dict[str, tuple[int, WindowTable]] = {
         window.name: (place, window) for place, window in enumerate(one.window)
     }
-    if "risk" in named and "control" in named and _share_time(model, named):
+    if "control" in named:
+        yield from _control(model, one, named, (*path, "window", named["control"][0]))
+
+
+def _control(
+    model: StudyModel, one: Outcome, named: dict[str, tuple[int, WindowTable]], path: Path_
+) -> Iterator[Mistake]:
+    if isinstance(one, LabOutcome | VitalLimitOutcome):
         yield Mistake(
-            (*path, "window", named["control"][0]),
-            "the control window shares time with the risk window; move one of them",
+            path,
+            "laboratory outcomes and rates have no control window: their baseline lies at the "
+            "start of the infusion, later than the control time; take it out",
+        )
+    elif "risk" in named and _share_time(model, named):
+        days = ", of which windows of days hold the last one, too"
+        yield Mistake(
+            path,
+            "the control window shares time with the risk window"
+            f"{days if model.study.resolution == 'day' else ''}; move one of them",
         )
 
 
@@ -139,12 +157,23 @@ def _span(window: WindowTable, lasts: float) -> tuple[float, float]:
 
 def _share_time(model: StudyModel, named: dict[str, tuple[int, WindowTable]]) -> bool:
     longest = model.administration.max_infusion_hours
+    if model.study.resolution == "day":
+        return any(_share_a_day(named, lasts) for lasts in range(math.ceil(longest / 24) + 1))
     for lasts in (0, longest / 2, longest):
         lo, hi = _span(named["risk"][1], lasts)
         other_lo, other_hi = _span(named["control"][1], lasts)
         if max(lo, other_lo) < min(hi, other_hi):
             return True
     return False
+
+
+def _share_a_day(named: dict[str, tuple[int, WindowTable]], lasts_days: int) -> bool:
+    """Windows of days hold their first and their last day; hours are rounded up to days."""
+    (lo, hi), (other_lo, other_hi) = (
+        [math.ceil(edge / 24) for edge in _span(named[name][1], 24 * lasts_days)]
+        for name in ("risk", "control")
+    )
+    return max(lo, other_lo) <= min(hi, other_hi)
 
 
 def _evidence(model: StudyModel, one: Outcome, path: Path_) -> Iterator[Mistake]:
@@ -234,15 +263,3 @@ def _member(
                 (*path, key),
                 f"its component {member.name!r} has another {key}; write the same in both",
             )
-
-
-def repeated_names(model: StudyModel) -> Iterator[Mistake]:
-    """Yield outcomes that have the name of an earlier one."""
-    seen: set[str] = set()
-    for place, one in enumerate(model.outcome):
-        if one.name in seen:
-            yield Mistake(
-                ("outcome", place, "name"),
-                f"two outcomes are called {one.name!r}; rename one of them",
-            )
-        seen.add(one.name)

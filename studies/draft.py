@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.base.tomlcheck import Mistake, Path_, line_index, line_of, read_toml, try_model
-from studies.check_settings import repeated_names, setting_mistakes
+from studies.check_repeats import repeated_names
+from studies.check_settings import setting_mistakes
 from studies.model import StudyModel
 
 

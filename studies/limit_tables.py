@@ -7,11 +7,13 @@ Every study may use the tables of `studies/limits/`; a file of the same name in 
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.base.errors import ConfigError
+from pipelines.base.text import read_text
 from studies.model import StudyModel
 from studies.outcomes import GradeOutcome, Outcome, VitalLimitOutcome
 
@@ -70,17 +72,19 @@ def numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the rows of a CSV file, each with the line on which it ends; `#` begins a comment.
 
     Errors:
-        ConfigError: a row has more or fewer fields than the header.
+        ConfigError: the file is none, cannot be read or is not UTF-8; a row has more or fewer
+            fields than the header, or one that no CSV has. Its `where` is the file's name.
     """
+    text = read_text(path, path.name)
     number = 0
 
     def lines() -> Iterator[str]:
         nonlocal number
-        for number, line in enumerate(stream, start=1):  # noqa: B007 - read outside
+        for number, line in enumerate(io.StringIO(text, newline=""), start=1):  # noqa: B007
             if not line.startswith("#"):
                 yield line
 
-    with path.open(encoding="utf-8", newline="") as stream:
+    try:
         for row in csv.DictReader(lines()):
             if None in row or None in row.values():
                 raise ConfigError(
@@ -89,3 +93,9 @@ def numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                     remedy="Quote fields that hold commas.",
                 )
             yield number, row
+    except csv.Error:
+        raise ConfigError(
+            "This is no row of a CSV file.",
+            where=f"{path.name}:{number}",
+            remedy="Look for a quote that is not closed, or save the file as CSV again.",
+        ) from None

@@ -170,11 +170,11 @@ def load_study(name_or_path: str, root: Path | None = None) -> Study:
     """
     folder = study_folder(name_or_path, root)
     draft = read_draft(folder / "study.toml")
-    codes, mistakes = _read_codes(folder)
-    mistakes = [*draft.mistakes, *mistakes]
+    codes, unreadable = _read_codes(folder)
+    mistakes = [*draft.mistakes, *unreadable]
     if draft.model is not None:
         study = Study(draft.model, tuple(one.row for one in codes), _read_limits(folder), folder)
-        mistakes += find_mistakes(study, codes, draft.lines)
+        mistakes += find_mistakes(study, codes, draft.lines, is_whole=not unreadable)
     if mistakes or draft.model is None:
         mistakes.sort(key=_by_place)
         more = "" if len(mistakes) == 1 else f" ({len(mistakes)} mistakes)"

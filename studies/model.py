@@ -11,9 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.base.tomlcheck import Checked
 from studies.outcomes import Outcome
-from studies.words import Days, Hours, Name
+from studies.words import Days, Hours, Minutes, Months, Name, Table, Text
 
 STRATA = (
     "all",
@@ -31,12 +30,12 @@ STRATA = (
 )
 
 
-class StudyTable(Checked):
+class StudyTable(Table):
     """What is watched, in which unit and on which clock."""
 
     id: Name = Field(description="Short name; part of every result's key.")
-    title: str = Field(description="One line for people.")
-    version: str = Field(description="Raised by hand when the study's meaning changes.")
+    title: Text = Field(description="One line for people.")
+    version: Text = Field(description="Raised by hand when the study's meaning changes.")
     unit: Literal["course", "administration"] = Field(
         "course", description="What a denominator counts."
     )
@@ -51,7 +50,7 @@ class StudyTable(Checked):
     )
 
 
-class AdministrationTable(Checked):
+class AdministrationTable(Table):
     """When several records are one administration."""
 
     bag_gap_hours: Hours = Field(
@@ -70,15 +69,15 @@ class AdministrationTable(Checked):
         description="An order or dispense that names no administration is covered by the nearest "
         "one of the drug, at most this far away.",
     )
-    baseline_grace_minutes: Annotated[float, Field(ge=0)] = Field(
+    baseline_grace_minutes: Minutes = Field(
         30, description="A draw up to this long after the index start still is baseline."
     )
 
 
-class DrugTable(Checked):
+class DrugTable(Table):
     """A drug whose infusions are units of the study."""
 
-    name: str = Field(description="Name in results.")
+    name: Text = Field(description="Name in results.")
     concept: Name = Field(description="Concept of the code lists.")
     drug_class: Name = Field(description="Units of one class own events against each other.")
     course_gap_hours: Hours = Field(
@@ -86,18 +85,21 @@ class DrugTable(Checked):
     )
 
 
-class IndicationTable(Checked):
+class IndicationTable(Table):
     """A group of the indication; the first group that fits a patient names the type."""
 
     type: Name = Field(description="Value of the stratum indication_type.")
     concepts: list[Name] = Field(min_length=1, description="Diagnoses that show it.")
 
 
-class EligibilityTable(Checked):
+class EligibilityTable(Table):
     """Which units count, by facts dated at or before the index."""
 
     max_age_years: float | None = Field(
-        None, description="Counted while the patient is younger than this at the index."
+        None,
+        gt=0,
+        le=150,
+        description="Counted while the patient is younger than this at the index.",
     )
     requires_indication: bool = Field(
         default=False, description="Needs a diagnosis of one of the indication groups."
@@ -112,7 +114,7 @@ class EligibilityTable(Checked):
     )
 
 
-class NaiveTable(Checked):
+class NaiveTable(Table):
     """What shows that a patient had the drug class before."""
 
     lookback_days: Days = Field(
@@ -123,19 +125,20 @@ class NaiveTable(Checked):
     )
 
 
-class AgeBand(Checked):
+class AgeBand(Table):
     """A half-open band of age in completed months."""
 
-    label: str = Field(description="Value of the stratum age_band.")
-    from_months: int = Field(ge=0, description="First month in the band.")
-    until_months: int = Field(gt=0, description="First month that is no longer in it.")
+    label: Text = Field(description="Value of the stratum age_band.")
+    from_months: Months = Field(description="First month in the band.")
+    until_months: Months = Field(description="First month that is no longer in it.")
 
 
-class StrataTable(Checked):
+class StrataTable(Table):
     """What results are broken down by."""
 
     by: list[str] = Field(default=list(STRATA), description="One-way strata.")
-    two_way: list[tuple[str, str]] = Field(
+    # TOML has no tuples; what is in the pair is strict.
+    two_way: list[Annotated[tuple[str, str], Field(strict=False)]] = Field(
         default_factory=list, description="Pairs of strata that are crossed."
     )
     premedication_concepts: list[Name] = Field(
@@ -165,7 +168,7 @@ class StrataTable(Checked):
         return self
 
 
-class FollowUpTable(Checked):
+class FollowUpTable(Table):
     """When a patient is no longer followed, and when a feed has settled."""
 
     contact_grace_days: Days | None = Field(
@@ -180,7 +183,7 @@ class FollowUpTable(Checked):
     )
 
 
-class SeriousTable(Checked):
+class SeriousTable(Table):
     """What makes an event serious, beside death and what the reporter says."""
 
     life_threatening_grade: int = Field(
@@ -201,7 +204,7 @@ class SeriousTable(Checked):
     )
 
 
-class TreatmentTable(Checked):
+class TreatmentTable(Table):
     """When a remedy counts as treatment of an event."""
 
     gap_hours: Hours = Field(72, description="The remedy begins or rises at most this late.")
@@ -210,7 +213,7 @@ class TreatmentTable(Checked):
     )
 
 
-class StudyModel(Checked):
+class StudyModel(Table):
     """The whole of study.toml."""
 
     study: StudyTable

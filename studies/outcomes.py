@@ -9,27 +9,26 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipelines.base.tomlcheck import Checked
-from studies.words import Days, Hours, Name
+from studies.words import Days, Hours, Minutes, Name, Offset, Table, Text
 
 
-class WindowTable(Checked):
+class WindowTable(Table):
     """A named window around a unit: `[start anchor + offset, end anchor + offset)`."""
 
     name: Literal["risk", "control", "extended", "peak"] = Field("risk", description="Its name.")
     start_anchor: Literal["start", "end"] = Field(
         "start", description="What the start counts from."
     )
-    start_offset_hours: float = Field(0, description="May be negative.")
+    start_offset_hours: Offset = Field(0, description="May be negative.")
     end_anchor: Literal["start", "end"] = Field("end", description="What the end counts from.")
-    end_offset_hours: float = Field(72, description="May be negative.")
+    end_offset_hours: Offset = Field(72, description="May be negative.")
 
 
-class OutcomeBase(Checked):
+class OutcomeBase(Table):
     """What every outcome says."""
 
     name: Name = Field(description="Its name in results.")
-    label: str = Field(description="Its name for people.")
+    label: Text = Field(description="Its name for people.")
     publish: bool = Field(default=True, description="False: read by composites, not published.")
     drug_classes: list[Name] = Field(
         default_factory=list, description="Classes it is watched after; empty means all."
@@ -112,10 +111,13 @@ class VitalLimitOutcome(Episodic):
     kind: Literal["vital_limit"]
     concept: Name = Field(description="The vital sign that is read.")
     limits: Name = Field(description="Table in limits/ with upper limits by age in months.")
-    confirm_minutes: float = Field(30, ge=0, description="Least time between the two readings.")
-    settle_minutes: float = Field(60, ge=0, description="Readings earlier than this don't count.")
+    confirm_minutes: Minutes = Field(30, description="Least time between the two readings.")
+    settle_minutes: Minutes = Field(60, description="Readings earlier than this don't count.")
     rise_percent: float = Field(
-        20, ge=0, description="Least rise over the child's own last reading before the start."
+        20,
+        ge=0,
+        le=1000,
+        description="Least rise over the child's own last reading before the start.",
     )
 
 
@@ -129,7 +131,7 @@ class LabOutcome(OutcomeBase):
     )
 
 
-class CalciumTable(Checked):
+class CalciumTable(Table):
     """Ionised and albumin-corrected values, for an outcome that reads total calcium."""
 
     ionised_concept: Name | None = Field(
@@ -145,7 +147,7 @@ class CalciumTable(Checked):
     albumin_gap_hours: Hours = Field(
         24, description="How far from the draw the albumin may lie that corrects it."
     )
-    specimen_minutes: Annotated[float, Field(ge=0)] = Field(
+    specimen_minutes: Minutes = Field(
         60, description="Results at most this far apart are of one specimen."
     )
 
@@ -172,6 +174,7 @@ class GradeOutcome(LabOutcome):
     reporting_resolution: float | None = Field(
         None,
         gt=0,
+        le=1e6,
         description="Step in which the laboratory reports, in the analyte's canonical unit: a "
         "grade by a multiple of baseline also needs a rise of twice that (KDIGO).",
     )
@@ -185,7 +188,7 @@ class ThresholdOutcome(LabOutcome):
 
     kind: Literal["threshold"]
     operator: Literal["<", "<=", ">", ">="] = Field(description="Which side is beyond.")
-    value: float = Field(description="The number.")
+    value: float = Field(ge=-1e9, le=1e9, description="The number.")
     unit: str = Field(description="Its unit; results in other units are converted and flagged.")
 
 
@@ -193,9 +196,11 @@ class RatioOutcome(LabOutcome):
     """A laboratory value that is at least a multiple of its baseline."""
 
     kind: Literal["ratio"]
-    ratio: float = Field(gt=1, description="The multiple, such as 1.5.")
+    ratio: float = Field(gt=1, le=1000, description="The multiple, such as 1.5.")
     reporting_resolution: float | None = Field(
         None,
+        gt=0,
+        le=1e6,
         description="Step in which the laboratory reports, in the analyte's canonical unit; the "
         "rise must be at least twice that (KDIGO).",
     )

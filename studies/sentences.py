@@ -91,6 +91,17 @@ def _people(model: StudyModel) -> Iterable[str]:
         f"A patient is naive with {days(model.naive.lookback_days)} of record before the first "
         f"unit and no earlier dose{f' or sign of one ({signs})' if signs else ''}."
     )
+    strata = model.strata
+    if strata.premedication_concepts:
+        yield (
+            f"It is premedicated with {listed(strata.premedication_concepts, 'or')} in the "
+            f"{hours(strata.premedication_hours)} before the start."
+        )
+    if strata.co_infusion_concepts:
+        yield (
+            f"Another infusion of {listed(strata.co_infusion_concepts, 'or')} then, or within "
+            f"{hours(strata.co_infusion_hours)} of the end, is a co-infusion."
+        )
 
 
 def _time(model: StudyModel) -> Iterable[str]:
@@ -101,6 +112,11 @@ def _time(model: StudyModel) -> Iterable[str]:
             "Windows hold their first instant and not their last. Where a dose is known by its "
             "day, they are whole days."
         )
+    seen = hours(model.follow_up.seen_after_hours)
+    yield (
+        f"Nobody looked at the child without a reading, contact or report {seen} or more after the "
+        "end, or in the window where it opens later."
+    )
     grace = model.follow_up.contact_grace_days
     late = f", {days(grace)} after the last contact" if grace is not None else ""
     yield f"Follow-up ends with death, the end of observation{late} or the extract."

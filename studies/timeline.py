@@ -95,7 +95,9 @@ def _bars(study: Study, one: Outcome) -> tuple[Bar, ...]:
         bars.append(Bar(window.name, lo, Edge.of(window.end_anchor, window.end_offset_hours)))
     if not isinstance(one, LabOutcome | CompositeOutcome):
         risk = next((bar for bar in bars if bar.name == "risk"), bars[0])
-        bars.append(Bar("looked at", max(risk.lo, Edge.of("end", 6)), risk.hi))
+        seen = Edge.of("end", study.model.follow_up.seen_after_hours)
+        # A window that ends before anybody would look is watched from its own start.
+        bars.append(Bar("looked at", max(risk.lo, seen) if seen < risk.hi else risk.lo, risk.hi))
     return tuple(bar for bar in bars if bar.lo < bar.hi)
 
 

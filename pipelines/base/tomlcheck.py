@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipelines.base.errors import ConfigError
+from pipelines.base.text import read_text
 
 _HEADER = re.compile(r"^\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")
 _KEY = re.compile(
@@ -19,13 +20,17 @@ _KEY = re.compile(
 )
 _PART = re.compile(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""")
 
+#: A dotted key of that many parts takes tomllib minutes.
+_TOO_DEEP = re.compile(r"(?:\.[ \t]{0,9}[\w\"'-]{1,99}[ \t]{0,9}){100}")
+MAX_DEPTH = 50
+
 Path_ = tuple[str | int, ...]
 
 
 class Checked(BaseModel):
-    """A table of a configuration file: unknown keys are errors, values don't change after load."""
+    """A table of a configuration file: unknown keys and `nan` are errors, and it stays as read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
@@ -79,29 +84,40 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str]:
     """Return the parsed TOML and its text.
 
     Errors:
-        ConfigError: the file is absent, unreadable, not UTF-8 or not TOML.
+        ConfigError: the file is absent, unreadable, not UTF-8, not TOML or nested without reason.
     """
+    text = read_text(path).replace("\r\n", "\n").replace("\r", "\n")
+    if _TOO_DEEP.search(text):
+        raise _no_toml(path, "keys are nested too deep")
     try:
-        text = path.read_text(encoding="utf-8")
-        return tomllib.loads(text), text
-    except FileNotFoundError:
-        raise ConfigError(
-            "The file does not exist.", where=str(path), remedy="Check the path."
-        ) from None
-    except OSError as error:
-        raise ConfigError(
-            f"The file cannot be read: {error.strerror}.",
-            where=str(path),
-            remedy="Check its permissions.",
-        ) from None
-    except UnicodeDecodeError:
-        raise ConfigError(
-            "The file is not UTF-8.", where=str(path), remedy="Save it as UTF-8."
-        ) from None
+        data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(
-            f"This is not TOML: {error}.", where=str(path), remedy="Mend the named line."
-        ) from None
+        raise _no_toml(path, str(error)) from None
+    except RecursionError:
+        raise _no_toml(path, "values are nested too deep") from None
+    except ValueError:  # a number of thousands of digits
+        raise _no_toml(path, "a number is too long") from None
+    if _depth(data) > MAX_DEPTH:
+        raise _no_toml(path, "values are nested too deep")
+    return data, text
+
+
+def _no_toml(path: Path, cause: str) -> ConfigError:
+    return ConfigError(
+        f"This is not TOML that a configuration can be read from: {cause}.",
+        where=str(path),
+        remedy="Mend the named line." if "line" in cause else "Take it out.",
+    )
+
+
+def _depth(data: Any) -> int:  # noqa: ANN401 - parsed TOML
+    """Return how deep tables and arrays are nested; by level, since a recursion could not."""
+    depth, level = 0, [data]
+    while level:
+        depth += 1
+        inside = [list(one.values()) if isinstance(one, dict) else one for one in level]
+        level = [one for many in inside for one in many if isinstance(one, dict | list)]
+    return depth
 
 
 class Mistake(NamedTuple):

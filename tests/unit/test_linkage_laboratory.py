@@ -196,6 +196,22 @@ def test_each_window_has_the_baseline_of_its_own_worst_result(calcium: Linked) -
     assert row["change_from_baseline"] == pytest.approx(-1.9)
 
 
+def test_evidence_names_a_baseline_only_where_there_is_one(calcium: Linked) -> None:
+    has = {one["unit_id"] for one in calcium.evidence if one["role"] == "baseline"}
+    without = [
+        one["rule"]
+        for one in calcium.evidence
+        if one["unit_id"] not in has and one["event_type"] == "LabResulted"
+    ]
+    assert {rule for rule in without if not rule.startswith("component")} == {
+        "grade without baseline"
+    }
+    counted = {
+        one["rule"] for one in calcium.evidence if one["unit_id"] in has and one["is_counted"]
+    }
+    assert "grade above baseline" in counted
+
+
 def scale(name: str, concept: str, cuts: str, **more: Any) -> dict[str, Any]:
     given = {"kind": "grade", "concept": concept, "cuts": cuts, "min_grade": 1, "label": name}
     return {"name": name, **given, **more}

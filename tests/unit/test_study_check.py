@@ -187,6 +187,60 @@ def test_a_control_window_beside_the_risk_window_and_clean_windows_under_all_are
     assert load_study(str(folder)).outcome("more").overlap == "all"
 
 
+#: The control window of an outcome that may have none, and of others, by days.
+CONTROL = """
+[[outcome]]
+name = "more"
+label = "More"
+{kind}
+[[outcome.window]]
+name = "risk"
+[[outcome.window]]
+name = "control"
+start_offset_hours = -96
+end_anchor = "start"
+end_offset_hours = {until}
+"""
+KINDS = {
+    "grade": 'kind = "grade"\nconcept = "phosphate"\ncuts = "ctcae4_phosphate"\nmin_grade = 1',
+    "threshold": 'kind = "threshold"\nconcept = "phosphate"\noperator = "<"\nvalue = 2\n'
+    'unit = "mg/dL"',
+    "ratio": 'kind = "ratio"\nconcept = "phosphate"\nratio = 1.5',
+    "vital_limit": 'kind = "vital_limit"\nconcept = "heart_rate"\nlimits = "pals_heart_rate"',
+    "symptom": 'kind = "symptom"\nreport_concepts = ["headache"]',
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_what_has_no_baseline_may_have_a_control_window(folder: Path, kind: str) -> None:
+    path = folder / "study.toml"
+    path.write_text(path.read_text() + CONTROL.format(kind=KINDS[kind], until=-24))
+    if kind == "symptom":
+        assert len(load_study(str(folder)).outcome("more").window) == 2
+        return
+    (told,) = named_lines(folder)
+    assert told.startswith(f"study.toml:{line_of(folder, 'start_offset_hours = -96') - 2}:")
+    assert "have no control window" in told
+
+
+@pytest.mark.parametrize(
+    ("until", "is_right"), [(-25, True), (-24, True), (-23, False), (0, False)]
+)
+def test_windows_of_days_share_no_day_with_the_control_window(
+    folder: Path, until: int, *, is_right: bool
+) -> None:
+    path = folder / "study.toml"
+    added = CONTROL.format(kind=KINDS["symptom"], until=until)
+    path.write_text(path.read_text() + added)
+    assert load_study(str(folder)).outcome("more").window[1].end_offset_hours == until
+    path.write_text(path.read_text().replace('resolution = "instant"', 'resolution = "day"'))
+    if is_right:
+        load_study(str(folder))
+        return
+    (told,) = named_lines(folder)
+    assert "shares time with the risk window, of which windows of days hold the last" in told
+
+
 def test_one_code_listed_twice_is_named_with_both_lines(folder: Path) -> None:
     path = folder / "codelists" / "drugs.csv"
     lines = path.read_text().splitlines()

@@ -97,6 +97,7 @@ def test_who_counts_is_said_from_the_settings() -> None:
         "younger than 21 years",
         "An earlier diagnosis of malignant_hypercalcaemia excludes it.",
         "plus 48 h for LabResulted",
+        "without a reading, contact or report 6 h or more after the end",
     ):
         assert sentence in told, sentence
     other = with_settings(
@@ -104,7 +105,8 @@ def test_who_counts_is_said_from_the_settings() -> None:
         study={"unit": "administration", "evidence": ["administered", "ordered"]},
         eligibility={"never_event_concepts": ["headache"], "requires_indication": False},
         serious={"important_concepts": ["sepsis"], "expected_stay_hours": {"inpatient": 48}},
-        follow_up={"contact_grace_days": 30},
+        follow_up={"contact_grace_days": 30, "seen_after_hours": 9},
+        strata={"premedication_hours": 36, "co_infusion_hours": 120},
     )
     told = " ".join(about(other))
     for sentence in (
@@ -113,6 +115,9 @@ def test_who_counts_is_said_from_the_settings() -> None:
         "Codes of headache, and of the indication, are evidence of no outcome.",
         "sepsis, or a stay 24 h beyond what is planned: 48 h (inpatient).",
         "30 days after the last contact",
+        "without a reading, contact or report 9 h or more after the end",
+        "premedicated with premedication in the 36 h before the start",
+        "or within 5 days of the end, is a co-infusion",
     ):
         assert sentence in told, sentence
 
@@ -138,6 +143,18 @@ def test_the_timeline_draws_each_window_from_edge_to_edge() -> None:
     assert (risk.index("["), risk.index(")")) == (at[0], at[3])
     assert (extended.index("["), extended.index(")")) == (at[0], at[4])
     assert [group.outcomes for group in groups(study)] == [("headache",)]
+
+
+def test_a_window_is_looked_at_as_the_settings_say() -> None:
+    before = WindowTable(
+        name="control", start_offset_hours=-72, end_anchor="start", end_offset_hours=0
+    )
+    study = with_settings(headache(), follow_up={"seen_after_hours": 9})
+    (late,) = groups(study)
+    assert late.bars[-1].name == "looked at"
+    assert late.bars[-1].lo.label == "end + 9 h"
+    (early,) = groups(headache(window=[before]))
+    assert early.bars[-1].lo.label == "start - 72 h", "it ends before those hours are over"
 
 
 def test_a_page_fits_80_columns_and_a_picture_is_xml() -> None:

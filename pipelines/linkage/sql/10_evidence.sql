@@ -22,8 +22,10 @@ SELECT
     j.unit_id, j.outcome, j.window_name, j.record_key, j.event_type, j.source_file_sha,
     j.source_row, j.i_lo AS occurred_at,
     CASE WHEN j.is_hit THEN 'event' ELSE 'worst' END AS role,
-    CASE j.kind WHEN 'grade' THEN 'grade above baseline'
-                WHEN 'ratio' THEN 'ratio to baseline' ELSE 'beyond threshold' END AS rule,
+    CASE WHEN j.kind = 'threshold' THEN 'beyond threshold'
+         WHEN j.baseline_canonical IS NULL THEN j.kind || ' without baseline'
+         WHEN j.kind = 'grade' THEN 'grade above baseline'
+         ELSE 'ratio to baseline' END AS rule,
     j.is_hit AS is_counted,
     CASE WHEN NOT j.is_hit THEN 'not an event' END AS reason
 FROM lab_judged AS j
