@@ -12,7 +12,7 @@ from tests.linkage_cases import Linked, Patient, child, link, utc, with_settings
 
 START, END = "2024-03-01 09:00", "2024-03-01 09:30"
 NEXT = ("2024-03-03 09:00", "2024-03-03 09:30")
-CONTROL = {"start_offset_hours": -336, "end_anchor": "start", "end_offset_hours": 0}
+CONTROL: dict[str, Any] = {"start_offset_hours": -336, "end_anchor": "start", "end_offset_hours": 0}
 
 
 def one(key: str) -> Patient:
