@@ -147,9 +147,11 @@ BEFORE, AFTER = -10 * DAY + 10 * HOUR, 2 * DAY + 10 * HOUR
 FEVER = {"fever": EVENT, "acute_phase_reaction": EVENT, "any_side_effect": EVENT}
 LOW_CALCIUM = {"hypocalcaemia": EVENT, "any_side_effect": EVENT}
 LOW_PHOSPHATE = {"hypophosphataemia": EVENT, "any_side_effect": EVENT}
-HYPO = "hypocalcaemia"
+HYPO, HYPO_1 = "hypocalcaemia", "hypocalcaemia_grade1"
 ALL_OPEN = dict.fromkeys(
     ("fever", "tachycardia", HYPO, "hypophosphataemia", "acute_phase_reaction", "any_side_effect"),
     OPEN,
 )
+#: The first of two units, cut by the second, but for what happened in it.
+CUT = dict.fromkeys((*ALL_OPEN, f"{HYPO}/extended", "hypophosphataemia/extended"), CENSORED)
 ANAPHYLAXIS: Fields = {"grade": 4, "serious": "true", "outcome": "fatal"}

@@ -6,10 +6,11 @@ from pipelines.simulate import codes
 from pipelines.simulate.casebook import (
     ALL_OPEN,
     ANAPHYLAXIS,
-    CENSORED,
+    CUT,
     END,
     EVENT,
     FEVER,
+    FREE,
     HYPO,
     OPEN,
     OPEN_EVENT,
@@ -66,6 +67,16 @@ def fevers() -> list[Case]:
             (Dosing(facts={("fever", "is_pre_existing"): "true"}),),
         ),
         Case(
+            "fever 38.1 an hour before, 38.3 on day +1",
+            (
+                infusion(),
+                temperature(START - HOUR, 38.1),
+                temperature(DAY + 10 * HOUR, 38.3),
+                *seen(),
+            ),
+            (Dosing(facts={("fever", "is_pre_existing"): "true"}),),
+        ),
+        Case(
             "fever 38.1 on day -1, 40.2 on day +1",
             (infusion(), temperature(-2 * HOUR, 38.1), temperature(DAY + 10 * HOUR, 40.2), *seen()),
             (Dosing(answers=FEVER, facts={("fever", "is_worsened"): "true"}),),
@@ -81,12 +92,22 @@ def fevers() -> list[Case]:
             (
                 Dosing(
                     cut_at=2 * DAY + START,
-                    answers=dict.fromkeys(
-                        (*ALL_OPEN, f"{HYPO}/extended", "hypophosphataemia/extended"), CENSORED
-                    )
-                    | {"fever_all": EVENT},
+                    answers=CUT | {"fever_all": EVENT},
                 ),
                 Dosing(2 * DAY + START, 2 * DAY + END, answers=FEVER | {"fever_all": EVENT}),
+            ),
+        ),
+        Case(
+            "second infusion 48 h after the first, fever 2 h before it",
+            (
+                infusion(),
+                infusion(2 * DAY + START, 2 * DAY + END),
+                temperature(2 * DAY + START - 2 * HOUR, 38.5),
+                *seen(3 * DAY + 11 * HOUR),
+            ),
+            (
+                Dosing(cut_at=2 * DAY + START, answers=CUT | FEVER | {"fever_all": EVENT}),
+                Dosing(2 * DAY + START, 2 * DAY + END, answers={"fever_all": FREE}),
             ),
         ),
         Case(

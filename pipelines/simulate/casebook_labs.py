@@ -8,9 +8,12 @@ from pipelines.simulate.casebook import (
     BEFORE,
     CALCIUM,
     CALCIUM_SI,
+    CUT,
     END,
     EVENT,
+    FREE,
     HYPO,
+    HYPO_1,
     LOW_CALCIUM,
     LOW_PHOSPHATE,
     PHOSPHATE,
@@ -30,11 +33,16 @@ SECOND = 85 * DAY
 SWITCHED = {(HYPO, "flags"): "measure_switch"}
 
 
-def _calcium(*records: Record, is_event: bool, grade: int) -> tuple[tuple[Record, ...], Dosing]:
-    """A child with one infusion, these results, and the worst grade after it."""
+def _calcium(
+    *records: Record, is_event: bool, grade: int, is_new: bool = True
+) -> tuple[tuple[Record, ...], Dosing]:
+    """A child with one infusion, these results, and the worst grade after it.
+
+    `is_new` says that an outcome from grade 1 on counts it.
+    """
     dosing = Dosing(
         has_calcium=True,
-        answers=LOW_EVERYWHERE if is_event else {},
+        answers=(LOW_EVERYWHERE if is_event else {}) | {HYPO_1: EVENT if is_new else FREE},
         facts={(HYPO, "grade"): str(grade)},
     )
     return (infusion(), *records, *seen()), dosing
@@ -58,7 +66,18 @@ def grades() -> list[Case]:
     """One result before and one after, in both unit systems."""
     told = {
         "calcium grade 1 before, 1 after": _calcium(
-            lab(BEFORE, CALCIUM, 8.3), lab(AFTER, CALCIUM, 8.2), is_event=False, grade=1
+            lab(BEFORE, CALCIUM, 8.3),
+            lab(AFTER, CALCIUM, 8.2),
+            is_event=False,
+            grade=1,
+            is_new=False,
+        ),
+        "calcium 9.0 before, 9.1 under a higher limit after": _calcium(
+            lab(BEFORE, CALCIUM, 9.0),
+            lab(AFTER, CALCIUM, 9.1, low=9.2),
+            is_event=False,
+            grade=1,
+            is_new=False,
         ),
         "calcium grade 1 before, 2 after": _calcium(
             lab(BEFORE, CALCIUM, 8.3), lab(AFTER, CALCIUM, 7.9), is_event=True, grade=2
@@ -68,10 +87,6 @@ def grades() -> list[Case]:
             lab(AFTER, CALCIUM_SI, 2.0), is_event=False, grade=1
         ),
         "ionised 1.20 at 2 h; total 6.8, albumin 4.2 at 48 h": _calcium(
-            # A total before, so that a study in days, for which the draw of the infusion's day
-            # lies before it, has a result like the one at 48 h as well.
-            lab(BEFORE, CALCIUM, 9.6),
-            lab(BEFORE, codes.ALBUMIN, 4.2),
             lab(START + 2 * HOUR, codes.IONISED, 1.20),
             lab(2 * DAY + START, CALCIUM, 6.8),
             lab(2 * DAY + START, codes.ALBUMIN, 4.2),
@@ -79,7 +94,7 @@ def grades() -> list[Case]:
             grade=3,
         ),
         "calcium corrected upward next night": _calcium(
-            lab(AFTER, CALCIUM, 9.6, was_value=7.0), is_event=False, grade=0
+            lab(AFTER, CALCIUM, 9.6, was_value=7.0), is_event=False, grade=0, is_new=False
         ),
     }
     return [
@@ -107,10 +122,25 @@ def baselines() -> list[Case]:
         answers=LOW_EVERYWHERE,
         facts={(HYPO, "has_baseline"): "false"},
     )
+    second = 2 * DAY + START
+    grace = (
+        infusion(),
+        infusion(second, 2 * DAY + END),
+        lab(second + 20, CALCIUM, 7.8),
+        *seen(3 * DAY + 11 * HOUR),
+    )
     switch = (infusion(), lab(BEFORE, CALCIUM, 8.3), lab(BEFORE, codes.ALBUMIN, 2.9), *seen())
-    unlike = Dosing(has_calcium=True, facts=SWITCHED)
+    unlike = Dosing(has_calcium=True, answers={HYPO_1: FREE}, facts=SWITCHED)
     return [
         Case("nadir grade 2 on day 3 after unit 1, next infusion day 85", nadir, (fallen, again)),
+        Case(
+            "second infusion 48 h after the first, calcium 20 min after it",
+            grace,
+            (
+                Dosing(cut_at=second, has_calcium=True, answers=CUT | LOW_EVERYWHERE),
+                Dosing(second, 2 * DAY + END, facts={(HYPO, "has_baseline"): "false"}),
+            ),
+        ),
         Case(
             "before: Ca 8.3, albumin 2.9; after: Ca 8.3, no albumin",
             (*switch, lab(AFTER, CALCIUM, 8.3)),

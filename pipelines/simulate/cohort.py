@@ -99,12 +99,11 @@ class Units:
 
     @property
     def own_until(self) -> Ints:
-        """Minute before which whatever happens is the unit's own, by the hour and by the day.
+        """Minute before which whatever happens at a known hour is the unit's own.
 
-        By days the next infusion's whole date is the next unit's.
+        By days too: what lies before the next infusion on its date is not that one's.
         """
-        cut = np.minimum(self.cut_at, self.window_end)
-        return np.where(np.append(self.is_restart[1:], False), cut // DAY * DAY, cut)
+        return np.minimum(self.cut_at, self.window_end)
 
     def take(self, order: npt.NDArray[np.intp]) -> Units:
         """Return the units at the given positions."""

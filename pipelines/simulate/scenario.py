@@ -192,7 +192,7 @@ def _calcium_styles(rng: np.random.Generator, is_low: Bools, can_amend: Bools) -
 
 
 def _contacts(rng: np.random.Generator, units: Units) -> Ints:
-    # The day after, so that a study in days sees the ward's look and draw after the infusion too.
+    # The day after, so that a study in days sees the ward's look after the infusion too.
     stay = units.end + rng.integers(24 * HOUR, 26 * HOUR, units.n)
     visit = units.end + rng.integers(20 * HOUR, 50 * HOUR, units.n)
     early = units.end + rng.integers(18 * HOUR, 22 * HOUR, units.n)

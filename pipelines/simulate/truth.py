@@ -5,8 +5,8 @@ It holds after the last night. A unit's status under an outcome is the first tha
 `undetermined`, then `no_event`.
 
 Most scenarios are what they are whatever the study's resolution. Where a study in days must see
-something else (a window holds its whole last day; blood drawn on the infusion's own day lies before
-it), the scenario was planted for that, and `by_days` asks for that answer.
+something else (a window holds its whole last day), the scenario was planted for that, and `by_days`
+asks for that answer.
 """
 
 from __future__ import annotations
@@ -70,12 +70,11 @@ def events(plan: Plan, *, by_days: bool = False) -> dict[str, Bools]:
     }
 
 
-def _known(plan: Plan, *, by_days: bool) -> dict[str, tuple[Bools, str]]:
+def _known(plan: Plan) -> dict[str, tuple[Bools, str]]:
     """Return per outcome whether an event-free unit is known to be so, and its status if not."""
-    is_drawn = ~(by_days & plan.is_early_draw)
     seen = plan.is_observed
-    calcium = plan.is_calcium_tested & is_drawn
-    phosphate = plan.is_phosphate_tested & is_drawn
+    calcium = plan.is_calcium_tested
+    phosphate = plan.is_phosphate_tested
     return {
         "fever": (seen, "unobserved"),
         "tachycardia": (seen, "unobserved"),
@@ -134,7 +133,7 @@ def outcome_table(
 
     `by_days` asks for a study in days; the laboratory's feed was silent for `silent_days`.
     """
-    happened, known = events(plan, by_days=by_days), _known(plan, by_days=by_days)
+    happened, known = events(plan, by_days=by_days), _known(plan)
     late = {"hypocalcaemia": plan.trap == Trap.CALCIUM_AT_WINDOW_END}
     eligible = is_eligible(patients, units)
     ids = table.select("patient_id", "unit_ordinal", "index_start_utc").with_row_index("unit")

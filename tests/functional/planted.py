@@ -156,13 +156,13 @@ def assert_linked_as_planted(planted: Planted, resolution: str, study: str) -> N
         if (row["outcome"], row["window_name"]) in watched
     }
     scores = {outcome: _precision_and_recall(found, true, outcome) for outcome in sorted(watched)}
-    assert scores == dict.fromkeys(scores, (1.0, 1.0))
+    assert scores == dict.fromkeys(scores, (1.0, 1.0)), scores
     wrong = Counter(
         (key[2], key[3], status, found.get(key))
         for key, status in true.items()
         if found.get(key) != status
     )
-    assert wrong == Counter()
+    assert wrong == Counter(), wrong
     assert found.keys() == true.keys()
 
 
@@ -196,7 +196,7 @@ def assert_cases_as_planted(planted: Planted, resolution: str) -> None:
         )
         if not shown:
             wrong[row["name"], row["outcome"], row["value"], str(said)] += 1
-    assert wrong == Counter()
+    assert wrong == Counter(), wrong
 
 
 RISKS = """
