@@ -145,9 +145,8 @@ def remark_on_empty_studies(context: RunContext, store: Store) -> None:
     ).fetchall()
     for study_id in dict.fromkeys(row[0] for row in rows):
         reasons = [(row[1], int(row[2])) for row in rows if row[0] == study_id]
-        total = _shown(context, sum(count for _, count in reasons))
-        told = ", ".join(f"{reason} ({_shown(context, count)})" for reason, count in reasons)
-        context.remark(f"{study_id}: 0 of {total} units are counted: {told}.")
+        told = ", ".join(reason + _shown(context, count) for reason, count in reasons)
+        context.remark(f"{study_id}: none of its units is counted: {told}.")
     _remark_on_studies_without_units(context, store)
 
 
@@ -160,15 +159,13 @@ def _remark_on_studies_without_units(context: RunContext, store: Store) -> None:
         GROUP BY study_id, step_number, step ORDER BY study_id, step_number, 3 DESC, step"""
     ).fetchall()
     for study_id in dict.fromkeys(row[0] for row in rows):
-        told = [f"{step} ({_shown(context, n)})" for study, step, n in rows if study == study_id]
+        told = [step + _shown(context, n) for study, step, n in rows if study == study_id]
         context.remark(f"{study_id}: no record became a unit: {', '.join(told)}.")
 
 
 def _shown(context: RunContext, count: int) -> str:
-    least = context.site.privacy.min_cell
-    if count >= least or context.site.site.synthetic:
-        return f"{count:,}"
-    return f"fewer than {least}"
+    """A count for people, at a synthetic site: masked ones could be worked out from the others."""
+    return f" ({count:,})" if context.site.site.synthetic else ""
 
 
 def remark_on_feeds(context: RunContext, store: Store) -> None:

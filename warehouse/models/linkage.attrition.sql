@@ -5,7 +5,6 @@
 --
 -- grain: One row per site, study and step.
 -- key: site_id, study_id, step_number, step
--- holds: patients
 -- columns:
 --   study_id VARCHAR - Study.
 --   site_id VARCHAR - Hospital.
