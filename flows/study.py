@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.reply import Reply
+from flows.reply import Reply, UsageError
 from pipelines.base.errors import ConfigError, ExitCode
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def explain(path: str, svg: Path | None, answer: Reply) -> None:
 
     Errors:
         ConfigError: the study is wrong.
+        UsageError: the picture's name is not that of a picture.
         StorageError: the picture cannot be written.
     """
     from studies.load import load_study
@@ -58,6 +59,8 @@ def explain(path: str, svg: Path | None, answer: Reply) -> None:
     from studies.timeline import as_svg, as_text
 
     study = load_study(path, Path.cwd())
+    if svg is not None:
+        _refuse_other_files(svg)
     answer.result = {
         "study_id": study.id,
         "study_hash": study.study_hash,
@@ -76,13 +79,27 @@ def explain(path: str, svg: Path | None, answer: Reply) -> None:
         "timeline": as_text(study).splitlines(),
     }
     answer.message = f"The study {study.id}, version {study.model.study.version}."
-    answer.console.say(page(study))
+    if not answer.as_json:
+        answer.console.say(page(study))
     if svg is not None:
         from pipelines.base.files import write_durably
 
         write_durably(svg, as_svg(study).encode())
         answer.result["svg"] = str(svg)
         answer.console.say(f"\nThe timeline is in {svg}.")
+
+
+def _refuse_other_files(svg: Path) -> None:
+    """Let a picture replace a picture and nothing else: no study, no device."""
+    wrong = ""
+    if svg.suffix.lower() != ".svg":
+        wrong = "The picture's name does not end in .svg."
+    elif not svg.parent.is_dir():
+        wrong = f"There is no folder {svg.parent}."
+    elif svg.is_symlink() or (svg.exists() and not svg.is_file()):
+        wrong = f"{svg} is there already, and is no plain file."
+    if wrong:
+        raise UsageError(wrong, remedy="Write `--svg windows.svg`, say; nothing was written.")
 
 
 def page(study: Study, *, with_hash: bool = True) -> str:

@@ -31,6 +31,9 @@ STORE_COLUMNS = {
 #: Schemas of the store whose tables are laid out as their models say.
 MODELLED = ("linkage", "signals", "quality", "ops", "reference")
 
+#: The fact of `ops.state` that names the batches that linkage was made from, as JSON.
+LINKED_BATCHES = "linked_batches"
+
 #: Computed when the store is asked, or made while publishing: no table of the store.
 _NOT_STORED = frozenset({"quality.completeness", "reference.dictionary", "ops.state"})
 
@@ -66,6 +69,12 @@ def create_layout(con: duckdb.DuckDBPyConnection) -> None:
     for event_type in schemas.EVENT_TYPES:
         con.execute(_current_sql(event_type))
     con.execute(_completeness_sql())
+
+
+def batch_ids(con: duckdb.DuckDBPyConnection, table: str = "ops.batch") -> list[str]:
+    """Return the batches that a store holds, sorted."""
+    rows = con.execute(f"SELECT batch_id FROM {table} ORDER BY batch_id").fetchall()
+    return [row[0] for row in rows]
 
 
 def columns_of(event_type: str) -> str:

@@ -30,7 +30,7 @@ from warehouse.guard import (
     patiently,
     transaction,
 )
-from warehouse.layout import create_layout, layout_hash
+from warehouse.layout import LINKED_BATCHES, batch_ids, create_layout, layout_hash
 from warehouse.models import in_schemas, model, models_hash
 from warehouse.results import LoadedTable
 from warehouse.run import RunRecord as RunRecord  # part of what this module offers
@@ -160,8 +160,7 @@ class Store:
 
     def batch_ids(self) -> list[str]:
         """Return the batches that the store holds, sorted."""
-        rows = self.con.execute("SELECT batch_id FROM ops.batch ORDER BY batch_id").fetchall()
-        return [row[0] for row in rows]
+        return batch_ids(self.con)
 
     def apply(self, batches: Sequence[Batch], run_id: str | None = None) -> list[AppliedBatch]:
         """Apply the batches that the store lacks, each in a transaction of its own.
@@ -246,6 +245,7 @@ class Store:
             for name, paths in sorted(tables.items()):
                 results.stage_parquet(self.con, model(name), paths)
                 loaded.append(self._replace(name, run_id))
+            self.set_state(LINKED_BATCHES, json.dumps(self.batch_ids()))
         return loaded
 
     def load_reference(

@@ -19,7 +19,7 @@ from pipelines.base.site import Site
 from pipelines.linkage.kernel import sql_files
 from pipelines.signals.key import SignalKey
 from warehouse.guard import guarded
-from warehouse.layout import layout_hash
+from warehouse.layout import LINKED_BATCHES, batch_ids, layout_hash
 
 Row = dict[str, Any]
 
@@ -62,6 +62,36 @@ def reading(site: Site) -> Iterator[duckdb.DuckDBPyConnection]:
         yield con
 
 
+def refuse_unlinked(con: duckdb.DuckDBPyConnection) -> None:
+    """Refuse a store whose results were made from other records than it holds now.
+
+    A run that was stopped between the two leaves it so: a result would be explained by a version
+    of a record that it was not made from.
+
+    Args:
+        con: see `reading`.
+
+    Errors:
+        StorageError: nothing is linked yet, or not from all that the store holds.
+    """
+    told = con.execute(
+        "SELECT value FROM store.ops.state WHERE name = $name", {"name": LINKED_BATCHES}
+    ).fetchone()
+    held = batch_ids(con, "store.ops.batch")
+    linked = json.loads(told[0]) if told else None
+    if linked == held:
+        return
+    raise StorageError(
+        "Nothing is linked yet in this site store."
+        if linked is None
+        else "The site store holds records that its results were not made from: they are linked "
+        f"from {len(set(linked) & set(held))} of {len(held)} batches.",
+        where="site store",
+        remedy="Refresh, then ask again: `dripwatch refresh --config site.toml`. The last run was "
+        "stopped before its end; the published warehouse still answers.",
+    )
+
+
 def rows_of(
     con: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, Any] | None = None
 ) -> list[Row]:
@@ -87,7 +117,9 @@ def trace_signal(
 
     Errors:
         UnknownKeyError: there is no such signal.
+        StorageError: see `refuse_unlinked`.
     """
+    refuse_unlinked(con)
     key = SignalKey.parse(text)
     told = rows_of(
         con, "SELECT * FROM store.signals.risk WHERE signal_key = $key", {"key": str(key)}

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 
 from pipelines.base.duck import quote
-from warehouse.trace import Row, UnknownKeyError, rows_of
+from warehouse.trace import Row, UnknownKeyError, refuse_unlinked, rows_of
 
 #: Shortest beginning of a key that is taken for it.
 MIN_START = 8
@@ -31,7 +31,9 @@ def trace_unit(
 
     Errors:
         UnknownKeyError: there is no such unit, there are several, or no such outcome.
+        StorageError: see `refuse_unlinked`.
     """
+    refuse_unlinked(con)
     unit = {"unit": _unit_id(con, start)}
     courses = rows_of(
         con, "SELECT * FROM store.linkage.course WHERE unit_id = $unit ORDER BY study_id", unit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ from flows.console import printable
 from flows.explain_lines import signal_lines
 from flows.init import make_site as init_site
 from flows.lock import holder, lock_path, site_lock
+from pipelines.base.errors import StorageError
 from pipelines.base.site import load_site
-from tests.unit.store_batches import make_batch, make_site
+from tests.unit.store_batches import make_batch, make_site, night
 from warehouse.store import Store
-from warehouse.trace import UnknownKeyError, reading
+from warehouse.trace import UnknownKeyError, reading, trace_signal
 from warehouse.trace_unit import trace_unit
 
 
@@ -61,12 +63,33 @@ def test_too_short_a_key_is_called_that(tmp_path: Path) -> None:
     site = make_site(tmp_path)
     with Store(site) as store:
         store.apply([make_batch("b1", {})])
+        store.load_linkage({}, "r1")
     with reading(site) as con:
         with pytest.raises(UnknownKeyError, match="8 characters or more") as short:
             trace_unit(con, "0b17b88")
         with pytest.raises(UnknownKeyError, match="No unit of this site begins"):
             trace_unit(con, "0b17b881")
     assert "--signal KEY" in short.value.remedy
+
+
+def test_a_store_that_is_linked_from_other_records_explains_nothing(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    with Store(site) as store:
+        store.apply([make_batch("b1", {})])
+    with reading(site) as con, pytest.raises(StorageError, match="Nothing is linked yet"):
+        trace_unit(con, "0b17b881")
+    with Store(site) as store:
+        store.load_linkage({}, "r1")
+        store.apply([make_batch("b2", {}, exported_at=night(1))])
+    with reading(site) as con:
+        for trace in (trace_unit, partial(trace_signal, limit=1)):
+            with pytest.raises(StorageError, match="linked from 1 of 2 batches") as caught:
+                trace(con, "0b17b881")
+    assert "dripwatch refresh" in caught.value.remedy
+    with Store(site) as store:
+        store.load_linkage({}, "r2")
+    with reading(site) as con, pytest.raises(UnknownKeyError):
+        trace_unit(con, "0b17b881")
 
 
 def test_a_mistyped_number_is_a_mistake_of_the_command_line(tmp_path: Path) -> None:

@@ -183,6 +183,23 @@ def test_the_command_says_it_as_text_as_json_and_as_a_picture(tmp_path: Path) ->
     assert f"study hash {study.study_hash}" in run("iv_bisphosphonate").stdout
 
 
+def test_a_picture_replaces_nothing_but_a_picture(tmp_path: Path) -> None:
+    study = tmp_path / "study.toml"
+    study.write_text("# mine")
+    (tmp_path / "folder.svg").mkdir()
+    (tmp_path / "link.svg").symlink_to(study)
+    for name in ("study.toml", "folder.svg", "link.svg", "nowhere/x.svg", "."):
+        done = run("iv_bisphosphonate", "--svg", str(tmp_path / name))
+        assert done.exit_code == 2, name
+        assert "nothing was written" in done.stderr
+    assert study.read_text() == "# mine"
+    assert run("iv_bisphosphonate", "--svg", "").exit_code == 2
+
+
+def test_as_json_it_says_nothing_else() -> None:
+    assert run("iv_bisphosphonate", "--json").stderr == ""
+
+
 def test_a_wrong_study_is_not_explained(tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text('[study]\nid = "x"\n')
     assert run(str(tmp_path)).exit_code == 3
