@@ -175,14 +175,14 @@ def _record_lines(record: Row) -> Iterator[str]:
     failed = record.get("flags") or ()
     yield f"      checks and flags: {', '.join(failed) or 'none'}"
     for bad in record["quarantined"]:
-        where = f"row {bad['source_row']} of {bad['file_name'] or bad['source_file_sha']}"
+        where = f"data row {bad['source_row']} of {bad['file_name'] or bad['source_file_sha']}"
         yield f"      another version was rejected ({', '.join(bad['check_ids'])}): {where}"
 
 
 def _place_lines(place: Row) -> Iterator[str]:
     part = f", part {place['source_part']}" if place["source_part"] is not None else ""
     name = place["file_name"] or "a file whose name is not known"
-    yield f"      row {place['source_row']}{part} of {name} (source {place['source']})"
+    yield f"      data row {place['source_row']}{part} of {name} (source {place['source']})"
     yield f"      file {place['source_file_sha']}"
     yield f"      batch {place['batch_id']}"
 

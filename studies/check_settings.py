@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 import schemas
@@ -27,14 +27,15 @@ ROUTES = ("intravenous", "oral", "subcutaneous", "intramuscular", "other")
 TOTAL_CALCIUM = "calcium_total"
 
 
-def setting_mistakes(model: StudyModel, *, is_whole: bool = True) -> Iterator[Mistake]:
+def setting_mistakes(model: StudyModel, wrong: Collection[str] = ()) -> Iterator[Mistake]:
     """Yield every contradiction between settings, with the key path of the one to mend.
 
     Args:
         model: the study.
-        is_whole: false where something wrong was left out of it; then nothing is said of windows
-            and composites, which would only repeat that.
+        wrong: its tables that something wrong was left out of; what hangs on them is not judged,
+            which would only repeat that.
     """
+    tables = set(wrong)
     yield from _who_counts(model)
     yield from _words(model)
     for place, one in enumerate(model.outcome):
@@ -42,9 +43,11 @@ def setting_mistakes(model: StudyModel, *, is_whole: bool = True) -> Iterator[Mi
         yield from _evidence(model, one, path)
         if isinstance(one, GradeOutcome) and one.calcium is not None:
             yield from _calcium(one, (*path, "calcium"))
-        if is_whole:
+        if not tables & {"outcome", "study", "administration"}:
             yield from _windows(model, one, path)
-        if is_whole and isinstance(one, CompositeOutcome):
+        if not tables & {"outcome", "drug"}:
+            yield from _classes(model, one, path)
+        if not tables & {"outcome", "drug"} and isinstance(one, CompositeOutcome):
             yield from _composite(model, one, path)
 
 
@@ -99,7 +102,7 @@ def _unknown(what: str, name: str, known: tuple[str, ...]) -> str:
     )
 
 
-def _windows(model: StudyModel, one: Outcome, path: Path_) -> Iterator[Mistake]:
+def _classes(model: StudyModel, one: Outcome, path: Path_) -> Iterator[Mistake]:
     classes = {drug.drug_class for drug in model.drug}
     for name in one.drug_classes:
         if name not in classes:
@@ -108,6 +111,9 @@ def _windows(model: StudyModel, one: Outcome, path: Path_) -> Iterator[Mistake]:
                 f"{name!r} is a drug class without a drug"
                 + (did_you_mean(name, classes) or f"; known are {', '.join(sorted(classes))}"),
             )
+
+
+def _windows(model: StudyModel, one: Outcome, path: Path_) -> Iterator[Mistake]:
     for place, window in enumerate(one.window):
         yield from _window(model, window, (*path, "window", place))
     named: dict[str, tuple[int, WindowTable]] = {

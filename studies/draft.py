@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.base.tomlcheck import Mistake, Path_, line_index, line_of, read_toml, try_model
+from pipelines.base.tomlcheck import (
+    Mistake,
+    Path_,
+    key_text,
+    line_index,
+    line_of,
+    read_toml,
+    try_model,
+)
 from studies.check_repeats import repeated_names
 from studies.check_settings import setting_mistakes
 from studies.model import StudyModel
@@ -47,7 +55,8 @@ def read_draft(file: Path) -> Draft:
     mistakes = [one.told(lines, file) for one in found]
     rest, lines = _rest(data, found, lines)
     if rest is not None:
-        more = (told(one, rest, lines) for one in setting_mistakes(rest, is_whole=False))
+        wrong = {str(one.path[0]) for one in found if one.path}
+        more = (told(one, rest, lines) for one in setting_mistakes(rest, wrong))
         mistakes += [one for one in more if one not in mistakes]
     return Draft(rest, tuple(mistakes), lines)
 
@@ -57,7 +66,7 @@ def told(mistake: Mistake, model: StudyModel, lines: dict[Path_, int]) -> str:
     path = mistake.path
     if len(path) > 1 and path[0] == "outcome" and isinstance(path[1], int):
         name = f"outcome {model.outcome[path[1]].name}"
-        key = ".".join([name, *(str(part) for part in path[2:])])
+        key = key_text((name, *path[2:]))
         return f"study.toml:{line_of(lines, path) or '?'}: {key}: {mistake.cause}"
     return mistake.told(lines, Path("study.toml"))
 

@@ -128,6 +128,14 @@ def _ours(error: duckdb.Error | OSError, doing: str, path: Path) -> DripwatchErr
             remedy="Raise `[resources] memory_limit` in site.toml or free disk space.",
             next_run=_NEXT,
         )
+    if isinstance(error, duckdb.Error) and is_damage(error) and "not a valid DuckDB" in text:
+        return StorageError(
+            f"The file is damaged or no DuckDB file ({doing}).",
+            where=where,
+            remedy="Move it away and refresh: the site store and the warehouse are caches, made "
+            "again from the log.",
+            next_run=_NEXT,
+        )
     if isinstance(error, OSError | duckdb.IOException):
         cause = error.strerror if isinstance(error, OSError) else type(error).__name__
         return StorageError(

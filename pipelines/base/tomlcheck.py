@@ -23,6 +23,8 @@ _PART = re.compile(r"""[A-Za-z0-9_-]+|"[^"]*"|'[^']*'""")
 #: A dotted key of that many parts takes tomllib minutes.
 _TOO_DEEP = re.compile(r"(?:\.[ \t]{0,9}[\w\"'-]{1,99}[ \t]{0,9}){100}")
 MAX_DEPTH = 50
+#: How pydantic begins: `Input should be a valid number`.
+_JARGON = re.compile(r"^(?:Input|String|List|Tuple|Dictionary|Value) should ")
 
 Path_ = tuple[str | int, ...]
 
@@ -128,8 +130,14 @@ class Mistake(NamedTuple):
 
     def told(self, lines: dict[Path_, int], file: Path) -> str:
         """Return the mistake as `file:line: key: cause`."""
-        key = ".".join(str(part) for part in self.path) or "the file"
+        key = key_text(self.path) or "the file"
         return f"{file.name}:{line_of(lines, self.path) or '?'}: {key}: {self.cause}"
+
+
+def key_text(path: Path_) -> str:
+    """Return a key path as people count: `drug #2.concept` is in the second table of drugs."""
+    parts = [f" #{part + 1}" if isinstance(part, int) else f".{part}" for part in path]
+    return "".join(parts).strip(". ")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -171,7 +179,9 @@ def _explain(
     model: type[BaseModel],
 ) -> Mistake:
     told = tuple(part for part in issue["loc"] if part != "__root__")
-    cause = issue["msg"].removeprefix("Value error, ")
+    cause = _JARGON.sub("must ", issue["msg"].removeprefix("Value error, "))
+    if issue["type"] == "value_error" and _is_kind(told, data):
+        told = told[:-1]
     if issue["type"] == "extra_forbidden":
         meant = did_you_mean(str(told[-1]), _keys_at(model, told[:-1]))
         cause = f"unknown key{meant or '; check its spelling'}"
@@ -184,6 +194,13 @@ def _explain(
         cause = f"there is no {told[-1]} `{given}`"
         cause += did_you_mean(given, kinds) or f"; known are {', '.join(kinds)}"
     return Mistake(_as_written(told, data), cause)
+
+
+def _is_kind(told: Path_, data: Any) -> bool:  # noqa: ANN401 - parsed TOML
+    """Tell whether a location ends with the kind of the table itself, which is no key of it."""
+    for part in told[:-1]:
+        data = data.get(part, {}) if isinstance(data, dict) else data[part]
+    return isinstance(data, dict) and bool(told) and data.get("kind") == told[-1]
 
 
 def _as_written(told: Path_, data: Any) -> Path_:  # noqa: ANN401 - parsed TOML

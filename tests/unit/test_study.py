@@ -34,7 +34,7 @@ MISTAKES = [
     ('unit = "course"  ', 'unit = "corse"  ', "study.unit"),
     ('resolution = "instant"', 'resolutoin = "instant"', "unknown key"),
     ("course_gap_hours = 96", "course_gap_hours = -96", "greater than or equal to 0"),
-    ('kind = "fever"', 'kind = "fevver"', "outcome.0"),
+    ('kind = "fever"', 'kind = "fevver"', "outcome #1"),
     ("min_grade = 2", "min_grade = 7", "less than or equal to 4"),
     ("until_months = 72", "until_months = 71", "without gap or overlap"),
     ("until_months = 24", "until_months = 0", "strata"),
@@ -75,7 +75,7 @@ def test_a_mistake_names_its_line(folder: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_study(str(folder))
     line = line_of(folder, "course_gap_hours = 'long'")
-    assert f"study.toml:{line}: drug.1.course_gap_hours" in str(caught.value)
+    assert f"study.toml:{line}: drug #2.course_gap_hours" in str(caught.value)
 
 
 def test_several_mistakes_are_told_at_once(folder: Path) -> None:

@@ -251,6 +251,25 @@ def test_one_code_listed_twice_is_named_with_both_lines(folder: Path) -> None:
     ]
 
 
+def test_a_window_is_judged_beside_mistakes_that_it_does_not_hang_on(folder: Path) -> None:
+    path = folder / "study.toml"
+    text = path.read_text() + ADDED["empty"][0]
+    path.write_text(text.replace("until_months = 72", "until_months = 71"))
+    told = "\n".join(named_lines(folder))
+    assert "without gap or overlap" in told
+    assert "the window ends before it starts" in told
+
+
+def test_an_outcome_is_named_and_not_its_kind(folder: Path) -> None:
+    path = folder / "study.toml"
+    head = f'[[outcome]]\nname = "more"\nlabel = "More"\n{KINDS["symptom"]}\n'
+    twice = '[[outcome.window]]\nname = "risk"\n' * 2
+    path.write_text(path.read_text() + head + twice)
+    (told,) = named_lines(folder)
+    assert ": two windows of one outcome have the same name" in told
+    assert "symptom" not in told
+
+
 def test_mistakes_of_all_files_are_told_at_once(folder: Path) -> None:
     toml, codes = folder / "study.toml", folder / "codelists" / "reactions.csv"
     text = toml.read_text().replace("lookback_days = 365", "lookback_days = -1")

@@ -62,3 +62,14 @@ def test_a_store_that_is_not_there_or_of_another_version_says_to_refresh(tmp_pat
     with pytest.raises(StorageError, match="Another version") as caught, reading(site):
         pass
     assert "dripwatch refresh" in caught.value.remedy
+
+
+@pytest.mark.parametrize("content", [b"", b"no database" * 1000], ids=["empty", "text"])
+def test_a_damaged_store_says_that_it_can_be_made_again(tmp_path: Path, content: bytes) -> None:
+    site = make_site(tmp_path)
+    with Store(site):
+        pass
+    site.store_path.write_bytes(content)
+    with pytest.raises(StorageError, match="damaged") as caught, reading(site):
+        pass
+    assert "made again from the log" in caught.value.remedy
