@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.console import plural, printable
 from flows.explain_lines import Row, signal_lines, unit_lines
 from flows.lock import holder, lock_path
 from flows.reply import Reply, UsageError, may_name
-from pipelines.base.errors import LockedError
+from pipelines.base.errors import ConfigError, LockedError
 from pipelines.base.site import Site, load_site
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 def explain(
@@ -49,6 +52,7 @@ def explain(
     may_name(site)
     _refuse_beside_a_run(site)
     with reading(site) as con:
+        edited = edited_studies(site, con)
         if signal is not None:
             found = trace_signal(con, signal, limit=limit, offset=offset)
             found["published"] = _published(site, found["signal_key"])
@@ -56,10 +60,13 @@ def explain(
         else:
             found = trace_unit(con, unit or "", outcome)
             lines = unit_lines(found)
-    answer.result = _plain({"site_id": site.site.id, "is_synthetic": site.site.synthetic, **found})
+    about = {"site_id": site.site.id, "is_synthetic": site.site.synthetic, "edited_studies": edited}
+    answer.result = _plain({**about, **found})
     answer.message = _summary(found)
+    heading = [_warning(site)]
+    heading += [f"NOTE: the study {name} was edited since; refresh." for name in edited]
     if not answer.as_json:
-        answer.console.say("\n".join(printable(line) for line in [_warning(site), "", *lines]))
+        answer.console.say("\n".join(printable(line) for line in [*heading, "", *lines]))
 
 
 def _refuse_beside_a_run(site: Site) -> None:
@@ -71,6 +78,23 @@ def _refuse_beside_a_run(site: Site) -> None:
             remedy="Explain once it has ended; until then `dripwatch sql` answers from the "
             "published warehouse.",
         )
+
+
+def edited_studies(site: Site, con: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return the site's studies that are not as they were when its rows were linked."""
+    from studies.load import load_study
+
+    known = dict(con.execute("SELECT study_id, study_hash FROM store.reference.study").fetchall())
+    edited = []
+    for name in site.site.studies:
+        try:
+            study = load_study(name, site.root)
+        except ConfigError:
+            edited.append(name)
+            continue
+        if known.get(study.id) != study.study_hash:
+            edited.append(study.id)
+    return edited
 
 
 def _warning(site: Site) -> str:

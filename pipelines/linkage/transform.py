@@ -129,7 +129,9 @@ def _raise_failed(path: Path) -> None:
     raise LinkageError(
         f"Linking {len(failed)} buckets of patients failed ({kind}).",
         where=f"study {study}, {Path(shard).name}",
-        remedy="Free memory or disk and run again; if it fails again, report it.",
+        remedy="Free memory or disk and run again; if it fails again, report it."
+        if any(word in kind for word in ("Memory", "IO", "OSError"))
+        else "Report it with this text and the study; it holds no patient's data.",
         next_run="The last published warehouse stays; the next run links again.",
     )
 

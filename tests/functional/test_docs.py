@@ -148,6 +148,7 @@ def test_an_event_is_explained_down_to_the_delivered_row(published: Site) -> Non
     ).rows
     found = explained(published, "--unit", unit[:12])["result"]
     assert found["unit_id"] == unit
+    assert found["edited_studies"] == []
     (any_effect,) = (
         one for one in found["outcomes"]
         if (one["outcome"], one["window_name"]) == ("any_side_effect", "risk")

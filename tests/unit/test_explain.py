@@ -12,11 +12,14 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from flows.console import printable
+from flows.explain import edited_studies
 from flows.explain_lines import signal_lines
 from flows.init import make_site as init_site
 from flows.lock import holder, lock_path, site_lock
 from pipelines.base.errors import StorageError
 from pipelines.base.site import load_site
+from studies.load import load_study
+from tests.linkage_cases import with_settings
 from tests.unit.store_batches import make_batch, make_site, night
 from warehouse.store import Store
 from warehouse.trace import UnknownKeyError, reading, trace_signal
@@ -90,6 +93,18 @@ def test_a_store_that_is_linked_from_other_records_explains_nothing(tmp_path: Pa
         store.load_linkage({}, "r2")
     with reading(site) as con, pytest.raises(UnknownKeyError):
         trace_unit(con, "0b17b881")
+
+
+def test_a_study_that_was_edited_since_is_named(tmp_path: Path) -> None:
+    init_site(tmp_path, "flat")
+    site = load_site(tmp_path / "site.toml")
+    study = load_study("iv_bisphosphonate")
+    other = with_settings(study, naive={"lookback_days": 30})
+    for linked, edited in ((study, []), (other, [study.id])):
+        with Store(site) as store:
+            store.load_reference(linked.reference_tables())
+        with reading(site) as con:
+            assert edited_studies(site, con) == edited
 
 
 def test_a_mistyped_number_is_a_mistake_of_the_command_line(tmp_path: Path) -> None:
