@@ -39,7 +39,9 @@ class SiteTable(Checked):
         description="Which rows of patients the published warehouse holds.",
     )
     synthetic: bool = Field(
-        default=False, description="Marks every page and summary SYNTHETIC: invented patients."
+        default=False,
+        strict=True,
+        description="Marks every page and summary SYNTHETIC: invented patients.",
     )
 
     @field_validator("zone")
@@ -143,6 +145,7 @@ class PrivacyTable(Checked):
     min_cell: int = Field(
         11,
         ge=1,
+        strict=True,
         description="Smallest count that reports, profiles and packs show.",
     )
 

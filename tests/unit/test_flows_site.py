@@ -28,7 +28,7 @@ from flows.reference import FOLDER, PAGES, models_within
 from flows.reply import UsageError
 from flows.server import answers, require
 from pipelines.base import duck
-from pipelines.base.errors import ExitCode, LockedError, LogError, ServerError
+from pipelines.base.errors import ConfigError, ExitCode, LockedError, LogError, ServerError
 from pipelines.base.site import Site, load_site
 from pipelines.ingest.log import EventLog
 from pipelines.sources.fhir.model import FhirMapping
@@ -103,6 +103,16 @@ def test_init_overwrites_nothing(tmp_path: Path) -> None:
     after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     before.pop(tmp_path / "site.toml")
     assert after == before
+
+
+def test_what_guards_small_counts_is_read_strictly(site: Site) -> None:
+    path = site.config_path
+    text = path.read_text()
+    for old, new in (("min_cell = 11", "min_cell = true"), ("synthetic = false", "synthetic = 1")):
+        assert old in text
+        path.write_text(text.replace(old, new))
+        with pytest.raises(ConfigError, match="must be a valid"):
+            load_site(path)
 
 
 def test_two_runs_do_not_share_a_site_and_the_second_is_told_who_holds_it(site: Site) -> None:
