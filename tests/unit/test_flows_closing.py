@@ -48,9 +48,7 @@ def test_a_study_that_counts_nobody_says_why_and_shows_no_count(
     add_units(store, "s1", "no_indication", 30)
     add_units(store, "s1", "too_old", 3)
     remark_on_empty_studies(context, store)
-    assert context.remarks == [
-        "s1: none of its units is counted: no_indication, too_old."
-    ]
+    assert context.remarks == ["s1: none of its units is counted: no_indication, too_old."]
 
 
 def test_a_study_that_counts_anybody_or_has_no_unit_says_nothing(
