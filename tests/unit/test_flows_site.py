@@ -108,7 +108,10 @@ def test_init_overwrites_nothing(tmp_path: Path) -> None:
 def test_what_guards_small_counts_is_read_strictly(site: Site) -> None:
     path = site.config_path
     text = path.read_text()
-    for old, new in (("min_cell = 11", "min_cell = true"), ("synthetic = false", "synthetic = 1")):
+    for old, new in (
+        ("min_cell = 11", "min_cell = true"),
+        ("# synthetic = false", "synthetic = 1"),
+    ):
         assert old in text
         path.write_text(text.replace(old, new))
         with pytest.raises(ConfigError, match="must be a valid"):
