@@ -38,13 +38,17 @@ def midnight(day: date, zone: str) -> datetime:
 
 @dataclass(frozen=True)
 class When:
-    """A time as it is known: from `at` to `until`, `is_day` if only the day is known."""
+    """A time as it is known: from `at` to `until`, `is_day` if only the day is known.
+
+    `is_guess`: it stands at its issue time, or its source says that it is no better: no hour.
+    """
 
     at: datetime
     until: datetime
     first: date
     last: date
     is_day: bool
+    is_guess: bool = False
 
     def on(self, axis: Axis) -> Stretch:
         if axis == "instant":
@@ -57,7 +61,8 @@ def when(row: dict[str, Any], ended_at: datetime | None = None) -> When | None:
     at, zone = row["occurred_at"], row["zone"]
     if at is None and row["event_type"] == "LabResulted":
         at = row.get("resulted_at")
-    if at is None or row["time_precision"] not in {"instant", "day"}:
+    is_issued = at is not None and row["occurred_at"] is None
+    if at is None or not (is_issued or row["time_precision"] in {"instant", "day"}):
         return None
     first = local_date(at, zone)
     is_day = row["time_precision"] == "day" and row["occurred_at"] is not None
@@ -65,7 +70,8 @@ def when(row: dict[str, Any], ended_at: datetime | None = None) -> When | None:
     last = first
     if ended_at is not None and ended_at > at:
         until, last = max(until, ended_at), local_date(ended_at, zone)
-    return When(at, until, first, last, is_day)
+    is_guess = is_issued or "imprecise_time" in (row.get("flags") or [])
+    return When(at, until, first, last, is_day, is_guess)
 
 
 def vague_days(row: dict[str, Any]) -> tuple[date, date] | None:

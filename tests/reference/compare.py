@@ -63,7 +63,7 @@ def expected_of(row: Row) -> dict[str, Any]:
     common["is_pre_existing"] = row.is_pre_existing
     common["is_worsened"] = row.is_worsened
     if row.has_event and row.onset is not None:
-        is_day = row.is_by_days or row.onset.is_day
+        is_day = row.is_by_days or row.onset.is_day or row.onset.is_guess
         common["onset_precision"] = "day" if is_day else "instant"
         if not is_day:
             common["onset_at"] = row.onset.at

@@ -100,8 +100,10 @@ def holds(
     study: Study,
     events: list[Event],
     outcome: GradeOutcome,
+    *,
+    by_own_limits: bool = False,
 ) -> bool:
-    """Whether a result is across one cut."""
+    """Whether a result is across one cut; the study's own limits may be left out."""
     of, side, cut = row["of"], row["side"], exact(float(row["cut"]))
     units = {one["unit"] for one in table_of(study, outcome, result) if one.get("unit")}
     system = result.unit.system_unit
@@ -115,7 +117,7 @@ def holds(
         return is_across(value, side, (cut, 0))
     if of in {"lower_limit", "upper_limit"}:
         limit = own_limit(result, of)
-        if limit is None and row["grade"] == "1":
+        if limit is None and row["grade"] == "1" and not by_own_limits:
             limit = normal_limit(study, events, outcome, result, of)
         return limit is not None and is_across(result.value, side, (limit * cut, 0))
     if baseline is None:
@@ -135,14 +137,23 @@ def grade_of(
     study: Study,
     events: list[Event],
     outcome: GradeOutcome,
+    *,
+    by_own_limits: bool = False,
 ) -> int:
     """The highest grade of which any row holds."""
     grades = [
         int(row["grade"])
         for row in rows_for(study, events, outcome, result)
-        if holds(row, result, baseline, study, events, outcome)
+        if holds(row, result, baseline, study, events, outcome, by_own_limits=by_own_limits)
     ]
     return max(grades, default=0)
+
+
+def has_own_limit(result: Result, study: Study, outcome: GradeOutcome) -> bool:
+    """Whether a result tells the limit of normal that its table asks for."""
+    asked = {row["of"] for row in table_of(study, outcome, result)}
+    limits = asked & {"lower_limit", "upper_limit"}
+    return any(own_limit(result, one) is not None for one in limits)
 
 
 def is_beyond(result: Result, outcome: ThresholdOutcome) -> bool:

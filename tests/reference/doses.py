@@ -58,8 +58,11 @@ class Administration:
 
     @property
     def is_interrupted(self) -> bool:
-        """Begun again after a stop."""
-        return bool(self.parts)
+        """Begun again after a stop, or a bag that follows a stopped one."""
+        bags = [one for one in self.records if one.has_duration]
+        return bool(self.parts) or any(
+            one.status == "stopped" and later.when.at >= one.end for one in bags for later in bags
+        )
 
     @property
     def key(self) -> str:

@@ -11,7 +11,8 @@ from studies.load import Study
 from studies.outcomes import Episodic, FeverOutcome
 from tests.reference.clock import Axis, When, length, meets, micros, midnight
 from tests.reference.events import Event
-from tests.reference.pieces import End, Piece, is_never, is_reading, pieces_of
+from tests.reference.follow_up import is_code_read
+from tests.reference.pieces import End, Piece, is_reading, pieces_of
 from tests.reference.stretches import Stretches
 from tests.reference.windows import Window
 
@@ -19,7 +20,6 @@ CONTACTS = {
     "AdverseEventReported",
     "EncounterOccurred",
 }
-SEEN_AFTER_HOURS = 6
 Gap = float | Literal["none"]
 
 
@@ -220,25 +220,23 @@ def judge(
 
 
 def is_seen(study: Study, events: list[Event], window: Window) -> bool:
-    """A reading, contact or report from six hours after the end to the window's end.
+    """A reading, contact or report from some hours after the end to the window's end.
 
     A vital sign of the study is a reading where it has a number in a known unit. A diagnosis code
     is a report where an outcome of the study reads it as one.
     """
-    outcomes = [one for one in study.model.outcome if isinstance(one, Episodic)]
     last = max(one.end for one in window.members)
-    settled = last + length(SEEN_AFTER_HOURS, window.axis)
+    settled = last + length(study.model.follow_up.seen_after_hours, window.axis)
     # A window that ends before (`control`) is watched from its own start.
     since = window.lo if window.hi <= settled else max(window.lo, settled)
     if since >= window.hi:
         since = window.lo
-    codes = {name for one in outcomes for name in one.report_concepts}
     contacts = [
         one
         for one in events
         if one.type in CONTACTS
         or (one.type == "VitalSignMeasured" and is_reading(one))
-        or (one.type == "DiagnosisRecorded" and one.means(list(codes)) and not is_never(study, one))
+        or (one.type == "DiagnosisRecorded" and is_code_read(study, one))
     ]
     times = [one.span if one.type == "EncounterOccurred" else one.when for one in contacts]
     return any(one is not None and meets(one.on(window.axis), since, window.cut) for one in times)

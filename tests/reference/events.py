@@ -34,9 +34,13 @@ class Event:
 def fits(code: ConceptRow, event_type: str, row: dict[str, Any]) -> bool:
     if (code.event_type, code.code_system) != (event_type, row.get("code_system")):
         return False
-    if code.match == "prefix":
-        return str(row["code"]).startswith(code.code)
-    return bool(row["code"] == code.code)
+    told, asked = (as_meant(code.code_system, one) for one in (str(row["code"]), code.code))
+    return told.startswith(asked) if code.match == "prefix" else told == asked
+
+
+def as_meant(system: str, code: str) -> str:
+    """A code as its system compares it: ICD knows no dots, blanks and small letters."""
+    return code.replace(".", "").replace(" ", "").upper() if system.startswith("icd") else code
 
 
 def read_events(study: Study, rows: list[tuple[str, dict[str, Any]]]) -> list[Event]:

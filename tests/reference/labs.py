@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from studies.load import Study
 from studies.outcomes import GradeOutcome, LabOutcome, RatioOutcome, ThresholdOutcome
 from tests.reference.clock import When, length, meets
-from tests.reference.cuts import grade_of, is_beyond, is_raised, rows_for
+from tests.reference.cuts import grade_of, has_own_limit, is_beyond, is_raised, rows_for
 from tests.reference.events import Event
 from tests.reference.results import Result, measured
 from tests.reference.units import Unit
-from tests.reference.windows import Window, bounds
+from tests.reference.windows import Window, index_of, is_before, uncut
 
 BELOW = {"below", "at_or_below"}
 
 
 @dataclass
 class Judged:
-    """A result in the window, with the last like it before."""
+    """A result in the window, with the last like it before.
+
+    Attributes:
+        is_switch: there were only unlike ones before.
+        is_unlike: and it reached the outcome's grade.
+    """
 
     result: Result
     baseline: Result | None
     is_switch: bool
+    is_unlike: bool
     grade: int
     is_hit: bool
 
@@ -37,27 +42,12 @@ class Tested:
     onset: When | None = None
     worst: Judged | None = None
     is_switch: bool = False
+    is_unlike: bool = False
     is_pre_existing: bool = False
 
 
-def is_post_index(result: Result, window: Window, grace: timedelta) -> bool:
-    """Not in the grace from the start on, in which a draw is baseline still."""
-    if window.axis == "day" or result.when.is_day:
-        return True
-    start = window.unit.start_at
-    return not start <= result.when.at <= start + grace
-
-
-def is_in(result: Result, window: Window, grace: timedelta, *, uncut: bool = False) -> bool:
-    return window.holds(result.when, uncut=uncut) and is_post_index(result, window, grace)
-
-
 def baselines_of(
-    results: list[Result],
-    outcome: LabOutcome,
-    window: Window,
-    earlier: list[Window],
-    grace: timedelta,
+    results: list[Result], outcome: LabOutcome, window: Window, earlier: list[Window]
 ) -> list[Result]:
     """What could be a baseline: near enough before, out of reach of every earlier unit."""
     unit = window.unit
@@ -68,11 +58,11 @@ def baselines_of(
         if side in {"after", "nowhere"}:
             continue
         if window.axis == "instant" and not result.when.is_day:
-            is_before = result.when.at <= unit.start_at + grace
-            in_reach = is_before and result.when.on("instant")[0] >= lo
+            is_early = is_before(unit.start_at, result.when, window.grace)
+            in_reach = is_early and result.when.on("instant")[0] >= lo
         else:
             in_reach = side == "before" or meets(result.when.on(window.axis), lo, unit.start)
-        if in_reach and not any(is_in(result, other, grace, uncut=True) for other in earlier):
+        if in_reach and not any(other.holds(result.when, uncut=True) for other in earlier):
             found.append(result)
     return found
 
@@ -121,28 +111,53 @@ def judged(
     baseline = last_of([one for one in before if one.is_like(result)])
     is_switch = baseline is None and bool(before)
     reached = grade(result, baseline, study, events, outcome)
-    was = grade(baseline, None, study, events, outcome) if baseline is not None else 0
+    was = 0
+    if baseline is not None:
+        was = grade_before(result, baseline, study, events, outcome)
     least = outcome.min_grade if isinstance(outcome, GradeOutcome) else 1
-    is_hit = reached >= least and reached > was and not is_switch
-    return Judged(result, baseline, is_switch, reached, is_hit)
+    is_hit = reached > was and (baseline is None or is_worse(result, baseline, study, outcome))
+    is_reached = reached >= least
+    is_hit = is_hit and is_reached and not is_switch
+    return Judged(result, baseline, is_switch, is_switch and is_reached, reached, is_hit)
+
+
+def grade_before(
+    result: Result, baseline: Result, study: Study, events: list[Event], outcome: LabOutcome
+) -> int:
+    """Grade of a baseline; by the study's limits it has none against a result with its own."""
+    if isinstance(outcome, GradeOutcome) and has_own_limit(result, study, outcome):
+        return grade_of(baseline, None, study, events, outcome, by_own_limits=True)
+    return grade(baseline, None, study, events, outcome)
+
+
+def is_worse(result: Result, baseline: Result, study: Study, outcome: LabOutcome) -> bool:
+    """Whether a result lies beyond its baseline, in the canonical unit."""
+    if looks_above(study, outcome):
+        return result.canonical > baseline.canonical
+    return result.canonical < baseline.canonical
 
 
 def judge_lab(
-    study: Study, events: list[Event], outcome: LabOutcome, window: Window, before: list[Unit]
+    study: Study,
+    events: list[Event],
+    outcome: LabOutcome,
+    window: Window,
+    before: list[Unit],
+    units: list[Unit],
 ) -> Tested:
-    results = measured(events, outcome)
+    starts = [index_of(one, [one], outcome.overlap) for one in units]
+    results = measured(events, outcome, starts, window.grace)
     if isinstance(outcome, GradeOutcome):
         results = [one for one in results if rows_for(study, events, outcome, one)]
-    grace = timedelta(minutes=study.model.administration.baseline_grace_minutes)
     earlier = [
-        Window(one, None, outcome.same_day, *bounds(table, one), 0, members=[one])
+        uncut(study, outcome, table, one)
         for one in before
         for table in outcome.window
         if table.name in {"risk", "extended"}
     ]
-    possible = baselines_of(results, outcome, window, earlier, grace)
+    possible = baselines_of(results, outcome, window, earlier)
     inside = sorted(
-        (one for one in results if is_in(one, window, grace)),
+        (one for one in results if window.holds(one.when)),
         key=lambda one: one.when.on("instant"),
     )
     each = [judged(one, possible, study, events, outcome) for one in inside]
@@ -166,6 +181,7 @@ def judge_lab(
         onset=hits[0].result.when if hits else None,
         worst=worst,
         is_switch=any(one.is_switch for one in each),
+        is_unlike=any(one.is_unlike for one in each),
         is_pre_existing=was_beyond(worst.baseline, outcome),
     )
 

@@ -19,7 +19,9 @@ from studies.outcomes import (
 from tests.reference.clock import When, meets
 from tests.reference.episodes import is_seen, judge_episodic, worst_of
 from tests.reference.events import Event, read_events
+from tests.reference.follow_up import Feeds, is_closed
 from tests.reference.labs import judge_lab
+from tests.reference.owners import is_superseded, kin_of, watched, window_of
 from tests.reference.pieces import vital_limit
 from tests.reference.serious import Asked, criteria, is_treated, window_start
 from tests.reference.stretches import (
@@ -43,16 +45,7 @@ from tests.reference.units import (
     setting,
     units_of,
 )
-from tests.reference.windows import (
-    Feeds,
-    Window,
-    is_closed,
-    is_superseded,
-    kin_of,
-    uncut,
-    watched,
-    window_of,
-)
+from tests.reference.windows import Window, uncut
 
 
 @dataclass(frozen=True)
@@ -108,6 +101,7 @@ class Row:
     measure: str | None = None
     baseline_measure: str | None = None
     is_switch: bool = False
+    is_unlike: bool = False
     evidence: tuple[int, ...] = ()
     merged_into: str | None = None
 
@@ -136,6 +130,8 @@ def link_patient(
     study: Study,
     through: dict[str, datetime],
     quiet: frozenset[str] = frozenset(),
+    *,
+    patients_implied: bool = False,
 ) -> tuple[list[UnitRow], list[Row]]:
     """Return a patient's units and outcome rows.
 
@@ -144,7 +140,11 @@ def link_patient(
         study: the study.
         through: `data_through` by event type.
         quiet: types of which the site delivers nothing while others do.
+        patients_implied: whether a patient exists by being named.
     """
+    if patients_implied and not any(kind == "PatientRegistered" for kind, _ in rows):
+        known = {"occurred_at": None, "time_precision": None, "zone": rows[0][1]["zone"]}
+        rows = [*rows, ("PatientRegistered", known)]
     events = read_events(study, rows)
     patient = Patient(study, events, units_of(study, events), Feeds(through, quiet))
     found: list[Row] = []
@@ -200,7 +200,8 @@ def row_of(
         )
     row = timed(row, patient, window, judged.taken)
     if row.onset is not None:
-        row = replace(row, n_candidate_units=candidates(row.onset, outcome, table, kin))
+        number = candidates(study, row.onset, outcome, table, kin)
+        row = replace(row, n_candidate_units=number)
     if row.has_event:
         row = asked(row, patient, outcome, window, judged.rows)
     return replace(row, status=status(patient, row, window), evidence=tuple(map(id, judged.rows)))
@@ -221,9 +222,11 @@ def timed(row: Row, patient: Patient, window: Window, taken: Stretches) -> Row:
     )
 
 
-def candidates(onset: When, outcome: Outcome, table: WindowTable, kin: list[Unit]) -> int:
+def candidates(
+    study: Study, onset: When, outcome: Outcome, table: WindowTable, kin: list[Unit]
+) -> int:
     """Uncut windows of the name that share time with the onset."""
-    windows = [uncut(outcome, table, one) for one in kin]
+    windows = [uncut(study, outcome, table, one) for one in kin]
     return sum(meets(onset.on(one.axis), one.lo, one.hi) for one in windows)
 
 
@@ -233,7 +236,7 @@ def asked(
     """With what makes the event serious, and whether it was treated."""
     zone = str(patient.events[0].row["zone"])
     onset = row.onset or window_start(window, zone)
-    event = Asked(patient.study, patient.events, window, onset, row.grade, rows)
+    event = Asked(patient.study, patient.events, patient.units, window, onset, row.grade, rows)
     why = criteria(event)
     return replace(
         row,
@@ -298,7 +301,7 @@ def episodic(row: Row, patient: Patient, outcome: Episodic, window: Window, name
 def laboratory(
     row: Row, patient: Patient, outcome: LabOutcome, window: Window, before: list[Unit]
 ) -> Judged:
-    tested = judge_lab(patient.study, patient.events, outcome, window, before)
+    tested = judge_lab(patient.study, patient.events, outcome, window, before, patient.units)
     worst, base = tested.worst, tested.baseline
     has_measures = isinstance(outcome, GradeOutcome) and outcome.calcium is not None
     row = replace(
@@ -311,6 +314,7 @@ def laboratory(
         has_event=tested.onset is not None,
         is_known=tested.is_tested,
         is_switch=tested.is_switch,
+        is_unlike=tested.is_unlike,
         measure=worst.result.measure if worst and has_measures else None,
         baseline_measure=base.measure if base and has_measures else None,
         n_events=int(tested.onset is not None),
@@ -330,6 +334,13 @@ def merged_row(row: Row, earlier: list[Row]) -> Row:
     )
 
 
+def is_unknown(component: Row) -> bool:
+    """Nobody looked, nobody was at risk, or a grade was reached with nothing to compare it with."""
+    return not component.has_event and (
+        not component.is_known or component.at_risk_days <= 0 or component.is_unlike
+    )
+
+
 def composite(row: Row, patient: Patient, outcome: CompositeOutcome, earlier: list[Row]) -> Judged:
     """At least so many groups; what is unknown may still be anything."""
     groups = [
@@ -343,12 +354,12 @@ def composite(row: Row, patient: Patient, outcome: CompositeOutcome, earlier: li
     ]
     true = [group for group in groups if any(one.has_event for one in group)]
     unknown = [
-        group for group in groups if group not in true and any(not one.is_known for one in group)
+        group for group in groups if group not in true and any(is_unknown(one) for one in group)
     ]
     has_event = len(true) >= outcome.at_least
     is_known = has_event or len(true) + len(unknown) < outcome.at_least
     onset = min(
-        (one.onset for group in true for one in group if one.onset is not None),
+        (one.onset for group in true for one in group if one.onset is not None and one.has_event),
         key=lambda it: it.at,
         default=None,
     )
@@ -358,7 +369,7 @@ def composite(row: Row, patient: Patient, outcome: CompositeOutcome, earlier: li
         onset=onset if has_event else None,
         grade=worst_of([one.grade for one in members]) if has_event else None,
         is_determined=is_known,
-        is_worsened=has_event and any(one.is_worsened for group in true for one in group),
+        is_worsened=has_event and any(one.is_worsened for one in members),
         has_event=has_event,
         is_known=is_known,
         is_closed=all(one.is_closed for group in groups for one in group),

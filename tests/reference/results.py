@@ -12,6 +12,7 @@ from studies.outcomes import CalciumTable, GradeOutcome, LabOutcome
 from tests.reference.clock import When, length
 from tests.reference.events import Event
 from tests.reference.pieces import exact
+from tests.reference.windows import Index, side_of
 
 SPOILT = {"haemolysed", "contaminated"}
 #: A number and what the comparator says of it: -1 just below, +1 just above.
@@ -80,8 +81,13 @@ def results_of(events: list[Event], concept: str) -> list[Result]:
     return found
 
 
-def measured(events: list[Event], outcome: LabOutcome) -> list[Result]:
-    """All results of an outcome, totals of calcium as they are compared."""
+def measured(
+    events: list[Event], outcome: LabOutcome, starts: list[Index], grace: timedelta | None
+) -> list[Result]:
+    """All results of an outcome, totals of calcium as they are compared.
+
+    `starts` are those of the infusions: draws before and after one are no one specimen.
+    """
     totals = results_of(events, outcome.concept)
     calcium = outcome.calcium if isinstance(outcome, GradeOutcome) else None
     if calcium is None:
@@ -90,7 +96,15 @@ def measured(events: list[Event], outcome: LabOutcome) -> list[Result]:
     if calcium.ionised_concept is not None:
         found = results_of(events, calcium.ionised_concept)
         ionised = [replace(one, measure="ionised") for one in found]
-    alone = [one for one in totals if not any(is_specimen(one, it, calcium) for it in ionised)]
+    alone = [
+        one
+        for one in totals
+        if not any(
+            is_specimen(one, it, calcium)
+            and not any(is_between(start, one, it, outcome.same_day, grace) for start in starts)
+            for it in ionised
+        )
+    ]
     if calcium.albumin_concept is not None:
         albumin = results_of(events, calcium.albumin_concept)
         alone = [corrected(one, albumin, calcium) for one in alone]
@@ -103,6 +117,18 @@ def is_specimen(total: Result, ionised: Result, calcium: CalciumTable) -> bool:
         return total.when.first == ionised.when.first
     apart = timedelta(minutes=calcium.specimen_minutes)
     return abs(total.when.at - ionised.when.at) <= apart
+
+
+def is_between(
+    start: Index, one: Result, other: Result, same_day: str, grace: timedelta | None
+) -> bool:
+    """Whether an infusion started between two draws; its first minutes lie before it."""
+    sides = {
+        side_of(start, it.when, same_day, grace)
+        or ("before" if it.when.first < start.day else "after")
+        for it in (one, other)
+    }
+    return {"before", "after"} <= sides
 
 
 def corrected(total: Result, albumin: list[Result], calcium: CalciumTable) -> Result:

@@ -12,7 +12,7 @@ from studies.outcomes import OutcomeBase
 from tests.reference.clock import When, instant_of, length, local_date, midnight
 from tests.reference.doses import IN_FORCE
 from tests.reference.events import Event
-from tests.reference.units import registration
+from tests.reference.units import Unit, registration
 from tests.reference.windows import Window
 
 ACUTE = {"emergency", "inpatient"}
@@ -26,6 +26,7 @@ class Asked:
 
     study: Study
     events: list[Event]
+    units: list[Unit]
     window: Window
     onset: When
     grade: int | None
@@ -49,6 +50,8 @@ def window_start(window: Window, zone: str) -> When:
 def is_in_time(asked: Asked, placed: When) -> bool:
     """At or after the onset and before the window's uncut end."""
     window, onset = asked.window, asked.onset
+    if is_before_infusion(asked, placed):
+        return False
     if asked.by_days or placed.is_day:
         is_after = placed.first >= onset.first
     else:
@@ -56,6 +59,12 @@ def is_in_time(asked: Asked, placed: When) -> bool:
     if window.axis == "day":
         return is_after and placed.first.toordinal() < window.hi
     return is_after and placed.on("instant")[0] < window.hi
+
+
+def is_before_infusion(asked: Asked, placed: When) -> bool:
+    """By the hour, where both are known by it."""
+    unit = asked.window.unit
+    return not (placed.is_day or unit.is_day_known) and placed.at < unit.start_at
 
 
 def stay_holds(stay: Event, placed: When, *, by_days: bool) -> bool:
@@ -72,10 +81,16 @@ def stay_holds(stay: Event, placed: When, *, by_days: bool) -> bool:
 
 
 def is_planned(asked: Asked, stay: Event) -> bool:
-    """Elective, or with the start of an administration of the unit in it."""
+    """Elective, or with the start of an administration of a unit of the class in it."""
     if stay.row.get("admission_type") == "elective":
         return True
-    doses = asked.window.unit.administrations
+    drug_class = asked.window.unit.drug.drug_class
+    doses = [
+        dose
+        for unit in asked.units
+        if unit.drug.drug_class == drug_class
+        for dose in unit.administrations
+    ]
     first = [min(dose.records, key=lambda one: one.when.at).when for dose in doses]
     starts = [When(w.at, w.at, w.first, w.first, w.is_day) for w in first]
     return any(stay_holds(stay, start, by_days=start.is_day) for start in starts)

@@ -39,7 +39,7 @@ def at_risk(window: Window, record: int | None) -> Stretches:
     """The window without what lies before the record, beyond its cut, or in another's window."""
     lo = window.lo if record is None else max(window.lo, record)
     whole = [(lo, window.cut)] if lo < window.cut else []
-    return without(whole, [(one.lo, one.hi) for one in window.yields_to])
+    return without(whole, [(one.lo, one.cut) for one in window.yields_to])
 
 
 def ends_at(onset: When) -> int:

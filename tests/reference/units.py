@@ -9,13 +9,12 @@ from typing import Any
 
 from studies.load import Study
 from studies.model import DrugTable
-from tests.reference.clock import Axis, When, age_in_months, meets, micros, vague_days
-from tests.reference.doses import IN_FORCE, Administration, is_in_force
+from tests.reference.clock import Axis, When, age_in_months, local_date, micros, vague_days
+from tests.reference.doses import IN_FORCE, STATED, Administration, drug_of, is_in_force
 from tests.reference.events import Event
 from tests.reference.evidence import administrations_of, supplied
 
 UNKNOWN = "unknown"
-HOURS_BEFORE = timedelta(hours=24)
 
 
 @dataclass
@@ -133,10 +132,17 @@ def knows(events: list[Event], concepts: list[str], unit: Unit) -> bool:
 
 def is_naive(study: Study, events: list[Event], unit: Unit) -> bool | None:
     """False with a sign of earlier exposure; null where one may be earlier, or nobody knows."""
-    signs = supplied(study, events) + [
+    given = [
+        one
+        for one in supplied(study, events)
+        if (drug := drug_of(study, one)) is not None and drug.drug_class == unit.drug.drug_class
+    ]
+    signs = given + [
         event
         for event in events
-        if event.means(study.model.naive.prior_concepts) and event.type != "InfusionRecorded"
+        if event.means(study.model.naive.prior_concepts)
+        and event.type != "InfusionRecorded"
+        and event.row.get("status") in {None, *STATED}
     ]
     vague = [days for event in signs if (days := vague_days(event.row)) is not None]
     if (
@@ -160,19 +166,21 @@ def begins_record(event: Event) -> bool:
 
 
 def premedicated(study: Study, events: list[Event], unit: Unit) -> bool:
-    """Given in the 24 h before the start; where that is a day: the day before, or that day."""
-    lo, hi = micros(unit.start_at - HOURS_BEFORE), micros(unit.start_at)
-    axis: Axis = "instant"
-    if unit.is_day_known:
-        axis, lo, hi = "day", unit.start - 1, unit.start + 1
-    return any(
-        meets(event.when.on(axis), lo, hi)
-        for event in events
-        if event.means(study.model.strata.premedication_concepts)
-        and event.when is not None
+    """Given in the hours before the start; by its day, on a date in them but not the index's."""
+    strata = study.model.strata
+    since = unit.start_at - timedelta(hours=strata.premedication_hours)
+    for event in events:
         # A box of tablets, or a list of what is taken at home, is no dose.
-        and event.row.get("status") in IN_FORCE["administered"]
-    )
+        is_dose = event.row.get("status") in IN_FORCE["administered"]
+        if event.when is None or not is_dose or not event.means(strata.premedication_concepts):
+            continue
+        if event.when.is_day or unit.is_day_known:
+            first = local_date(since, event.row["zone"])
+            if first <= event.when.first < unit.index_date:
+                return True
+        elif since <= event.when.at < unit.start_at:
+            return True
+    return False
 
 
 def setting(events: list[Event], unit: Unit) -> str:

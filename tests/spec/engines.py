@@ -199,6 +199,7 @@ def by_reference(spec: Spec, row: Row, resolution: str) -> Answer:
         spec.studies[name],
         story.feeds,
         frozenset(story.quiet),
+        patients_implied=is_implied(name),
     )
     place = {one.key: number for number, one in enumerate(units)}
     rows = {

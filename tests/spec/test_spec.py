@@ -14,15 +14,6 @@ ENGINES: dict[str, Callable[[Spec, Row, str], Answer]] = {
     "product": by_product,
     "reference": by_reference,
 }
-#: Cases that the reference does not read yet; who teaches it takes them out (they fail then).
-PENDING = {
-    "result without a collection time",
-    "bags, the first one stopped",
-    "tablets not taken",
-    "a code without dots, and longer",
-    "nobody delivers patients",
-    "last contact, with a grace set",
-}
 CASES = [
     (row, resolution, engine)
     for file in spec_files()
@@ -62,9 +53,6 @@ def test_a_case_has_the_outcome_that_the_rule_gives(
     expected = statements(row, spec.stories[row.key].clock)
     answer = ENGINES[engine](spec, row, resolution)
     found = list(misses(answer, expected, may_lack=engine == "reference"))
-    if engine == "reference" and row.case in PENDING:
-        assert found, f"the reference reads {row.case!r} now: take it out of PENDING"
-        pytest.xfail("the reference does not read this yet")
     if found:
         lines = [f"{row.where}, by {resolution}, {engine}: {row.case}", f"  {row.happens}"]
         lines += [f"  asked: {row.outcome} {row.settings}", f"  expected: {row.expected}"]

@@ -113,7 +113,7 @@ CASES = {
     # Section 2: [-24 h, start) is met by the day before; a day is an interval (section 1).
     "premedication known by its day": Case(
         infused("premedicated").add("MedicationGiven", "2024-02-29", code="161",
-                                    code_system="rxnorm"),
+                                    code_system="rxnorm", status="completed"),
         "premedicated", True,
     ),
     # Section 1: an index known by its day is analysed by days; the encounter is of that day.
