@@ -169,13 +169,12 @@ def as_sql_says(
 ) -> dict[str, suites.GxResult]:
     """Stand in for Great Expectations where a test is about something else."""
     del result_format
-    found: dict[str, set[int]] = {check.id: set() for check in checks_of(judged.event_type)}
+    rows_of: dict[str, list[int]] = {check.id: [] for check in checks_of(judged.event_type)}
     for check_id, row in con.execute(
         f"SELECT check_id, source_row FROM ({sqlpass.failures_sql(judged)})"
     ).fetchall():
-        found[check_id].add(row)
-    counts = sqlpass.count_failures(con, judged)
+        rows_of[check_id].append(row)
     return {
-        name: suites.GxResult(name, counts[name], not rows, frozenset(rows), None)
-        for name, rows in found.items()
+        name: suites.GxResult(name, len(rows), not rows, frozenset(rows), None)
+        for name, rows in rows_of.items()
     }

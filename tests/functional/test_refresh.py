@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import stat
 import subprocess
@@ -29,6 +30,7 @@ from tests.functional.refresh_site import (
 )
 
 __all__ = ["hospital"]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +118,8 @@ def test_a_run_leaves_no_staging_and_no_shards(whole: Site) -> None:
 KILL = """
 import os, signal, sys
 from pathlib import Path
-from flows.console import SilentConsole
-from flows.refresh import refresh
 from pipelines.base.site import load_site
+from tests.functional.refresh_site import run
 import pipelines.ingest.log, warehouse.publish, warehouse.store
 owner, name, when = sys.argv[2:5]
 target = {{"EventLog": pipelines.ingest.log.EventLog, "Store": warehouse.store.Store,
@@ -129,7 +130,7 @@ def killed(*arguments, **options):
         original(*arguments, **options)
     os.kill(os.getpid(), signal.SIGKILL)
 setattr(target, name, killed)
-refresh(load_site(Path(sys.argv[1])), console=SilentConsole())
+run(load_site(Path(sys.argv[1])))
 """.replace("{{", "{").replace("}}", "}")
 
 
@@ -154,7 +155,9 @@ def test_killed_anywhere_the_next_run_finishes_it(
     site = make_site(tmp_path, hospital)
     deliver(site, hospital, *range(1, NIGHTS + 1))
     arguments = [str(site.root), owner, name, when]
-    done = subprocess.run([sys.executable, "-P", "-c", KILL, *arguments], check=False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-P", "-c", KILL, *arguments]
+    done = subprocess.run(command, check=False, env=environment)
     assert done.returncode == -9
     committed = list((site.log_root / "committed").iterdir())
     assert len(committed) == n_committed
@@ -272,10 +275,9 @@ def test_wrong_settings_are_found_before_anything_is_written(
     assert sorted(path.name for path in site.restricted.iterdir()) == ["site.key"]
 
 
-def test_another_key_is_refused(tmp_path: Path, hospital: Path) -> None:
-    site = make_site(tmp_path, hospital)
-    deliver(site, hospital, 1)
-    run(site)
+def test_another_key_is_refused(tmp_path: Path, whole: Site) -> None:
+    shutil.copytree(whole.root, tmp_path, dirs_exist_ok=True)
+    site = load_site(tmp_path / "site.toml")
     site.at(site.key.file).write_text("a1b2c3d4e5f60718" * 4)
     with pytest.raises(KeyFileError, match="not the one"):
         run(site)
