@@ -198,7 +198,7 @@ def drip_by_hand(row: Mapping[str, Any]) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("seed", [1, 20])
+@pytest.mark.parametrize("seed", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_gx_sql_and_a_judge_by_hand_agree_on_dirty_rows(seed: int) -> None:
     rows = dirty(seed, 600)
     con = staged(rows)
