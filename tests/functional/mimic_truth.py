@@ -19,7 +19,8 @@ import pyarrow as pa
 # Written from the window rules: an administration is one record, or several with a duration that
 # overlap or follow within two hours; the latest unit of a drug owns what follows; a baseline is the
 # last result up to 30 minutes after the start, within 90 days, outside the window of any earlier
-# unit; equal times take the smaller value.
+# unit; equal times take the smaller value. A draw up to 30 minutes after the next unit's start is
+# no effect of that one, and still the earlier unit's.
 EXPECTED = """
 WITH dose AS (
     SELECT patient, started, coalesce(ended, started) AS ended, ended > started AS lasts,
@@ -73,9 +74,12 @@ base AS (
 judged AS (
     SELECT u.*, b.value AS before,
         (SELECT count(*) FROM drawn AS d WHERE d.patient = u.patient
-            AND d.taken > u.started + INTERVAL 30 MINUTE AND d.taken < u.cut) > 0 AS tested,
+            AND d.taken > u.started + INTERVAL 30 MINUTE AND d.taken < u.until
+            AND (u.next_start IS NULL OR d.taken <= u.next_start + INTERVAL 30 MINUTE)
+        ) > 0 AS tested,
         EXISTS (FROM drawn AS d WHERE d.patient = u.patient
-            AND d.taken > u.started + INTERVAL 30 MINUTE AND d.taken < u.cut
+            AND d.taken > u.started + INTERVAL 30 MINUTE AND d.taken < u.until
+            AND (u.next_start IS NULL OR d.taken <= u.next_start + INTERVAL 30 MINUTE)
             AND {event}) AS event
     FROM risk AS u LEFT JOIN base AS b ON b.patient = u.patient AND b.nth = u.nth
 ),

@@ -266,7 +266,7 @@ def test_every_resource_of_all_files_is_accounted_for(
 def test_administrations_agree_with_the_flat_table_of_the_same_hospital(
     raw: Path, store: duckdb.DuckDBPyConnection
 ) -> None:
-    items = {"221794", "228340", "225798"}
+    items = {"221794", "228340", "225798", "221456", "227525"}
     told = Counter(
         (row["itemid"], utc(row["effective_iso"]), utc(row["end_iso"]), float(row["dose"]))
         for row in rows_of(raw / "icu_administrations.csv.gz")
