@@ -50,6 +50,11 @@ class When:
     is_day: bool
     is_guess: bool = False
 
+    def whole_day(self, zone: str) -> When:
+        """The day on which it was."""
+        at, until = midnight(self.first, zone), midnight(self.first + timedelta(days=1), zone)
+        return When(at, until, self.first, self.first, is_day=True)
+
     def on(self, axis: Axis) -> Stretch:
         if axis == "instant":
             return micros(self.at), micros(self.until)

@@ -200,7 +200,9 @@ def row_of(
         )
     row = timed(row, patient, window, judged.taken)
     if row.onset is not None:
-        number = candidates(study, row.onset, outcome, table, kin)
+        zone = str(events[0].row["zone"])
+        onset = row.onset.whole_day(zone) if row.onset.is_guess else row.onset
+        number = candidates(study, onset, outcome, table, kin)
         row = replace(row, n_candidate_units=number)
     if row.has_event:
         row = asked(row, patient, outcome, window, judged.rows)

@@ -86,8 +86,9 @@ def drawn(settings: Drawn) -> Study:
         changes: dict[str, Any] = {
             "overlap": settings.overlap,
             "overlap_across_classes": settings.across_classes,
-            "window": [*one.window, CONTROL],
         }
+        if isinstance(one, SymptomOutcome | FeverOutcome):
+            changes["window"] = [*one.window, CONTROL]
         if one.name in {"ache", "high_fever"}:
             changes["same_day"] = settings.same_day
         if isinstance(one, Episodic):

@@ -121,8 +121,15 @@ class Window:
         return self.cut
 
     def is_yielded(self, placed: When) -> bool:
-        """Whether it lies in a window that this one gives way to."""
-        return any(one.spans(placed, one.cut) for one in self.yields_to)
+        """Whether it shares time with a window that this one gives way to."""
+        return any(one.shares_time(placed) for one in self.yields_to)
+
+    def shares_time(self, placed: When) -> bool:
+        """As instants, what falls before the start lies between midnight and the start."""
+        end = self.cut
+        if self.axis == "instant" and self.side(placed) == "before":
+            end = min(end, self.unit.start)
+        return meets(placed.on(self.axis), self.lo, end)
 
     def is_past(self, placed: When) -> bool:
         """Whether an event began before the window."""
