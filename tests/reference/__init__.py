@@ -3,6 +3,7 @@
 Written from docs/windows.md alone, without a look at the SQL that it checks.
 """
 
-from tests.reference.linkage import Row, UnitRow, link_patient
+from tests.reference.linkage import link_patient
+from tests.reference.rows import Row, UnitRow
 
 __all__ = ["Row", "UnitRow", "link_patient"]

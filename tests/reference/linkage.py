@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -17,12 +17,14 @@ from studies.outcomes import (
     WindowTable,
 )
 from tests.reference.clock import When, meets
+from tests.reference.composites import composite
 from tests.reference.episodes import is_seen, judge_episodic, worst_of
-from tests.reference.events import Event, read_events
+from tests.reference.events import read_events
 from tests.reference.follow_up import Feeds, is_closed
 from tests.reference.labs import judge_lab
 from tests.reference.owners import is_superseded, kin_of, watched, window_of
 from tests.reference.pieces import vital_limit
+from tests.reference.rows import Judged, Patient, Row, UnitRow
 from tests.reference.serious import Asked, criteria, is_treated, window_start
 from tests.reference.stretches import (
     Stretches,
@@ -46,83 +48,6 @@ from tests.reference.units import (
     units_of,
 )
 from tests.reference.windows import Window, uncut
-
-
-@dataclass(frozen=True)
-class UnitRow:
-    """A unit and its strata."""
-
-    key: str
-    ordinal: int
-    n_infusions: int
-    is_eligible: bool
-    age_months: int | None
-    indication_type: str
-    setting: str
-    is_naive: bool | None
-    premedicated: bool
-    evidence: str
-    is_dispensed_undated: bool
-    interrupted: bool
-
-
-@dataclass(frozen=True)
-class Row:
-    """A unit's outcome in one window. None where the question is not asked of the outcome."""
-
-    unit: str
-    outcome: str
-    window: str
-    status: str
-    onset: When | None = None
-    grade: int | None = None
-    baseline_value: float | None = None
-    is_observed: bool | None = None
-    is_tested: bool | None = None
-    is_determined: bool | None = None
-    cut_reason: str | None = None
-    is_worsened: bool = False
-    is_pre_existing: bool = False
-    has_event: bool = False
-    is_known: bool = True
-    is_closed: bool = True
-    is_by_days: bool = False
-    is_missing_start: bool = False
-    is_in_clean_window: bool = False
-    n_events: int = 0
-    n_events_uncleaned: int = 0
-    person_days: float = 0
-    at_risk_days: float = 0
-    at_risk_days_uncleaned: float = 0
-    n_candidate_units: int | None = None
-    is_serious: bool | None = None
-    serious_criteria: tuple[str, ...] = ()
-    is_treated: bool | None = None
-    measure: str | None = None
-    baseline_measure: str | None = None
-    is_switch: bool = False
-    is_unlike: bool = False
-    evidence: tuple[int, ...] = ()
-    merged_into: str | None = None
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A row, the reports that are evidence of its event, and time that clean windows take."""
-
-    row: Row
-    rows: list[dict[str, Any]]
-    taken: Stretches = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Patient:
-    """What every rule reads."""
-
-    study: Study
-    events: list[Event]
-    units: list[Unit]
-    feeds: Feeds
 
 
 def link_patient(
@@ -211,7 +136,8 @@ def row_of(
 
 def timed(row: Row, patient: Patient, window: Window, taken: Stretches) -> Row:
     """With its time at risk, in days."""
-    whole = at_risk(window, record_start(patient.events, window.axis))
+    zone = str(patient.events[0].row["zone"])
+    whole = at_risk(window, record_start(patient.events, window.axis), zone)
     left, end = without(whole, taken), window.cut
     if row.onset is not None:
         onset = row.onset.first.toordinal() + 1
@@ -323,60 +249,3 @@ def laboratory(
         n_events_uncleaned=int(tested.onset is not None),
     )
     return Judged(row, rows=[])
-
-
-def merged_row(row: Row, earlier: list[Row]) -> Row:
-    """The row that a row was merged into, else itself."""
-    if row.merged_into is None:
-        return row
-    return next(
-        one
-        for one in earlier
-        if (one.unit, one.outcome, one.window) == (row.merged_into, row.outcome, row.window)
-    )
-
-
-def is_unknown(component: Row) -> bool:
-    """Nobody looked, nobody was at risk, or a grade was reached with nothing to compare it with."""
-    return not component.has_event and (
-        not component.is_known or component.at_risk_days <= 0 or component.is_unlike
-    )
-
-
-def composite(row: Row, patient: Patient, outcome: CompositeOutcome, earlier: list[Row]) -> Judged:
-    """At least so many groups; what is unknown may still be anything."""
-    groups = [
-        [
-            component
-            for one in earlier
-            if one.unit == row.unit and one.window == row.window and one.outcome in names
-            for component in [merged_row(one, earlier)]
-        ]
-        for names in outcome.of
-    ]
-    true = [group for group in groups if any(one.has_event for one in group)]
-    unknown = [
-        group for group in groups if group not in true and any(is_unknown(one) for one in group)
-    ]
-    has_event = len(true) >= outcome.at_least
-    is_known = has_event or len(true) + len(unknown) < outcome.at_least
-    onset = min(
-        (one.onset for group in true for one in group if one.onset is not None and one.has_event),
-        key=lambda it: it.at,
-        default=None,
-    )
-    members = [one for group in true for one in group if one.has_event]
-    row = replace(
-        row,
-        onset=onset if has_event else None,
-        grade=worst_of([one.grade for one in members]) if has_event else None,
-        is_determined=is_known,
-        is_worsened=has_event and any(one.is_worsened for one in members),
-        has_event=has_event,
-        is_known=is_known,
-        is_closed=all(one.is_closed for group in groups for one in group),
-        n_events=int(has_event),
-        n_events_uncleaned=int(has_event),
-    )
-    told = {number for one in members for number in one.evidence}
-    return Judged(row, [one.row for one in patient.events if id(one.row) in told])

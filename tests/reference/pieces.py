@@ -133,7 +133,7 @@ def ends_after(onset: When, hours: float) -> End:
     return End(onset.at + timedelta(hours=hours), day, onset.is_day)
 
 
-def reading_ends(outcome: Episodic, onset: When, lower: list[When]) -> End:
+def reading_ends(outcome: Episodic, onset: When, lower: list[When], *, by_days: bool) -> End:
     """At the first later reading below the cut within the gap, else after the gap."""
     gap = outcome.same_episode_gap_hours
     if gap == "none":
@@ -142,7 +142,7 @@ def reading_ends(outcome: Episodic, onset: When, lower: list[When]) -> End:
     below = [
         End(one.at, one.first, onset.is_day or one.is_day)
         for one in lower
-        if one.first > onset.first or not (onset.is_day or one.is_day)
+        if one.first > onset.first or not (by_days or onset.is_day or one.is_day)
     ]
     return min([*below, limit], key=lambda one: one.at)
 
@@ -168,7 +168,7 @@ def fever_grade(place: int, readings: list[tuple[When, Fraction]]) -> int:
     return 3
 
 
-def fever_pieces(events: list[Event], outcome: FeverOutcome) -> list[Piece]:
+def fever_pieces(study: Study, events: list[Event], outcome: FeverOutcome) -> list[Piece]:
     """Readings of 38.0 and more; each is over at the first later reading below, or in 72 h."""
     rounded = [(at, tenth(value)) for at, value in readings(events, outcome.concept)]
     found = []
@@ -176,7 +176,7 @@ def fever_pieces(events: list[Event], outcome: FeverOutcome) -> list[Piece]:
         if value < 38:
             continue
         below = [later for later, other in rounded[place + 1 :] if other < 38]
-        over = reading_ends(outcome, placed, below)
+        over = reading_ends(outcome, placed, below, by_days=study.model.study.resolution == "day")
         own = "before" if placed.is_day else None
         found.append(Piece(placed, placed, fever_grade(place, rounded), over, own))
     return found
@@ -217,8 +217,14 @@ def confirmed_pieces(
         and (own is None or value >= own * rise)
     ]
     apart = timedelta(minutes=outcome.confirm_minutes)
+    by_days = study.model.study.resolution == "day"
     return [
-        Piece(one, one, None, reading_ends(outcome, one, lower_after(all_readings, one, limit)))
+        Piece(
+            one,
+            one,
+            None,
+            reading_ends(outcome, one, lower_after(all_readings, one, limit), by_days=by_days),
+        )
         for one in high
         if any(abs(other.at - one.at) >= apart for other in high)
     ]
@@ -231,7 +237,7 @@ def lower_after(readings: list[tuple[When, Fraction]], high: When, limit: int) -
 def pieces_of(study: Study, events: list[Event], outcome: Episodic, window: Window) -> list[Piece]:
     found = reports(study, events, outcome)
     if isinstance(outcome, FeverOutcome):
-        found += fever_pieces(events, outcome)
+        found += fever_pieces(study, events, outcome)
     if isinstance(outcome, VitalLimitOutcome):
         found += confirmed_pieces(study, events, outcome, window)
     return sorted(found, key=lambda one: one.when.at)

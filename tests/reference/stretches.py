@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tests.reference.clock import Axis, Stretch, When
+from datetime import date
+
+from tests.reference.clock import (
+    Axis,
+    Stretch,
+    When,
+    instant_of,
+    local_date,
+    micros,
+    midnight,
+)
 from tests.reference.events import Event
 from tests.reference.units import begins_record
 from tests.reference.windows import Window
@@ -35,11 +45,22 @@ def record_start(events: list[Event], axis: Axis) -> int | None:
     return min(starts, default=None)
 
 
-def at_risk(window: Window, record: int | None) -> Stretches:
+def on_axis(window: Window, axis: Axis, zone: str) -> Stretch:
+    """A window as cut on the axis of another; by days, every day that it shares."""
+    if window.axis == axis or window.lo >= window.cut:
+        return window.lo, window.cut
+    if axis == "instant":
+        lo, cut = (midnight(date.fromordinal(one), zone) for one in (window.lo, window.cut))
+        return micros(lo), micros(cut)
+    first, last = (local_date(instant_of(one), zone) for one in (window.lo, window.cut - 1))
+    return first.toordinal(), last.toordinal() + 1
+
+
+def at_risk(window: Window, record: int | None, zone: str) -> Stretches:
     """The window without what lies before the record, beyond its cut, or in another's window."""
     lo = window.lo if record is None else max(window.lo, record)
     whole = [(lo, window.cut)] if lo < window.cut else []
-    return without(whole, [(one.lo, one.cut) for one in window.yields_to])
+    return without(whole, [on_axis(one, window.axis, zone) for one in window.yields_to])
 
 
 def ends_at(onset: When) -> int:
