@@ -45,7 +45,7 @@ def check(seed: int, number: int, study: Study, feeds: dict[str, datetime]) -> N
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_linkage_agrees_with_the_reference(name: str) -> None:
-    check(list(STUDIES).index(name), 100, STUDIES[name], FEEDS)
+    check(list(STUDIES).index(name), 50, STUDIES[name], FEEDS)
 
 
 @given(seed=st.integers(min_value=0, max_value=2**32))
@@ -53,7 +53,7 @@ def test_linkage_agrees_with_the_reference(name: str) -> None:
     max_examples=2, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 def test_linkage_agrees_with_the_reference_while_feeds_are_behind(seed: int) -> None:
-    check(seed, 80, SHIPPED, OPEN_FEEDS)
+    check(seed, 40, SHIPPED, OPEN_FEEDS)
 
 
 def test_patients_at_the_edges_reach_every_status() -> None:

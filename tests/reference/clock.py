@@ -50,9 +50,11 @@ class When:
     is_day: bool
     is_guess: bool = False
 
-    def whole_day(self, zone: str) -> When:
-        """The day on which it was."""
+    def as_day(self, zone: str) -> When:
+        """The whole day, where that is all: a guess that is told as midnight."""
         at, until = midnight(self.first, zone), midnight(self.first + timedelta(days=1), zone)
+        if not self.is_guess or self.at != at:
+            return self
         return When(at, until, self.first, self.first, is_day=True)
 
     def on(self, axis: Axis) -> Stretch:

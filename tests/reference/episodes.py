@@ -238,8 +238,16 @@ def is_seen(study: Study, events: list[Event], window: Window) -> bool:
         or (one.type == "VitalSignMeasured" and is_reading(one))
         or (one.type == "DiagnosisRecorded" and is_code_read(study, one))
     ]
-    times = [one.span if one.type == "EncounterOccurred" else one.when for one in contacts]
+    times = [stay_of(one) if one.type == "EncounterOccurred" else one.when for one in contacts]
     return any(one is not None and meets(one.on(window.axis), since, window.cut) for one in times)
+
+
+def stay_of(event: Event) -> When | None:
+    """A stay, which is over at the end that is told, also where its start is a day."""
+    ended_at = event.row.get("ended_at")
+    if event.span is None or ended_at is None or ended_at <= event.span.at:
+        return event.span
+    return replace(event.span, until=ended_at)
 
 
 def judge_episodic(study: Study, events: list[Event], outcome: Episodic, window: Window) -> Found:

@@ -125,8 +125,7 @@ def row_of(
         )
     row = timed(row, patient, window, judged.taken)
     if row.onset is not None:
-        zone = str(events[0].row["zone"])
-        onset = row.onset.whole_day(zone) if row.onset.is_guess else row.onset
+        onset = row.onset.as_day(str(events[0].row["zone"]))
         number = candidates(study, onset, outcome, table, kin)
         row = replace(row, n_candidate_units=number)
     if row.has_event:

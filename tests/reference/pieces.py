@@ -203,10 +203,10 @@ def confirmed_pieces(
     if limit is None:
         return []
     all_readings = [one for one in readings(events, outcome.concept) if not one[0].is_day]
-    before = [(at, value) for at, value in all_readings if at.at < window.unit.start_at]
+    before = [(at, value) for at, value in all_readings if at.at < window.index.start_at]
     own = before[-1][1] if before else None
     rise = 1 + exact(outcome.rise_percent) / 100
-    settled = window.unit.start_at + timedelta(minutes=outcome.settle_minutes)
+    settled = window.index.start_at + timedelta(minutes=outcome.settle_minutes)
     high = [
         placed
         for placed, value in all_readings

@@ -114,7 +114,10 @@ class Window:
             return self.cut
         side = side_of(self.next_index, placed, self.same_day, self.grace)
         if side == "before":
-            return self.end
+            # A day that is before it lies between midnight and its start.
+            is_clear = placed.is_day and not self.next_index.is_day_known
+            start = starts_at(self.next_unit, self.axis)
+            return min(self.end, start) if is_clear and self.axis == "instant" else self.end
         is_its_own = placed.is_day or self.next_index.is_day_known
         if is_its_own and placed.first == self.next_index.day:
             return self.lo
