@@ -50,8 +50,6 @@ def window_start(window: Window, zone: str) -> When:
 def is_in_time(asked: Asked, placed: When) -> bool:
     """At or after the onset and before the window's uncut end."""
     window, onset = asked.window, asked.onset
-    if is_before_infusion(asked, placed):
-        return False
     if asked.by_days or placed.is_day:
         is_after = placed.first >= onset.first
     else:
@@ -61,10 +59,11 @@ def is_in_time(asked: Asked, placed: When) -> bool:
     return is_after and placed.on("instant")[0] < window.hi
 
 
-def is_before_infusion(asked: Asked, placed: When) -> bool:
-    """By the hour, where both are known by it."""
+def is_told_in_time(asked: Asked, placed: When) -> bool:
+    """So of an encounter or report; one of an hour before the infusion's is before the onset."""
     unit = asked.window.unit
-    return not (placed.is_day or unit.is_day_known) and placed.at < unit.start_at
+    is_hour_known = not (placed.is_day or unit.is_day_known)
+    return is_in_time(asked, placed) and not (is_hour_known and placed.at < unit.start_at)
 
 
 def stay_holds(stay: Event, placed: When, *, by_days: bool) -> bool:
@@ -136,7 +135,7 @@ def criteria(asked: Asked) -> set[str]:
     later = [
         one
         for one in asked.events
-        if one.type in REPORTS and one.when is not None and is_in_time(asked, one.when)
+        if one.type in REPORTS and one.when is not None and is_told_in_time(asked, one.when)
     ]
     if any(one.means(rules.disability_concepts) for one in later):
         found.add("disability")
@@ -149,7 +148,7 @@ def of_stay(asked: Asked, stay: Event, start: When) -> set[str]:
     """What an encounter says of an event."""
     if is_planned(asked, stay):
         return {"prolonged_stay"} if is_prolonged(asked, stay) else set()
-    is_acute = stay.row["setting"] in ACUTE and is_in_time(asked, start)
+    is_acute = stay.row["setting"] in ACUTE and is_told_in_time(asked, start)
     return {"hospitalisation"} if is_acute else set()
 
 
