@@ -125,12 +125,12 @@ class Window:
 
     def is_yielded(self, placed: When) -> bool:
         """Whether it shares time with a window that this one gives way to."""
-        return any(one.shares_time(placed) for one in self.yields_to)
+        return any(one.shares_time(placed, is_own=one.unit is self.unit) for one in self.yields_to)
 
-    def shares_time(self, placed: When) -> bool:
-        """As instants, what falls before the start lies between midnight and the start."""
+    def shares_time(self, placed: When, *, is_own: bool) -> bool:
+        """As instants, what falls before the own start lies between midnight and the start."""
         end = self.cut
-        if self.axis == "instant" and self.side(placed) == "before":
+        if is_own and self.axis == "instant" and self.side(placed) == "before":
             end = min(end, self.unit.start)
         return meets(placed.on(self.axis), self.lo, end)
 
