@@ -68,7 +68,12 @@ def link_patient(
         patients_implied: whether a patient exists by being named.
     """
     if patients_implied and not any(kind == "PatientRegistered" for kind, _ in rows):
-        known = {"occurred_at": None, "time_precision": None, "zone": rows[0][1]["zone"]}
+        known = {
+            "event_type": "PatientRegistered",
+            "occurred_at": None,
+            "time_precision": None,
+            "zone": rows[0][1]["zone"],
+        }
         rows = [*rows, ("PatientRegistered", known)]
     events = read_events(study, rows)
     patient = Patient(study, events, units_of(study, events), Feeds(through, quiet))

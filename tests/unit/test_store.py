@@ -362,5 +362,6 @@ def test_two_writers_exclude_each_other(tmp_path: Path) -> None:
     finally:
         holder.stdin.close()
         holder.wait()
+        holder.stdout.close()
     with Store(site) as store:
         assert store.rebuilt_because is None
