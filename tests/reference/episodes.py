@@ -76,10 +76,17 @@ def are_near(one: Piece, later: Piece, gap: Gap, *, by_days: bool) -> bool:
 
 
 def episodes_of(pieces: list[Piece], gap: Gap, *, by_days: bool) -> list[list[Piece]]:
-    """Pieces at most the gap apart are one event."""
+    """Pieces at most the gap apart are one event; a chronic code told again begins none."""
     found: list[list[Piece]] = []
     for piece in pieces:
-        if found and any(are_near(one, piece, gap, by_days=by_days) for one in found[-1]):
+        is_told_again = (
+            gap != "none"
+            and piece.is_chronic
+            and any(one.is_chronic for group in found for one in group)
+        )
+        if found and (
+            is_told_again or any(are_near(one, piece, gap, by_days=by_days) for one in found[-1])
+        ):
             found[-1].append(piece)
         else:
             found.append([piece])

@@ -38,6 +38,7 @@ class Piece:
         row: the report that tells of it, if one does.
         own_same_day: on which side of an infusion of its day it lies, whatever the outcome says:
             readings known by their day and problem lists lie before.
+        is_chronic: whether its code is one that never resolves.
     """
 
     when: When
@@ -46,6 +47,7 @@ class Piece:
     over: End | None
     own_same_day: str | None = None
     row: dict[str, Any] | None = None
+    is_chronic: bool = False
 
 
 def exact(number: float) -> Fraction:
@@ -116,14 +118,15 @@ def reports(study: Study, events: list[Event], outcome: Episodic) -> list[Piece]
         if event.when is None or event.span is None or not event.means(outcome.report_concepts):
             continue
         told, over = event.row.get("ended_at"), None
+        is_chronic = event.means(outcome.chronic_concepts)
         if told is not None:
             day = local_date(told, event.row["zone"])
             over = End(told, day, told == midnight(day, event.row["zone"]))
-        elif not event.means(outcome.chronic_concepts):
+        elif not is_chronic:
             over = ends_after(event.when, outcome.assume_resolved_days * 24)
         own = "before" if event.row.get("category") == "problem-list" else None
         grade = event.row.get("grade")
-        found.append(Piece(event.when, event.span, grade, over, own, event.row))
+        found.append(Piece(event.when, event.span, grade, over, own, event.row, is_chronic))
     return found
 
 
@@ -211,7 +214,7 @@ def confirmed_pieces(
         placed
         for placed, value in all_readings
         if window.holds(placed)
-        and not (window.unit.is_day_known and placed.first == window.unit.index_date)
+        and not (window.index.is_day_known and placed.first == window.unit.index_date)
         and placed.at >= settled
         and value > limit
         and (own is None or value >= own * rise)

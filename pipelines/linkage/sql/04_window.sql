@@ -58,7 +58,7 @@ LEFT JOIN feed_closure AS f USING (unit_id, outcome, window_name);
 -- A control window loses the time of every risk window, as cut, of the units that it competes with, its
 -- own included; under `merge`, of those that may merge.
 CREATE TABLE lost_to_risk AS
-SELECT c.unit_id, c.outcome, c.window_name, r.lo, r.hi
+SELECT c.unit_id, c.outcome, c.window_name, r.lo, r.hi, r.risk_axis, r.risk_lo, r.risk_hi
 FROM unit_window AS c
 JOIN (
     -- Of a unit on the other axis: all days that share time with its window, or all their hours.
@@ -66,6 +66,10 @@ JOIN (
         w.patient_key,
         w.outcome,
         w.overlap_group,
+        -- Events are compared where the risk window is, time where the control window is.
+        w.axis AS risk_axis,
+        w.lo AS risk_lo,
+        w.cut_at AS risk_hi,
         a.axis,
         CASE
             WHEN w.axis = a.axis THEN w.lo
@@ -85,7 +89,9 @@ JOIN (
       AND (w.overlap <> 'merge' OR w.may_merge)
 ) AS r
   ON r.patient_key = c.patient_key AND r.outcome = c.outcome AND r.overlap_group = c.overlap_group
- AND r.axis = c.axis AND r.lo < c.cut_at AND r.hi > c.lo
+ AND r.axis = c.axis
+ -- A day of the control window may reach into a risk window that begins after it.
+ AND r.lo < c.cut_at + INTERVAL 1 DAY AND r.hi > c.lo - INTERVAL 1 DAY
 WHERE c.window_name = 'control';
 
 -- Seen between six hours after the end and the window's end: a reading, a contact or a report. What

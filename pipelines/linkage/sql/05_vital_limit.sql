@@ -48,7 +48,7 @@ WHERE r.rate > u.high
   AND NOT EXISTS (
     FROM lost_to_risk AS x
     WHERE x.unit_id = w.unit_id AND x.outcome = w.outcome AND x.window_name = w.window_name
-      AND meets(w.axis, r.i_lo, r.i_hi, r.d_lo, r.d_hi, x.lo, x.hi)
+      AND meets(x.risk_axis, r.i_lo, r.i_hi, r.d_lo, r.d_hi, x.risk_lo, x.risk_hi)
   )
   AND (b.own_rate IS NULL OR round(r.rate, 6) >= round(b.own_rate * o.rise_factor, 6));
 

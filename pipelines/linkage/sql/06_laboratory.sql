@@ -135,7 +135,7 @@ WHERE holds(
   AND NOT EXISTS (
     FROM lost_to_risk AS x
     WHERE x.unit_id = l.unit_id AND x.outcome = l.outcome AND x.window_name = l.window_name
-      AND meets(l.axis, l.i_lo, l.i_hi, l.d_lo, l.d_hi, x.lo, x.hi)
+      AND meets(x.risk_axis, l.i_lo, l.i_hi, l.d_lo, l.d_hi, x.risk_lo, x.risk_hi)
   );
 
 -- Grades by rows of the baseline and of a rise: only where there is a baseline.

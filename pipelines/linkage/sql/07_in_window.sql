@@ -43,6 +43,7 @@ SELECT
     -- Before the infusion on its own date, and in no window of a unit that is placed by days.
     axis = 'day' AND own_side = 'before' AND d_lo = index_day AS is_aside,
     CASE
+        WHEN is_nowhere THEN false
         WHEN is_aside THEN lo >= index_day
         WHEN axis = 'day' THEN d_hi <= lo
         ELSE least(i_hi, CASE WHEN own_side = 'before' THEN started_at END) <= lo
@@ -71,8 +72,13 @@ FROM (
         FROM lost_to_risk AS x
         WHERE x.unit_id = w.unit_id AND x.outcome = w.outcome AND x.window_name = w.window_name
           AND meets(
-              w.axis, w.i_lo, least(w.i_hi, CASE WHEN w.own_side = 'before' THEN w.started_at END),
-              w.d_lo, w.d_hi, x.lo, x.hi
+              x.risk_axis,
+              w.i_lo,
+              least(w.i_hi, CASE WHEN w.own_side = 'before' THEN w.started_at END),
+              w.d_lo,
+              w.d_hi,
+              x.risk_lo,
+              x.risk_hi
           )
     ) AS is_lost
     FROM piece_in_window AS w
