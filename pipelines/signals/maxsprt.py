@@ -1,0 +1,325 @@
+"""Is the evidence over the boundary? The maximised sequential probability ratio test, exactly.
+
+Looking again and again at growing data finds something sooner or later, even where nothing is. The
+MaxSPRT holds the log-likelihood ratio of each look against one boundary, chosen so that the chance
+of ever crossing it without an excess is at most alpha. All probabilities here are exact: recursions
+over the number of events that has not crossed so far.
+
+Source: Kulldorff et al. 2011, Sequential Analysis 30:58-78 (Poisson and binomial); Li and Kulldorff
+2010, Statistics in Medicine 29:284-295 (conditional on a historical count).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize, special, stats
+
+Floats = NDArray[np.float64]
+
+#: Log-likelihood ratios between which a boundary is looked for.
+_BOUNDARIES = (1e-6, 60.0)
+#: Points of the quadrature over the historical person-time of the conditional test.
+_N_NODES = 96
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """When a sequential test rejects, and what that costs.
+
+    Attributes:
+        boundary: log-likelihood ratio at or above which a look rejects.
+        alpha: exact chance of ever rejecting without an excess.
+        thresholds: per look the smallest cumulative number of events that rejects; empty for a
+            continuous test, which looks at each event.
+    """
+
+    boundary: float
+    alpha: float
+    thresholds: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        looks = f"; rejects at {', '.join(map(str, self.thresholds))}" if self.thresholds else ""
+        return f"boundary {self.boundary:.6f}, exact alpha {self.alpha:.7f}{looks}"
+
+
+@dataclass(frozen=True)
+class Power:
+    """Chance of a signal under a rate ratio, and the mean expected count at which it comes."""
+
+    power: float
+    time_to_signal: float | None
+
+
+def poisson_llr(events: float, expected: float) -> float:
+    """Return the log-likelihood ratio of an excess: 0 where events are not above the expected."""
+    if events <= expected:
+        return 0.0
+    if expected <= 0:
+        return float("inf")
+    return float(expected - events + special.xlogy(events, events / expected))
+
+
+def binomial_llr(cases: int, total: int, p: float) -> float:
+    """Return the log-likelihood ratio of more cases in the risk window than chance `p` gives."""
+    if total == 0 or cases <= total * p:
+        return 0.0
+    inside = special.xlogy(cases, cases / (total * p))
+    return float(inside + special.xlogy(total - cases, (total - cases) / (total * (1 - p))))
+
+
+def conditional_llr(events: int, share: float, known: int) -> float:
+    """Return the ratio against a rate that was itself estimated, from `known` earlier events.
+
+    Args:
+        events: events under surveillance.
+        share: person-time under surveillance over the historical person-time.
+        known: events of the historical person-time.
+    """
+    if known == 0 or events <= known * share:
+        return 0.0
+    if share <= 0:
+        return float("inf")
+    total = events + known
+    return float(
+        special.xlogy(events, events * (1 + share) / (total * share))
+        + special.xlogy(known, known * (1 + share) / total)
+    )
+
+
+def _crossing_times(boundary: float, first: int, n: int) -> Floats:
+    """Return the expected counts below which the events number first, first + 1, ... reject."""
+    events = np.arange(first, first + n, dtype=np.float64)
+    # x - 1 - ln x = boundary / n has its solution below 1 on the principal branch of W.
+    argument: Any = -np.exp(-1 - boundary / events)  # the stubs know no arrays of floats here
+    return np.asarray(-events * special.lambertw(argument).real, dtype=np.float64)
+
+
+def _schedule(boundary: float, until: float, min_events: int) -> tuple[Floats, NDArray[np.int_]]:
+    """Return instants (expected counts) and the most events that may have come by each."""
+    n = 16
+    while (times := _crossing_times(boundary, min_events, n))[-1] <= until:
+        n *= 2
+    inside = times[times <= until]
+    caps = np.arange(min_events - 1, min_events + len(inside))
+    return np.append(inside, until), caps
+
+
+def _survive(times: Floats, caps: Sequence[int] | NDArray[np.int_], rate: float = 1.0) -> float:
+    """Return the chance that a Poisson process is never above `caps` at `times`."""
+    return float(_walk(times, caps, rate)[-1].sum())
+
+
+def _walk(times: Floats, caps: Sequence[int] | NDArray[np.int_], rate: float) -> list[Floats]:
+    """Return, before the first and after each instant, the distribution of what has not crossed."""
+    state = np.ones(1)
+    states, before = [state], 0.0
+    for time, cap in zip(times, caps, strict=True):
+        steps = stats.poisson.pmf(np.arange(cap + 1), (time - before) * rate)
+        state = np.convolve(state, steps)[: cap + 1]
+        states.append(state)
+        before = time
+    return states
+
+
+def poisson_alpha(boundary: float, until: float, min_events: int = 1) -> float:
+    """Return the exact chance that a continuous test ever rejects without an excess.
+
+    Args:
+        boundary: log-likelihood ratio that rejects.
+        until: expected count at which surveillance ends, fixed beforehand.
+        min_events: events that there must be to reject.
+    """
+    return 1 - _survive(*_schedule(boundary, until, min_events))
+
+
+def poisson_boundary(until: float, alpha: float = 0.05, min_events: int = 1) -> Boundary:
+    """Return the boundary of a continuous Poisson MaxSPRT.
+
+    Errors:
+        ValueError: alpha cannot be spent: with so many events needed, no boundary rejects so often.
+    """
+    value = _solve(lambda b: poisson_alpha(b, until, min_events), alpha)
+    return Boundary(value, poisson_alpha(value, until, min_events))
+
+
+def _solve(alpha_of: Callable[[float], float], alpha: float) -> float:
+    if alpha_of(_BOUNDARIES[0]) < alpha:
+        msg = "no boundary spends this alpha; ask for fewer events or a longer surveillance"
+        raise ValueError(msg)
+    return float(optimize.brentq(lambda b: alpha_of(b) - alpha, *_BOUNDARIES, xtol=1e-10))
+
+
+def poisson_power(boundary: float, until: float, rate_ratio: float, min_events: int = 1) -> Power:
+    """Return power and mean time to signal of a continuous test where the rate is a multiple.
+
+    The time is in expected counts without an excess, given that there is a signal.
+    """
+    times, caps = _schedule(boundary, until, min_events)
+    states = _walk(times, caps, rate_ratio)
+    power = 1 - float(states[-1].sum())
+    starts = np.append(0.0, times[:-1])
+    mean = 0.0
+    for start, end, cap, state in zip(starts, times, caps, states, strict=False):
+        need = cap + 1 - np.arange(len(state))  # events from here to a crossing
+        reach = (end - start) * rate_ratio
+        come = special.gammainc(need, reach)
+        waited = need / rate_ratio * special.gammainc(need + 1, reach)
+        mean += float(np.sum(state * (start * come + waited)))
+    return Power(power, mean / power if power > 0 else None)
+
+
+def group_alpha(thresholds: Sequence[int], increments: Sequence[float]) -> float:
+    """Return the exact chance that any look reaches its threshold without an excess.
+
+    Args:
+        thresholds: per look the cumulative number of events that rejects.
+        increments: per look the expected events since the look before.
+    """
+    return 1 - _survive(np.cumsum(increments), [n - 1 for n in thresholds])
+
+
+def group_boundary(
+    increments: Sequence[float], alpha: float = 0.05, min_events: int = 1
+) -> Boundary:
+    """Return the largest region of one boundary over planned looks whose alpha is not above alpha.
+
+    Counts jump, so alpha can seldom be spent whole, and many boundaries give one region: region and
+    exact alpha are the result. A region without any alpha left (no look can reject) has alpha 0.
+    """
+    expected = np.cumsum(increments)
+    reach = [int(stats.poisson.isf(alpha * 1e-6, mean)) + min_events + 2 for mean in expected]
+    ratios = {
+        poisson_llr(n, mean)
+        for mean, most in zip(expected, reach, strict=True)
+        for n in range(min_events, most)
+    }
+    candidates = sorted(ratios - {0.0})
+
+    def thresholds(boundary: float) -> tuple[int, ...]:
+        return tuple(
+            next(n for n in range(min_events, 10**9) if poisson_llr(n, mean) >= boundary)
+            for mean in expected
+        )
+
+    return _largest(candidates, thresholds, lambda found: group_alpha(found, increments), alpha)
+
+
+def _largest(
+    candidates: Sequence[float],
+    thresholds: Callable[[float], tuple[int, ...]],
+    alpha_of: Callable[[tuple[int, ...]], float],
+    alpha: float,
+) -> Boundary:
+    """Return the smallest candidate whose region costs at most alpha; alpha falls along them."""
+    low, high = 0, len(candidates) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if alpha_of(thresholds(candidates[middle])) <= alpha:
+            high = middle
+        else:
+            low = middle + 1
+    found = thresholds(candidates[low])
+    return Boundary(candidates[low], alpha_of(found), found)
+
+
+def binomial_alpha(thresholds: Sequence[int], p: float) -> float:
+    """Return the exact chance that, after any event n, at least thresholds[n - 1] are cases.
+
+    Args:
+        thresholds: per total number of events; more than the total means never.
+        p: chance that an event is a case: length of the risk window over that of both.
+    """
+    state = np.ones(1)
+    crossed = 0.0
+    for threshold in thresholds:
+        state = np.convolve(state, [1 - p, p])
+        crossed += float(state[threshold:].sum())
+        state[threshold:] = 0.0
+    return crossed
+
+
+def binomial_boundary(most: int, p: float, alpha: float = 0.05, min_events: int = 1) -> Boundary:
+    """Return the largest region of a binomial MaxSPRT (self-controlled) that ends after `most`.
+
+    Args:
+        most: events, cases and controls, at which surveillance ends; fixed beforehand.
+        p: chance that an event is a case without an excess.
+        alpha: error that may be spent.
+        min_events: events that there must be to reject.
+    """
+    totals = range(1, most + 1)
+
+    def thresholds(boundary: float) -> tuple[int, ...]:
+        return tuple(
+            next(
+                (k for k in range(n + 1) if n >= min_events and binomial_llr(k, n, p) >= boundary),
+                n + 1,
+            )
+            for n in totals
+        )
+
+    ratios = {binomial_llr(k, n, p) for n in totals for k in range(n + 1)} - {0.0}
+    candidates = [*sorted(ratios), max(ratios) + 1]  # the last one never rejects
+    return _largest(candidates, thresholds, lambda found: binomial_alpha(found, p), alpha)
+
+
+def conditional_alpha(boundary: float, most: int, known: int, min_events: int = 1) -> float:
+    """Return the chance that the conditional test ever rejects without an excess.
+
+    Surveillance ends at `most` events; `known` earlier events estimated the rate. Integrated over
+    the historical person-time, which is gamma distributed when it ends at its last event.
+    """
+    events = np.arange(min_events, most + 1)
+    shares = np.array([_conditional_share(boundary, int(n), known) for n in events])
+    quantiles, weights = _gamma_nodes(known)
+    kept = [_survive(shares * person_time, events - 1) for person_time in quantiles]
+    return 1 - float(np.dot(weights, kept))
+
+
+def _gamma_nodes(shape: int) -> tuple[Floats, Floats]:
+    """Return nodes and weights that integrate over a gamma distribution of this shape.
+
+    Gauss and Hermite's over the normal quantile: the direct rule of Laguerre overflows from a few
+    hundred events on.
+    """
+    z, weights = special.roots_hermitenorm(_N_NODES)
+    lower = special.gammaincinv(shape, special.ndtr(np.minimum(z, 0)))
+    upper = special.gammainccinv(shape, special.ndtr(-np.maximum(z, 0)))
+    return np.where(z < 0, lower, upper), weights / weights.sum()
+
+
+def _conditional_share(boundary: float, events: int, known: int) -> float:
+    """Return the share of person-time at which these events are exactly on the boundary."""
+    even = events / known
+    return float(
+        np.exp(
+            optimize.brentq(
+                lambda x: conditional_llr(events, float(np.exp(x)), known) - boundary,
+                np.log(even) - 80.0 - boundary,
+                np.log(even),
+            )
+        )
+    )
+
+
+def conditional_boundary(
+    most: int, known: int, alpha: float = 0.05, min_events: int = 1
+) -> Boundary:
+    """Return the boundary of the conditional MaxSPRT, whose reference rate is itself estimated.
+
+    Args:
+        most: events at which surveillance ends, fixed beforehand.
+        known: events that the reference rate was estimated from, at least 1.
+        alpha: error to spend.
+        min_events: events that there must be to reject.
+
+    Errors:
+        ValueError: alpha cannot be spent.
+    """
+    value = _solve(lambda b: conditional_alpha(b, most, known, min_events), alpha)
+    return Boundary(value, conditional_alpha(value, most, known, min_events))
