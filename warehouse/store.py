@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -18,20 +19,19 @@ from pipelines.base.duck import connect, literal
 from pipelines.base.files import make_private
 from pipelines.base.site import Site
 from pipelines.ingest.log import EventLog
-from warehouse import intake, results, shards
+from warehouse import history, intake, results, shards
 from warehouse.batch import AppliedBatch, Batch, committed_batch
-from warehouse.digest import STATE_SCHEMAS, table_digest
+from warehouse.digest import table_digest, table_digests
 from warehouse.guard import (
     READERS_SECONDS,
     guarded,
     is_damage,
     lost_batches,
-    one_row,
     patiently,
     transaction,
 )
 from warehouse.layout import LINKED_BATCHES, batch_ids, create_layout, layout_hash
-from warehouse.models import in_schemas, model, models_hash
+from warehouse.models import model, models_hash
 from warehouse.results import LoadedTable
 from warehouse.run import RunRecord as RunRecord  # part of what this module offers
 
@@ -94,7 +94,7 @@ class Store:
     def rebuild(self) -> None:
         """Begin an empty store; `apply_missing` then fills it from the log.
 
-        What only the store knew is gone: which runs there were, and which run wrote which row.
+        What only the store knew is gone: which run wrote which row.
         """
         self.close()
         with guarded("making the site store", self.path):
@@ -103,6 +103,7 @@ class Store:
             self._attach()
             with transaction(self.con):
                 create_layout(self.con)
+                history.restore(self.con, self.site)
                 self.set_state(_LAYOUT, layout_hash())
 
     def _attach(self) -> None:
@@ -195,16 +196,8 @@ class Store:
         if lost := gone - log.replaced():
             raise lost_batches(log.root, sorted(lost))
         if gone:
-            self._begin_again()
+            self.rebuild()  # it holds readings that a later one replaced
         return self.apply([committed_batch(log, manifest) for manifest in manifests], run_id)
-
-    def _begin_again(self) -> None:
-        """Empty the store, because it holds readings that a later one replaced; keep its runs."""
-        runs = self.con.execute("SELECT * FROM ops.run").to_arrow_table()
-        self.rebuild()
-        self.con.register("earlier_runs", runs)
-        self.con.execute("INSERT INTO ops.run BY NAME SELECT * FROM earlier_runs")
-        self.con.unregister("earlier_runs")
 
     def data_through(self) -> dict[str, datetime]:
         """Return, per event type, the naive UTC instant up to which all its sources are complete.
@@ -277,24 +270,15 @@ class Store:
 
     def state_digests(self) -> dict[str, str]:
         """Return the digest of each table of linkage and signals, as `digest` computes it."""
-        return {
-            found.full_name: table_digest(self.con, "store", found.schema, found.name)
-            for found in in_schemas(*STATE_SCHEMAS)
-        }
+        return table_digests(self.con, "store")
 
     # Runs ----------------------------------------------------------------------------------
 
-    def record_run(self, run: RunRecord) -> None:
-        """Write or overwrite a run's row; the hash of what it published stays."""
+    def record_run(self, run: RunRecord, result: Mapping[str, Any] | None = None) -> None:
+        """Write or overwrite a run's row, in the log of runs first; see `history`.
+
+        Errors:
+            StorageError: the log of runs or the store cannot be written.
+        """
         with guarded("recording the run", self.path), transaction(self.con):
-            (state_hash,) = one_row(
-                self.con.execute(
-                    "SELECT max(state_hash) FROM ops.run WHERE run_id = ?", [run.run_id]
-                )
-            )
-            self.con.execute("DELETE FROM ops.run WHERE run_id = ?", [run.run_id])
-            told = run.row(state_hash)
-            marks = ", ".join("?" * len(told))
-            self.con.execute(
-                f"INSERT INTO ops.run ({', '.join(told)}) VALUES ({marks})", [*told.values()]
-            )
+            history.record_run(self.con, self.site, run, result)

@@ -1,0 +1,54 @@
+"""What the store keeps that no event tells: which runs there were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import duckdb
+
+from pipelines.base.duck import insert
+from pipelines.base.site import Site
+from warehouse.guard import one_row
+from warehouse.run import RunRecord
+from warehouse.runlog import LoggedRun, RunLog
+
+
+def record_run(
+    con: duckdb.DuckDBPyConnection,
+    site: Site,
+    run: RunRecord,
+    result: Mapping[str, Any] | None = None,
+) -> None:
+    """Write or overwrite a run's row, in the log of runs first; the caller holds the transaction.
+
+    Args:
+        con: the store in use.
+        site: whose log of runs.
+        run: the run as it is now; the hash of what it published stays.
+        result: what it found and did; None while it is at work.
+
+    Errors:
+        OSError: the log of runs cannot be written.
+    """
+    (state_hash,) = one_row(
+        con.execute("SELECT max(state_hash) FROM ops.run WHERE run_id = ?", [run.run_id])
+    )
+    RunLog(site).append(LoggedRun(run, state_hash, dict(result) if result else None))
+    con.execute("DELETE FROM ops.run WHERE run_id = ?", [run.run_id])
+    _insert(con, [run.row(state_hash)])
+
+
+def restore(con: duckdb.DuckDBPyConnection, site: Site) -> None:
+    """Fill the tables of an empty store that cannot be made again from the event log.
+
+    Errors:
+        OSError: the log of runs cannot be read.
+    """
+    _insert(con, list(RunLog(site).records()))
+
+
+def _insert(con: duckdb.DuckDBPyConnection, rows: list[dict[str, object]]) -> None:
+    for row in rows[:1]:
+        columns = ", ".join(row)
+        insert(con, f"ops.run ({columns})", [tuple(one.values()) for one in rows])
