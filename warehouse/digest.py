@@ -2,6 +2,10 @@
 
 A digest leaves out which run wrote a row, and in which delivered file and line the row's record
 stood: a delivery that is split in two says the same about the patients.
+
+There are two levels. `state` is a function of what was accepted, whatever the nights were: equal
+under any order, split or replay. `history` is what was recorded on the way (looks, alerts): equal
+under crashes and under a replay of the same nights.
 """
 
 from __future__ import annotations
@@ -18,13 +22,14 @@ from pipelines.base.duck import connect, literal, quote
 from pipelines.base.errors import StorageError
 from warehouse.guard import guarded, one_row
 
-Level = Literal["state"]
+Level = Literal["state", "history"]
+LEVELS: tuple[Level, ...] = ("state", "history")
 
 #: Schemas that are a function of (accepted events, data_through, study, checks, version).
 STATE_SCHEMAS = ("linkage", "signals")
 
-#: Tables of those schemas that record history (looks, alerts) and so depend on the nights.
-_HISTORY_TABLES = frozenset({"signals.sequential", "signals.alert"})
+#: Tables that record history (looks, alerts) and so depend on the nights.
+HISTORY_TABLES = frozenset({"ops.look", "signals.sequential", "signals.alert"})
 
 _LEFT_OUT = frozenset({"run_id", "source_file_sha", "source_row", "source_part"})
 
@@ -56,11 +61,18 @@ def digest(path: Path, level: Level = "state") -> Digest:
         )
     with guarded("computing its digest", path), connect() as con:
         con.execute(f"ATTACH {literal(str(path))} AS subject (READ_ONLY)")
-        tables = {
-            f"{schema}.{table}": table_digest(con, "subject", schema, table)
-            for schema, table in _tables(con, "subject")
-        }
+        tables = table_digests(con, "subject", level)
     return Digest(level, combine(tables), tables)
+
+
+def table_digests(
+    con: duckdb.DuckDBPyConnection, catalog: str, level: Level = "state"
+) -> dict[str, str]:
+    """Return the digest of each of a level's tables that a database has, by `schema.table`."""
+    return {
+        f"{schema}.{table}": table_digest(con, catalog, schema, table)
+        for schema, table in _tables(con, catalog, level)
+    }
 
 
 def combine(tables: dict[str, str]) -> str:
@@ -103,11 +115,16 @@ def _cell_sql(name: str, kind: str) -> str:
     return f"to_json({column})::VARCHAR" if kind.endswith("[]") else f"{column}::VARCHAR"
 
 
-def _tables(con: duckdb.DuckDBPyConnection, catalog: str) -> list[tuple[str, str]]:
+def _tables(con: duckdb.DuckDBPyConnection, catalog: str, level: Level) -> list[tuple[str, str]]:
     rows = con.execute(
         """SELECT schema_name, table_name FROM duckdb_tables()
-        WHERE database_name = ? AND schema_name IN (SELECT unnest(?))
-        ORDER BY ALL""",
-        [catalog, list(STATE_SCHEMAS)],
+        WHERE database_name = ? ORDER BY ALL""",
+        [catalog],
     ).fetchall()
-    return [(s, t) for s, t in rows if f"{s}.{t}" not in _HISTORY_TABLES]
+    return [(s, t) for s, t in rows if _level_of(s, t) == level]
+
+
+def _level_of(schema: str, table: str) -> Level | None:
+    if f"{schema}.{table}" in HISTORY_TABLES:
+        return "history"
+    return "state" if schema in STATE_SCHEMAS else None
