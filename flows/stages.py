@@ -11,6 +11,7 @@ import shutil
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+from flows.announce import announce
 from flows.closing import (
     find_held,
     remark_on_empty_studies,
@@ -247,12 +248,13 @@ def signals(context: RunContext, step: Step) -> StageResult:
 
 def publish(context: RunContext, _step: Step) -> StageResult:
     """Build the warehouse beside the published one and swap it in."""
-    from warehouse.publish import publish_if_needed
+    from warehouse import publish as publishing
 
     context.held = find_held(context)
     closing_record = context.closing_record()
+    make = publishing.publish if context.must_publish else publishing.publish_if_needed
     with _store(context) as site_store:
-        publication = publish_if_needed(site_store, context.site, context.run_id, closing_record)
+        publication = make(site_store, context.site, context.run_id, closing_record)
     if publication is None:
         return StageResult("publish", note="nothing new: not run")
     context.is_changed = True
@@ -287,5 +289,6 @@ STAGES: tuple[Stage[RunContext], ...] = (
     Stage("link", link, retries=1),
     Stage("signals", signals, retries=2),
     Stage("publish", publish, retries=2),
+    Stage("announce", announce, retries=2),
     Stage("report", report, retries=2),
 )

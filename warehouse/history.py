@@ -1,14 +1,16 @@
-"""What the store keeps that no event tells: which runs there were."""
+"""What the store keeps that no event tells: which runs there were, and what is to be announced."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import duckdb
 
 from pipelines.base.duck import insert
 from pipelines.base.site import Site
+from warehouse import outbox
 from warehouse.guard import one_row
 from warehouse.run import RunRecord
 from warehouse.runlog import LoggedRun, RunLog
@@ -39,13 +41,24 @@ def record_run(
     _insert(con, [run.row(state_hash)])
 
 
+def save(con: duckdb.DuckDBPyConnection, site: Site) -> None:
+    """Write down what a store that is about to be thrown away still knows, as far as it can tell.
+
+    Errors:
+        OSError: the file of the outbox cannot be written.
+    """
+    with suppress(duckdb.Error):  # another version made it: it may have other columns
+        outbox.synchronise(con, site)
+
+
 def restore(con: duckdb.DuckDBPyConnection, site: Site) -> None:
     """Fill the tables of an empty store that cannot be made again from the event log.
 
     Errors:
-        OSError: the log of runs cannot be read.
+        OSError: the log of runs, or the file of the outbox, cannot be read.
     """
     _insert(con, list(RunLog(site).records()))
+    outbox.restore(con, site)
 
 
 def _insert(con: duckdb.DuckDBPyConnection, rows: list[dict[str, object]]) -> None:

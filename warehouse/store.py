@@ -96,8 +96,10 @@ class Store:
 
         What only the store knew is gone: which run wrote which row.
         """
-        self.close()
         with guarded("making the site store", self.path):
+            if self._con is not None:
+                history.save(self._con, self.site)
+            self.close()
             for leftover in (self.path, self.path.with_name(self.path.name + ".wal")):
                 leftover.unlink(missing_ok=True)
             self._attach()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterable
@@ -47,6 +48,26 @@ def write_durably(path: Path, data: bytes, mode: int = 0o644) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     replace_durably(aside, path)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file that only its owner may read (0600); it is on the disk on return.
+
+    Whoever reads must leave out a line that makes no sense: a crash may have cut it off.
+
+    Errors:
+        OSError: it cannot be written; at most a part of the line is there.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(handle, "r+b") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)  # two processes may write one log of runs
+        size = stream.seek(0, os.SEEK_END)
+        is_cut_off = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+        stream.write(b"\n" * is_cut_off + line.encode() + b"\n")
+        stream.flush()
+        os.fsync(handle)
+    if not size:
+        fsync_path(path.parent)
 
 
 def make_private(folder: Path) -> Path:

@@ -1,19 +1,21 @@
 -- ops.outbox
 --
 -- Messages that must be announced, written in the transaction that gave rise to them and sent at
--- least once; receivers tell repeats by the key.
+-- least once; receivers tell repeats by the key. As it was when this file was put in place, which
+-- is before the messages of its run are sent.
 --
 -- grain: One row per message.
 -- key: message_key
 -- columns:
 --   message_key VARCHAR - Key of the message, the same in every attempt to send it.
 --   site_id VARCHAR - Hospital.
---   created_at TIMESTAMP - When it was written, UTC.
+--   message_number BIGINT - 1 for the first message that the site wrote, then 2, ...; the order in which they are sent.
+--   created_at TIMESTAMP - When it was written by the clock of the machine, UTC.
 --   channel VARCHAR - Where it goes.
 --   subject VARCHAR - What it is about, without any value of a patient.
 --   body VARCHAR - Its text, without any value of a patient.
---   sent_at TIMESTAMP - When it was first sent, UTC; null while it waits.
+--   sent_at TIMESTAMP - When its receiver acknowledged it, UTC; null while it waits.
 --   n_attempts BIGINT - Attempts to send it so far.
 --   run_id VARCHAR - Run that wrote it.
 
-select * from store.ops.outbox order by message_key
+select * from store.ops.outbox order by message_number
