@@ -159,9 +159,9 @@ class RunResult:
 
     def to_markdown(self) -> str:
         """Return the result as a markdown page, without patient data."""
-        lines = [f"# Refresh of {self.site_id}", "", self.sentence, "", *_as_markdown(self.table())]
+        lines = [f"# Refresh of {self.site_id}", "", self.sentence, "", *as_markdown(self.table())]
         if self.attrition:
-            lines += ["", *_as_markdown(self.flow_of_exclusion())]
+            lines += ["", *as_markdown(self.flow_of_exclusion())]
         if self.remarks:
             lines += ["", *(f"- {remark}" for remark in self.remarks)]
         lines += ["", f"Run `{self.run_id}`, {self.started_at:%Y-%m-%d %H:%M} UTC."]
@@ -172,7 +172,8 @@ def _is_loss(step: str) -> bool:
     return step.startswith(("left out", "merged", "restart", "joined"))
 
 
-def _as_markdown(table: tuple[list[str], list[list[str]]]) -> list[str]:
+def as_markdown(table: tuple[list[str], list[list[str]]]) -> list[str]:
+    """Return the lines of a table (header and rows) in Markdown; `>` in a header is for numbers."""
     header, rows = table
     names = [name.removeprefix(">") for name in header]
     align = ["---:" if name.startswith(">") else "---" for name in header]
