@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -14,12 +13,13 @@ from typing import Any
 
 from flows.console import Console, plural
 from flows.context import RunContext
+from flows.journal import Journal, journal_of
 from flows.lock import site_lock
+from flows.record import record_end, record_failure
 from flows.reply import Reply, may_name
-from flows.run import Conductor, RunResult, StageResult
+from flows.run import Conductor, RunResult, Stage, StageResult
 from flows.server import STORAGE, configured_url, enter_quiet, require
 from pipelines.base.errors import DripwatchError, ExitCode
-from pipelines.base.files import write_durably
 from pipelines.base.site import Site, load_site
 
 
@@ -33,28 +33,59 @@ def new_run_id() -> str:
     return str(row[0])
 
 
-def refresh(site: Site, *, console: Console, run_id: str | None = None) -> RunResult:
+def refresh(
+    site: Site,
+    *,
+    console: Console,
+    run_id: str | None = None,
+    stages: Sequence[Stage[RunContext]] = (),
+) -> RunResult:
     """Bring a site's warehouse up to date with everything that was delivered.
+
+    Args:
+        site: whose warehouse.
+        console: where the run speaks.
+        run_id: UUID version 7; made here where it is not given.
+        stages: what the run does in place of a night's stages, such as a replay's.
 
     Errors:
         DripwatchError: each cause has its class and exit code; what was committed stays, and the
             next run continues from there.
     """
     may_name(site)
-    context = RunContext(site, run_id or new_run_id(), console, datetime.now(UTC))
+    with journal_of(site, run_id or new_run_id(), console) as journal:
+        context = RunContext(site, journal.run_id, journal.console, datetime.now(UTC))
+        try:
+            return _refresh(context, journal, stages)
+        except DripwatchError as error:
+            if not journal.is_open:  # it came to no lock, so that nobody has recorded it yet
+                record_failure(context, error, is_alone=False)
+            raise
+
+
+def _refresh(
+    context: RunContext, journal: Journal, stages: Sequence[Stage[RunContext]]
+) -> RunResult:
+    site = context.site
     api_url = configured_url(site)
     _say_configuration(context, api_url)
     if api_url:
         require(api_url)
     _check_settings(context)
     with site_lock(site), _private_by_default(site):
+        journal.open()
+        from flows.stages import STAGES
+
         try:
-            return _conduct(context, api_url)
+            result = _conduct(context, api_url, journal.over(stages or STAGES))
+            record_end(context, result)
         except DripwatchError as error:
-            _record_failure(context, error)
+            record_failure(context, error, is_alone=True)
             raise
         finally:
             shutil.rmtree(site.prefect_home / STORAGE, ignore_errors=True)
+    journal.ended(result)
+    return result
 
 
 @contextmanager
@@ -98,9 +129,8 @@ def _check_settings(context: RunContext) -> None:
     context.log.check_key(context.key.check_value(context.site.site.id))
 
 
-def _conduct(context: RunContext, api_url: str) -> RunResult:
+def _conduct(context: RunContext, api_url: str, stages: Sequence[Stage[RunContext]]) -> RunResult:
     from flows.conduct import run_in_process
-    from flows.stages import STAGES
 
     def finish(results: list[StageResult], conductor: Conductor) -> tuple[str, str]:
         return "refresh-summary", _result(context, results, conductor).to_markdown()
@@ -109,14 +139,10 @@ def _conduct(context: RunContext, api_url: str) -> RunResult:
         enter_quiet(context.site)
         from flows.nightly import conduct
 
-        results, conductor = conduct(STAGES, context, api_url, finish)
+        results, conductor = conduct(stages, context, api_url, finish)
     else:
-        results, conductor = run_in_process(STAGES, context), Conductor()
-    result = _result(context, results, conductor)
-    _record(context, result)
-    page = context.site.report / "summary.md"
-    write_durably(page, result.to_markdown().encode())
-    return result
+        results, conductor = run_in_process(stages, context), Conductor()
+    return _result(context, results, conductor)
 
 
 def _result(context: RunContext, results: list[StageResult], conductor: Conductor) -> RunResult:
@@ -141,46 +167,6 @@ def _result(context: RunContext, results: list[StageResult], conductor: Conducto
 def _versions(context: RunContext) -> dict[str, str]:
     studies = {f"study {study.id}": study.study_hash for study in context.studies}
     return {"dripwatch": metadata.version("dripwatch"), **studies}
-
-
-def _record(context: RunContext, result: RunResult) -> None:
-    from warehouse.store import Store
-
-    with Store(context.site, say=context.console.say) as store:
-        store.record_run(
-            replace(
-                context.run_record(),
-                conductor=result.conductor.kind,
-                status="held" if result.held else "done",
-                finished_at=result.ended_at,
-                exit_code=int(result.exit_code),
-                n_batches_applied=context.n_applied,
-                n_batches_held=len(result.held),
-                message=result.sentence,
-            )
-        )
-
-
-def _record_failure(context: RunContext, error: DripwatchError) -> None:
-    """Note the failure in the store, if the store can still be written; the error matters more."""
-    from warehouse.store import Store
-
-    if not context.site.store_path.exists():
-        return
-    try:
-        with Store(context.site, wait_seconds=2) as store:
-            store.record_run(
-                replace(
-                    context.run_record(),
-                    status="failed",
-                    finished_at=datetime.now(UTC),
-                    exit_code=int(error.exit_code),
-                    n_batches_applied=context.n_applied,
-                    message=error.what,
-                )
-            )
-    except Exception as second:
-        context.console.say(f"The failed run could not be recorded ({type(second).__name__}).")
 
 
 def plan(site: Site, *, console: Console) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def recover(context: RunContext, _step: Step) -> StageResult:
     with _store(context) as store:
         if store.rebuilt_because:
             context.remark(f"The site store was rebuilt from the log: {store.rebuilt_because}.")
+        store.catch_up_runs()
         store.record_run(context.run_record())
         n_applied = len(store.apply_missing(context.log, context.run_id))
     context.n_applied = n_applied

@@ -61,6 +61,22 @@ def restore(con: duckdb.DuckDBPyConnection, site: Site) -> None:
     outbox.restore(con, site)
 
 
+def catch_up(con: duckdb.DuckDBPyConnection, site: Site) -> None:
+    """Make the rows of the latest runs equal to the log of runs, which knows of more.
+
+    A run that never came to open the store is in the log alone, and so is that a run was killed.
+
+    Errors:
+        OSError: the log of runs cannot be read.
+    """
+    rows = list(RunLog(site).records(months=2))
+    con.execute(
+        "DELETE FROM ops.run WHERE run_id IN (SELECT unnest(?::VARCHAR[]))",
+        [[row["run_id"] for row in rows]],
+    )
+    _insert(con, rows)
+
+
 def _insert(con: duckdb.DuckDBPyConnection, rows: list[dict[str, object]]) -> None:
     for row in rows[:1]:
         columns = ", ".join(row)

@@ -74,24 +74,31 @@ class RunLog:
             stream.flush()
             os.fsync(handle)
 
-    def read(self) -> list[LoggedRun]:
+    def read(self, *, months: int = 0) -> list[LoggedRun]:
         """Return the runs by their ids, that is, by their start.
 
         Lines that a crash cut off are left out, and so are those of later versions.
+
+        Args:
+            months: only the runs of so many of the last months that had any; 0 for all.
 
         Errors:
             OSError: a file cannot be read.
         """
         found: dict[str, LoggedRun] = {}
-        for path in sorted(self.root.glob("*.jsonl")):
+        for path in sorted(self.root.glob("*.jsonl"))[-months:]:
             for line in path.read_bytes().splitlines():
                 if run := _parsed(line):
                     found[run.record.run_id] = run
         return [found[run_id] for run_id in sorted(found)]
 
-    def records(self) -> Iterator[dict[str, object]]:
-        """Yield the rows of `ops.run`; who never ended, and is no more at work, was killed."""
-        for run in self.read():
+    def records(self, *, months: int = 0) -> Iterator[dict[str, object]]:
+        """Yield the rows of `ops.run`; who never ended, and is no more at work, was killed.
+
+        Args:
+            months: as `read`.
+        """
+        for run in self.read(months=months):
             row = run.record.row(run.state_hash)
             yield row | {"status": KILLED} if row["status"] == "running" else row
 

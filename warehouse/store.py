@@ -180,6 +180,7 @@ class Store:
             with guarded(f"applying batch {batch.batch_id}", self.path), transaction(self.con):
                 applied.append(intake.apply_batch(self.con, batch, run_id))
             known.add(batch.batch_id)
+        self._keep_feeds()
         return applied
 
     def apply_missing(self, log: EventLog, run_id: str | None = None) -> list[AppliedBatch]:
@@ -202,16 +203,23 @@ class Store:
         return self.apply([committed_batch(log, manifest) for manifest in manifests], run_id)
 
     def data_through(self) -> dict[str, datetime]:
-        """Return, per event type, the naive UTC instant up to which all its sources are complete.
+        """Return, per event type, the naive UTC instant up to which all its feeds are complete.
 
-        Per source the latest that any batch declared; over the sources of a type, the earliest.
+        Per source the latest that any batch declared, or, where the feed is quiet, the end of the
+        local day of its last record (`warehouse.feeds`); over the sources of a type, the earliest.
         A type is absent where one of its sources never said up to when it is complete.
         """
-        rows = self.con.execute(
-            """SELECT event_type, min(data_through_at) FROM ledger.data_through
-            GROUP BY ALL HAVING count(*) = count(data_through_at) ORDER BY ALL"""
-        ).fetchall()
-        return dict(rows)
+        self._keep_feeds()
+        return feeds.complete_through(self.con)
+
+    def declared_through(self) -> dict[str, datetime]:
+        """Return the same by the sources' own word, quiet or not."""
+        self._keep_feeds()
+        return feeds.declared_through(self.con)
+
+    def _keep_feeds(self) -> None:
+        with guarded("counting what feeds deliver", self.path), transaction(self.con):
+            feeds.keep_feeds(self.con, self.site, self.batch_ids())
 
     def export_shards(self, folder: Path, n_buckets: int) -> list[Path]:
         """Write current events as Parquet, one folder per bucket of patients; see `shards`.
@@ -275,6 +283,15 @@ class Store:
         return table_digests(self.con, "store")
 
     # Runs ----------------------------------------------------------------------------------
+
+    def catch_up_runs(self) -> None:
+        """Make the rows of the latest runs equal to the log of runs; see `history`.
+
+        Errors:
+            StorageError: the log of runs cannot be read, or the store not be written.
+        """
+        with guarded("reading the log of runs", self.path), transaction(self.con):
+            history.catch_up(self.con, self.site)
 
     def record_run(self, run: RunRecord, result: Mapping[str, Any] | None = None) -> None:
         """Write or overwrite a run's row, in the log of runs first; see `history`.
