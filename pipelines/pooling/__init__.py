@@ -1,0 +1,1 @@
+"""Estimates of several hospitals made into one, from what each of them publishes."""
