@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipelines.ingest.log import EventLog
     from pipelines.linkage.transform import LinkageResult
     from pipelines.sources import SourceMapping
+    from pipelines.sources.inbox import InboxCache
     from pipelines.sources.rows.stage import Scope
     from studies.load import ConceptRow, Study
     from warehouse.store import RunRecord
@@ -134,6 +135,13 @@ class RunContext:
 
         return EventLog(self.site.log_root)
 
+    @cached_property
+    def inbox(self) -> InboxCache:
+        """What the deliveries in the inboxes said of themselves before; `save` it where it may."""
+        from pipelines.sources.inbox import InboxCache
+
+        return InboxCache(self.site.restricted / "cache" / "inbox.json", code_hash(_READING))
+
     def run_record(self) -> RunRecord:
         """Return this run's row of `ops.run`, as it starts."""
         from warehouse.store import RunRecord
@@ -164,19 +172,22 @@ class RunContext:
             self.remarks.append(text)
 
 
+#: Folders whose code decides what a delivery says about itself.
+_READING = ("pipelines/base", "pipelines/ingest", "pipelines/sources", "schemas")
+
 #: Folders whose code decides what linkage and signals come to.
 _CODE = ("pipelines/base", "pipelines/linkage", "pipelines/signals", "studies", "warehouse")
 
 
 @cache
-def code_hash() -> str:
-    """Return a hash of the code that results depend on.
+def code_hash(folders: tuple[str, ...] = _CODE) -> str:
+    """Return a hash of the code that results, or whatever is made by other folders, depend on.
 
     A version number alone would not do in a checkout, where code changes under one version.
     """
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for folder in _CODE:
+    for folder in folders:
         for path in sorted((root / folder).rglob("*")):
             if path.suffix in {".py", ".sql", ".csv", ".toml"}:
                 digest.update(f"{path.relative_to(root)}\n".encode())

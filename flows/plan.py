@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -23,6 +24,7 @@ def find_deliveries(context: RunContext, step: Step) -> None:
         DeliveryError: a delivery's declared facts cannot be read.
     """
     from pipelines.sources import source_kind
+    from pipelines.sources.rows.delivery import scope_hash
     from pipelines.sources.rows.folders import discover, loose_files
 
     site, scope = context.site, context.scope
@@ -31,14 +33,23 @@ def find_deliveries(context: RunContext, step: Step) -> None:
     seen = in_force | {one.batch_id for one in context.log.held()}
     incoming: list[Incoming] = []
     for source in site.source:
-        mapping = context.mappings[source.name]
+        mapping, kind = context.mappings[source.name], source_kind(source.kind)
+        how = {
+            "site": [site.site.id, site.site.zone],
+            "source": source.model_dump(mode="json"),
+            "mapping": mapping.content_hash(site.site.zone),
+            "scope": scope_hash(scope),
+            "parser": kind.parser_version,
+        }
         if n_loose := loose_files(site, source):
             context.remark(
                 f"{n_loose} entries of the inbox of {source.name} are in no delivery's folder and "
                 "were not read; move them into one, or set `layout` in site.toml."
             )
         for delivery in discover(site, source):
-            facts = source_kind(source.kind).describe(delivery, mapping, site, scope)
+            facts = context.inbox.facts(
+                delivery, how, partial(kind.describe, delivery, mapping, site, scope)
+            )
             step.advance(source.name)
             context.current[facts.batch_id] = facts
             for text in facts.remarks:

@@ -71,6 +71,7 @@ def recover(context: RunContext, _step: Step) -> StageResult:
 def discover(context: RunContext, step: Step) -> StageResult:
     """Find the deliveries that no earlier run has read."""
     find_deliveries(context, step)
+    context.inbox.save()
     n_new, n_known = len(context.incoming), len(context.known)
     return StageResult("discover", note=f"{n_new} new, {n_known} known")
 
