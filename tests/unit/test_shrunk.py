@@ -12,7 +12,7 @@ from pipelines.base import duck
 from pipelines.ingest.log import EventLog
 from pipelines.ingest.manifest import EventFile, Manifest
 from pipelines.ingest.shrunk import shrunk
-from tests.unit.test_log import NIGHT, VERDICT, delivery, stage
+from tests.log_kit import NIGHT, VERDICT, delivery, stage
 
 
 @pytest.fixture

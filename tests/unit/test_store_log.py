@@ -19,8 +19,8 @@ import schemas
 from pipelines.base import duck
 from pipelines.base.errors import LogError
 from pipelines.ingest.log import EventLog
+from tests.log_kit import NIGHT, VERDICT, delivery, stage
 from tests.unit.store_batches import make_site
-from tests.unit.test_log import NIGHT, VERDICT, delivery, stage
 from warehouse.store import Store
 
 ROOT = Path(__file__).parents[2]
