@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from flows import cli_replay
 from flows.cli_groups import HERE, AsJson, Config, quarantine_app, study_app
 from flows.reply import reply, terminate_politely, usage_as_json, version
 from pipelines.base.errors import ExitCode
@@ -96,14 +97,20 @@ def refresh(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be done; write nothing.")
     ] = False,
+    as_of: cli_replay.AsOf = None,
+    study: cli_replay.Shadow = None,
+    out: cli_replay.Out = None,
     as_json: AsJson = False,
 ) -> None:
     """Bring the warehouse up to date with what was delivered.
 
     Runs through the Prefect server in PREFECT_API_URL or [prefect] api_url, and
     in-process where none is set. Killed anywhere, the next run finishes it.
+    --as-of and --study work beside the site and leave it as it is.
     """
     with reply("refresh", as_json=as_json) as answer:
+        if cli_replay.beside(config, answer, as_of, study, out, dry_run=dry_run):
+            return
         from flows.refresh import refresh_command
 
         refresh_command(config, answer, dry_run=dry_run)
@@ -201,21 +208,7 @@ def simulate(
         )
 
 
-@app.command()
-def digest(
-    file: Annotated[Path, typer.Argument(help="A published warehouse.duckdb.")],
-    level: Annotated[
-        str, typer.Option(help="state: linkage and signals, whatever the order of nights.")
-    ] = "state",
-    as_json: AsJson = False,
-) -> None:
-    """Print one hash of a warehouse's content."""
-    with reply("digest", as_json=as_json) as answer:
-        from flows.query import digest_of
-
-        answer.result = digest_of(file, level)
-        answer.message = str(answer.result["digest"])
-        answer.console.say(answer.message)
+cli_replay.add_to(app)
 
 
 @app.command()

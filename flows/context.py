@@ -68,7 +68,8 @@ class RunContext:
         remarks: what the reader must be told at the end.
         is_changed: whether this run replaced the published warehouse.
         must_link: whether anything that linkage depends on has changed.
-        must_publish: publish whatever the file in place says that it shows.
+        is_replay: the store is made again from the log, and published whatever the file in place
+            says that it shows.
         linked: what linkage gave; None where it did not run.
         headline: the first numbers of a synthetic site.
         attrition: of a synthetic site, from records to counted units: study, step, number.
@@ -87,7 +88,7 @@ class RunContext:
     remarks: list[str] = field(default_factory=list)
     is_changed: bool = False
     must_link: bool = True
-    must_publish: bool = False
+    is_replay: bool = False
     linked: LinkageResult | None = None
     headline: tuple[tuple[str, str], ...] = ()
     attrition: tuple[tuple[str, str, int], ...] = ()

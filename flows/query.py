@@ -1,4 +1,4 @@
-"""Asking a warehouse: what `dripwatch sql` and `dripwatch digest` print."""
+"""Asking a warehouse: what `dripwatch sql` prints."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.console import plural
-from flows.reply import Reply, UsageError
+from flows.reply import Reply
 from warehouse.query import QueryResult, run_query
 
 
@@ -45,20 +45,3 @@ def _is_number(cells: list[Any]) -> bool:
     return bool(told) and all(
         isinstance(cell, int | float) and not isinstance(cell, bool) for cell in told
     )
-
-
-def digest_of(file: Path, level: str) -> dict[str, Any]:
-    """Return the digest of a published file as JSON-ready values.
-
-    Errors:
-        UsageError: there is no such level.
-        StorageError: there is no such file, or it is no DuckDB database.
-    """
-    from warehouse.digest import digest
-
-    if level != "state":
-        raise UsageError(
-            f"There is no level `{level}`.", remedy="Write `--level state`, or leave it out."
-        )
-    found = digest(file, "state")
-    return {"level": found.level, "digest": found.value, "tables": found.tables}

@@ -154,6 +154,7 @@ def _result(context: RunContext, results: list[StageResult], conductor: Conducto
         ended_at=datetime.now(UTC),
         stages=tuple(results),
         is_changed=context.is_changed,
+        is_replay=context.is_replay,
         n_new_batches=context.n_new,
         held=tuple(context.held),
         remarks=tuple(context.remarks),

@@ -86,6 +86,7 @@ class RunResult:
         started_at, ended_at: aware, UTC.
         stages: one result per stage that ran, in order.
         is_changed: whether the published warehouse was replaced.
+        is_replay: whether the store was made again from the log.
         n_new_batches: batches committed by this run.
         held: ids of all batches that are held now.
         remarks: what was skipped, rejected, held, stale or provisional, a sentence each.
@@ -102,6 +103,7 @@ class RunResult:
     ended_at: datetime
     stages: tuple[StageResult, ...]
     is_changed: bool = False
+    is_replay: bool = False
     n_new_batches: int = 0
     held: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -125,7 +127,9 @@ class RunResult:
         """The run in one sentence."""
         label = "SYNTHETIC: " if self.synthetic else ""
         done = _batches(self.n_new_batches)
-        if not self.n_new_batches and not self.is_changed:
+        if self.is_replay:
+            done = "Rebuilt from the log and published"
+        elif not self.n_new_batches and not self.is_changed:
             done = "Nothing new: no new batch, and nothing that the results depend on has changed"
         elif not self.n_new_batches:
             done = "No new batch; linked and published again because something else has changed"

@@ -254,7 +254,7 @@ def publish(context: RunContext, _step: Step) -> StageResult:
 
     context.held = find_held(context)
     closing_record = context.closing_record()
-    make = publishing.publish if context.must_publish else publishing.publish_if_needed
+    make = publishing.publish if context.is_replay else publishing.publish_if_needed
     with _store(context) as site_store:
         publication = make(site_store, context.site, context.run_id, closing_record)
     if publication is None:

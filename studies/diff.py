@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -160,12 +159,3 @@ def _named(value: Any) -> Mapping[str, Any] | None:  # noqa: ANN401 - a JSON val
         if None not in names and len(set(names)) == len(names):
             return dict(zip(map(str, names), value, strict=True))
     return None
-
-
-def shown(value: Any) -> str:  # noqa: ANN401 - a JSON value
-    """Return a setting's value as one reads it; what is a whole table is not written out."""
-    if value is None:
-        return "-"
-    if isinstance(value, dict):
-        return "(a table)"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

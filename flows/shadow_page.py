@@ -1,0 +1,162 @@
+"""A study beside the running one, as tables: for the console and for a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from flows.console import plural
+from flows.run import as_markdown
+
+if TYPE_CHECKING:
+    from flows.shadow import Shadow
+    from studies.diff import Change
+    from warehouse.compare import RiskPair
+
+#: Title, header (`>`: numbers) and rows.
+Part = tuple[str, list[str], list[list[str]]]
+
+_NUMBERS = [">running", ">risk", ">new", ">risk"]
+
+
+def console_parts(found: Shadow) -> Iterator[Part]:
+    """Yield the tables for the console; numbers only of invented patients."""
+    yield from _definitions(found)
+    yield from _to_deliver(found)
+    if found.site.site.synthetic:
+        yield from _numbers(found, _headline(found))
+
+
+def page(found: Shadow) -> str:
+    """Return the whole comparison in Markdown; it holds counts, unmasked, and stays at the site."""
+    synthetic = "SYNTHETIC: invented patients. " if found.site.site.synthetic else ""
+    lines = [
+        f"# {found.new.id} {found.new.model.study.version} beside {found.running.id} "
+        f"{found.running.model.study.version}",
+        "",
+        f"{synthetic}Site {found.site.site.id}, {plural(found.n_batches, 'batch', 'batches')}"
+        f"{f' exported up to {found.as_of}' if found.as_of else ''}; both were linked from them "
+        f"by the same version. {len(found.different):,} of "
+        f"{plural(len(found.signals), 'signal')} differ.",
+        "",
+        "Counts are not masked: this page stays where it is.",
+    ]
+    if found.definitions.is_empty:
+        lines += ["", "The two definitions are the same."]
+    headline, others = _headline(found), _others(found)
+    for title, header, rows in (
+        *_definitions(found),
+        *_to_deliver(found),
+        *_numbers(found, headline),
+        *_signals("Signals of other strata and denominators that differ", others, _by_key),
+    ):
+        lines += ["", f"## {title}", "", *as_markdown((header, [_escaped(row) for row in rows]))]
+    lines += ["", f"Study hashes: running `{found.running.study_hash}`,"]
+    lines += [f"new `{found.new.study_hash}`."]
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(row: Iterable[str]) -> list[str]:
+    return [cell.replace("|", "\\|") for cell in row]
+
+
+def _definitions(found: Shadow) -> Iterator[Part]:
+    told = found.definitions
+    header = ["setting", "running", "new"]
+    for title, changes in (("Settings", told.settings), ("Windows", told.windows)):
+        if changes:
+            yield title, header, [_change(one) for one in changes]
+    rows = [
+        [which, row["concept"], row["event_type"], f"{row['code_system']} {row['code']}",
+         row["match"], row["label"]]
+        for which, some in (("added", told.codes.added), ("removed", told.codes.removed))
+        for row in some
+    ]  # fmt: skip
+    if rows:
+        yield "Codes", ["", "concept", "event type", "code", "match", "label"], rows
+    limits = [
+        [one.table, which, ", ".join(value for value in row.values() if value)]
+        for one in told.limits
+        for which, some in (("added", one.added), ("removed", one.removed))
+        for row in some
+    ]
+    if limits:
+        yield "Limits", ["table", "", "row"], limits
+    if told.n_relabelled:
+        yield "Codes with another label or source", [">codes"], [[f"{told.n_relabelled:,}"]]
+
+
+def _change(one: Change) -> list[str]:
+    name = one.path if one.kind == "changed" else f"{one.path} ({one.kind})"
+    return [name, _shown(one.old), _shown(one.new)]
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401 - a JSON value
+    """Return a setting's value as one reads it; a whole table is named by its place alone."""
+    if value is None:
+        return "-"
+    if isinstance(value, dict):
+        return "there"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _to_deliver(found: Shadow) -> Iterator[Part]:
+    left = found.left_out
+    if left.codes:
+        rows = [
+            [one.concept, one.event_type, f"{one.code_system} {one.code}", one.match]
+            for one in left.codes
+        ]
+        yield "Codes that were never in scope", ["concept", "event type", "code", "match"], rows
+    if left.batches:
+        yield (
+            "Needs to be delivered again: rows with such codes were left out",
+            [">batches", ">rows"],
+            [[f"{len(left.batches):,}", f"{left.n_rows:,}"]],
+        )
+
+
+def _numbers(found: Shadow, signals: Sequence[RiskPair]) -> Iterator[Part]:
+    steps = [[step, f"{old:,}", f"{new:,}"] for step, old, new in found.steps]
+    if steps:
+        yield "From records to units", ["step", ">running", ">new"], steps
+    yield from _signals("Signals of all units", signals, _by_window)
+
+
+def _headline(found: Shadow) -> list[RiskPair]:
+    return [one for one in found.signals if one.is_headline and one.stratum == "all"]
+
+
+def _others(found: Shadow) -> list[RiskPair]:
+    return [one for one in found.different if not (one.is_headline and one.stratum == "all")]
+
+
+def _by_window(one: RiskPair) -> list[str]:
+    return [one.outcome, one.window_name]
+
+
+def _by_key(one: RiskPair) -> list[str]:
+    return [one.outcome, one.window_name, f"{one.stratum}={one.stratum_value}", one.denominator]
+
+
+def _signals(
+    title: str, pairs: Sequence[RiskPair], key: Callable[[RiskPair], list[str]]
+) -> Iterator[Part]:
+    if not pairs:
+        return
+    names = ["outcome", "window", "stratum", "denominator"][: len(key(pairs[0]))]
+    rows = [[*key(one), *_counted(one.old), *_counted(one.new)] for one in pairs]
+    yield title, [*names, *_NUMBERS], rows
+
+
+def _counted(numbers: dict[str, Any] | None) -> list[str]:
+    if numbers is None:
+        return ["-", "-"]
+    counts = f"{numbers['n_events']:,}/{numbers['n_units']:,}"
+    if numbers["risk"] is None:
+        return [counts, "-"]
+    risk = f"{numbers['risk']:.1%}"
+    if numbers["ci_low"] is not None:
+        risk += f" ({numbers['ci_low']:.1%} to {numbers['ci_high']:.1%})"
+    return [counts, risk]
