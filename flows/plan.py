@@ -122,6 +122,7 @@ def inputs_hash(context: RunContext, batch_ids: list[str]) -> str:
         "version": metadata.version("dripwatch"),
         "code": code_hash(),
         "site": [site.id, site.zone, site.scope, site.patients],
+        "feeds": [context.site.feeds.quiet_after_days, sorted(context.site.feeds.believed)],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

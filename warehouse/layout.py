@@ -14,12 +14,15 @@ import duckdb
 
 import schemas
 from pipelines.base.duck import literal, quote
-from warehouse import resources
+from warehouse import memory, merges, resources
 from warehouse.batch import FILES
 from warehouse.models import in_schemas
 
 #: Raise when the same columns come to mean something else; changed columns are noticed anyway.
-STORE_VERSION = 2
+STORE_VERSION = 3
+
+#: The type whose events say who is who.
+REGISTERED = "PatientRegistered"
 
 #: Columns that the store adds to each event, so that the order of arrival cannot matter.
 STORE_COLUMNS = {
@@ -35,7 +38,7 @@ MODELLED = ("linkage", "signals", "quality", "ops", "reference")
 LINKED_BATCHES = "linked_batches"
 
 #: Computed when the store is asked, or made while publishing: no table of the store.
-_NOT_STORED = frozenset({"quality.completeness", "reference.dictionary", "ops.state"})
+_NOT_STORED = frozenset({"reference.dictionary", "ops.state"})
 
 
 def layout_hash() -> str:
@@ -45,7 +48,7 @@ def layout_hash() -> str:
         columns = [(field.name, field.duckdb_type) for field in schemas.fields(event_type)]
         parts.append(f"{event_type} {columns}")
     parts.extend(_modelled_sql())
-    parts += [resources.TABLES, FILES]
+    parts += [resources.TABLES, merges.ALIAS, FILES, memory.TABLES]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -62,13 +65,15 @@ def create_layout(con: duckdb.DuckDBPyConnection) -> None:
         con.execute(statement)
     con.execute("CREATE TABLE ops.state (name VARCHAR PRIMARY KEY, value VARCHAR)")
     con.execute(resources.TABLES)
+    con.execute(merges.ALIAS)
     con.execute(FILES)
+    con.execute(memory.TABLES)
     con.execute(_LATEST_SNAPSHOT)
     con.execute(_QUARANTINED_SEEN)
     con.execute(_DATA_THROUGH)
+    con.execute(f"CREATE VIEW ledger.registered AS {_standing(REGISTERED, 'e.*')}")
     for event_type in schemas.EVENT_TYPES:
         con.execute(_current_sql(event_type))
-    con.execute(_completeness_sql())
 
 
 def batch_ids(con: duckdb.DuckDBPyConnection, table: str = "ops.batch") -> list[str]:
@@ -115,31 +120,26 @@ GROUP BY ALL
 
 
 def _current_sql(event_type: str) -> str:
-    columns = ", ".join(f"e.{quote(field.name)}" for field in schemas.fields(event_type))
+    """Return the view of what stands, each event under the patient who counts (see `merges`)."""
+    whose = "coalesce(a.survivor_key, e.patient_key) AS patient_key"
+    names = [field.name for field in schemas.fields(event_type)]
+    columns = ", ".join(whose if n == "patient_key" else f"e.{quote(n)}" for n in names)
+    alias = "LEFT JOIN ledger.patient_alias AS a ON a.patient_key = e.patient_key"
+    spoken = "\n    AND coalesce(a.is_spokesman, true)" if event_type == REGISTERED else ""
+    return f"CREATE VIEW current.{quote(event_type)} AS" + _standing(
+        event_type, columns, alias, spoken
+    )
+
+
+def _standing(event_type: str, columns: str, join: str = "", test: str = "") -> str:
     return f"""
-CREATE VIEW current.{quote(event_type)} AS
 SELECT {columns}
 FROM event.{quote(event_type)} AS e
+{join}
 LEFT JOIN ledger.latest_snapshot AS s
     ON s.source = e.source AND s.event_type = {literal(event_type)}
 LEFT JOIN ledger.quarantined_seen AS q ON q.record_key = e.record_key
 WHERE e.operation IS DISTINCT FROM 'retract' AND NOT e.is_outdated
     AND (s.exported_at IS NULL OR greatest(e.last_seen_at, q.last_seen_at) >= s.exported_at)
-"""
-
-
-def _completeness_sql() -> str:
-    counted = "\nUNION ALL\n".join(
-        f"""SELECT source, {literal(event_type)} AS event_type, count(*) AS n_rows,
-       min(occurred_at)::DATE AS first_occurred_date, max(occurred_at)::DATE AS last_occurred_date
-FROM current.{quote(event_type)} GROUP BY ALL"""
-        for event_type in schemas.CLINICAL_TYPES
-    )
-    return f"""
-CREATE VIEW quality.completeness AS
-WITH counted AS ({counted})
-SELECT d.site_id, d.source, d.event_type, coalesce(c.n_rows, 0) AS n_rows,
-       c.first_occurred_date, c.last_occurred_date, d.data_through_at
-FROM ledger.data_through AS d
-LEFT JOIN counted AS c ON c.source = d.source AND c.event_type = d.event_type
+    {test}
 """

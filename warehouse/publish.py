@@ -5,10 +5,11 @@ Readers keep the file that they opened; whoever opens next gets the new one, who
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,8 +20,10 @@ import pyarrow as pa
 from pipelines.base.duck import connect, literal, quote
 from pipelines.base.files import replace_durably
 from pipelines.base.site import Site
+from warehouse import memory
+from warehouse.changes import Change, tell
 from warehouse.dictionary import dictionary_rows
-from warehouse.guard import guarded
+from warehouse.guard import guarded, transaction
 from warehouse.models import Model, load_models, models_hash
 from warehouse.store import RunRecord, Store
 
@@ -32,11 +35,19 @@ _PREFIX = ".dripwatch-publish-"
 
 @dataclass(frozen=True)
 class Publication:
-    """A warehouse that was put in place: its path, the hash of its state, and rows per table."""
+    """A warehouse that was put in place.
+
+    Attributes:
+        path: its file.
+        state_hash: hash of its state.
+        n_rows: rows per table.
+        changes: what it shows differently from the file that was there before.
+    """
 
     path: Path
     state_hash: str
     n_rows: dict[str, int]
+    changes: tuple[Change, ...] = ()
 
 
 def publish(store: Store, site: Site, run_id: str, closing: RunRecord | None = None) -> Publication:
@@ -56,6 +67,7 @@ def publish(store: Store, site: Site, run_id: str, closing: RunRecord | None = N
         StorageError: the file cannot be built or replaced; the old one is untouched.
     """
     target = site.warehouse
+    store.keep_feeds()
     state = store.state_hash()
     with guarded("publishing the warehouse", target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -63,14 +75,16 @@ def publish(store: Store, site: Site, run_id: str, closing: RunRecord | None = N
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=target.parent))  # 0700
         try:
             built = folder / target.name
+            told = tell(store.con, target, run_id, _facts(site, state, run_id))
             store.con.execute("UPDATE ops.run SET state_hash = ? WHERE run_id = ?", [state, run_id])
             closing_run = closing.row(state) if closing else None
             n_rows = _build(store.con, built, site, _facts(site, state, run_id), closing_run)
             built.chmod(MODE)
             replace_durably(built, target)
+            memory.settle(store.con)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    return Publication(target, state, n_rows)
+    return Publication(target, state, n_rows, tuple(told))
 
 
 def publish_if_needed(
@@ -78,6 +92,8 @@ def publish_if_needed(
 ) -> Publication | None:
     """Publish unless the file in place already shows the store's state; None where it does."""
     if published_state(site.warehouse) == store.state_hash():
+        with guarded("settling what was published", store.path):
+            memory.settle(store.con)  # where a crash kept the run that published from it
         return None
     return publish(store, site, run_id, closing)
 
@@ -117,6 +133,18 @@ def _facts(site: Site, state: str, run_id: str) -> dict[str, str]:
         "row_level": site.site.row_level,
         "is_synthetic": str(site.site.synthetic).lower(),
         "published_by_run": run_id,
+        "settings": json.dumps(_settings(site)),
+    }
+
+
+def _settings(site: Site) -> dict[str, object]:
+    """Return the settings that results depend on, besides the studies."""
+    own = site.site
+    return {
+        "zone": own.zone,
+        "scope": own.scope,
+        "patients": own.patients,
+        "feeds": site.feeds.model_dump(mode="json"),
     }
 
 
@@ -130,19 +158,20 @@ def _build(
     """Fill a new database file from the attached store; closed and checkpointed on return."""
     con.execute(f"ATTACH {literal(str(path))} AS published{_storage_option()}")
     try:
-        con.execute("BEGIN")
-        try:
-            with _own_rows(con, facts, closing_run):
-                n_rows = _run_models(con, site)
-            con.execute("COMMIT")
-        except BaseException:
-            con.execute("ROLLBACK")
-            raise
+        with transaction(con), _own_rows(con, facts, closing_run):
+            n_rows = _run_models(con, site)
         con.execute("CHECKPOINT published")
-    finally:
-        con.execute("USE store")
-        con.execute("DETACH published")
+    except BaseException:
+        with suppress(duckdb.Error):  # what it failed with is what must be told
+            _detach(con)
+        raise
+    _detach(con)
     return n_rows
+
+
+def _detach(con: duckdb.DuckDBPyConnection) -> None:
+    con.execute("USE store")
+    con.execute("DETACH published")
 
 
 def _storage_option() -> str:
@@ -171,7 +200,8 @@ def _own_rows(
     finally:
         con.unregister("dictionary_rows")
         con.unregister("file_facts")
-        con.execute("DROP TABLE IF EXISTS temp.closing_run")
+        with suppress(duckdb.Error):  # refused in a transaction that has failed
+            con.execute("DROP TABLE IF EXISTS temp.closing_run")
 
 
 def _run_models(con: duckdb.DuckDBPyConnection, site: Site) -> dict[str, int]:

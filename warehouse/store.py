@@ -19,7 +19,7 @@ from pipelines.base.duck import connect, literal
 from pipelines.base.files import make_private
 from pipelines.base.site import Site
 from pipelines.ingest.log import EventLog
-from warehouse import history, intake, results, shards
+from warehouse import changes, feeds, history, intake, memory, results, shards
 from warehouse.batch import AppliedBatch, Batch, committed_batch
 from warehouse.digest import table_digest, table_digests
 from warehouse.guard import (
@@ -107,6 +107,7 @@ class Store:
                 create_layout(self.con)
                 history.restore(self.con, self.site)
                 self.set_state(_LAYOUT, layout_hash())
+            changes.restore(self.con, self.site.warehouse)
 
     def _attach(self) -> None:
         self.close()
@@ -154,7 +155,7 @@ class Store:
             "site": self.site.site.id,
             "row_level": self.site.site.row_level,
             "synthetic": self.site.site.synthetic,
-            "batches": self.batch_ids(),
+            "feeds": feeds.state_key(self.site, self.batch_ids()),
             "digests": digests,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -180,7 +181,6 @@ class Store:
             with guarded(f"applying batch {batch.batch_id}", self.path), transaction(self.con):
                 applied.append(intake.apply_batch(self.con, batch, run_id))
             known.add(batch.batch_id)
-        self._keep_feeds()
         return applied
 
     def apply_missing(self, log: EventLog, run_id: str | None = None) -> list[AppliedBatch]:
@@ -203,21 +203,17 @@ class Store:
         return self.apply([committed_batch(log, manifest) for manifest in manifests], run_id)
 
     def data_through(self) -> dict[str, datetime]:
-        """Return, per event type, the naive UTC instant up to which all its feeds are complete.
-
-        Per source the latest that any batch declared, or, where the feed is quiet, the end of the
-        local day of its last record (`warehouse.feeds`); over the sources of a type, the earliest.
-        A type is absent where one of its sources never said up to when it is complete.
-        """
-        self._keep_feeds()
+        """Return up to when windows take each event type as complete; see `warehouse.feeds`."""
+        self.keep_feeds()
         return feeds.complete_through(self.con)
 
     def declared_through(self) -> dict[str, datetime]:
-        """Return the same by the sources' own word, quiet or not."""
-        self._keep_feeds()
+        """Return the same by the sources' own word, whether they are quiet or not."""
+        self.keep_feeds()
         return feeds.declared_through(self.con)
 
-    def _keep_feeds(self) -> None:
+    def keep_feeds(self) -> None:
+        """Count anew what feeds deliver per day, where events or settings have changed."""
         with guarded("counting what feeds deliver", self.path), transaction(self.con):
             feeds.keep_feeds(self.con, self.site, self.batch_ids())
 
@@ -245,6 +241,7 @@ class Store:
         """
         loaded = []
         with guarded("loading linkage", self.path), transaction(self.con):
+            memory.keep_before(self.con)
             for name, paths in sorted(tables.items()):
                 results.stage_parquet(self.con, model(name), paths)
                 loaded.append(self._replace(name, run_id))

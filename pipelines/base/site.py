@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipelines.base.errors import ConfigError
+from pipelines.base.site_nights import AnnounceTable, FeedsTable, WatchTable
 from pipelines.base.tomlcheck import Checked, parse_model, read_toml
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -184,6 +185,9 @@ class Site(Checked):
     privacy: PrivacyTable = PrivacyTable()
     prefect: PrefectTable = PrefectTable()
     resources: ResourceTable = ResourceTable()
+    feeds: FeedsTable = FeedsTable()
+    watch: WatchTable = WatchTable()
+    announce: AnnounceTable = AnnounceTable()
     config_path: Path = Field(Path("site.toml"), exclude=True, description="(set on load)")
 
     @model_validator(mode="after")

@@ -135,7 +135,7 @@ QUERIES = {
     "outcome": "SELECT is_closed, is_at_risk, is_tested, grade FROM linkage.unit_outcome "
     "WHERE outcome = 'hypocalcaemia' AND window_name = 'risk'",
     "completeness": "SELECT source, event_type, n_rows, data_through_at "
-    "FROM quality.completeness WHERE n_rows > 0 OR event_type = 'LabResulted' ORDER BY ALL",
+    "FROM quality.feed WHERE n_rows > 0 OR event_type = 'LabResulted' ORDER BY ALL",
     "patients": "SELECT count(DISTINCT patient_key) FROM linkage.course",
 }
 

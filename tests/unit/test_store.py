@@ -195,13 +195,14 @@ def test_quarantined_rows_are_listed_by_place_and_check_only(store: Store) -> No
     assert reconciled(store, "b") == {"unknown": (1, 0, 0, 0, 1, 0, 0)}
 
 
-def test_completeness_counts_current_rows_and_names_types_without_any(store: Store) -> None:
+def test_a_feed_counts_current_rows_and_a_type_without_any_is_one(store: Store) -> None:
     at = night(0).replace(tzinfo=None)
     rows = [lab("a", 1.0, occurred_at=at), lab("b", 1.0, occurred_at=at - timedelta(days=3))]
     store.apply([make_batch("b", {"LabResulted": rows, "VitalSignMeasured": []})])
+    store.keep_feeds()
     told = store.con.execute(
         """SELECT event_type, n_rows, first_occurred_date, last_occurred_date
-        FROM quality.completeness ORDER BY ALL"""
+        FROM quality.feed ORDER BY ALL"""
     ).fetchall()
     assert told == [
         ("LabResulted", 2, at.date() - timedelta(days=3), at.date()),
@@ -209,7 +210,7 @@ def test_completeness_counts_current_rows_and_names_types_without_any(store: Sto
     ]
 
 
-def test_completeness_keeps_two_sources_of_one_type_apart(store: Store) -> None:
+def test_two_sources_of_one_type_are_two_feeds(store: Store) -> None:
     at = night(0).replace(tzinfo=None)
     later = at + timedelta(days=5)
     ehr = [lab("a", 1.0, occurred_at=at), lab("b", 1.0, occurred_at=at)]
@@ -226,9 +227,10 @@ def test_completeness_keeps_two_sources_of_one_type_apart(store: Store) -> None:
             make_batch("q", {"LabResulted": []}, source="paper", data_through=night(2)),
         ]
     )
+    store.keep_feeds()
     told = store.con.execute(
         """SELECT source, n_rows, first_occurred_date, last_occurred_date, data_through_at
-        FROM quality.completeness WHERE event_type = 'LabResulted' ORDER BY ALL"""
+        FROM quality.feed WHERE event_type = 'LabResulted' ORDER BY ALL"""
     ).fetchall()
     through = [night(number).replace(tzinfo=None) for number in (1, 2, 6)]
     assert told == [

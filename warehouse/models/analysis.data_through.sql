@@ -8,18 +8,22 @@
 -- columns:
 --   site_id VARCHAR - Hospital.
 --   event_type VARCHAR - Event type.
---   data_through_at TIMESTAMP - Instant up to which all sources of the type are complete, UTC; null where one of them never said.
+--   data_through_at TIMESTAMP - Instant up to which windows take all sources of the type as complete, UTC; null where one of them never said.
+--   declared_through_at TIMESTAMP - The same by the sources' own word: later where one of them is quiet.
 --   n_sources BIGINT - Sources that deliver the type.
 --   slowest_source VARCHAR - The source that is furthest behind.
 --   n_rows BIGINT - Current records of the type, over all sources.
+--   n_quiet BIGINT - Sources that fell silent while others deliver (docs/windows.md, section 6).
 
 select
     site_id,
     event_type,
-    case when count(*) = count(data_through_at) then min(data_through_at) end as data_through_at,
+    case when count(*) = count(data_through_at) then min(complete_through_at) end as data_through_at,
+    case when count(*) = count(data_through_at) then min(data_through_at) end as declared_through_at,
     count(*) as n_sources,
-    first(source order by data_through_at nulls first, source) as slowest_source,
-    sum(n_rows)::bigint as n_rows
-from quality.completeness
+    first(source order by complete_through_at nulls first, source) as slowest_source,
+    sum(n_rows)::bigint as n_rows,
+    count(*) filter (is_quiet) as n_quiet
+from quality.feed
 group by site_id, event_type
 order by site_id, event_type

@@ -1,16 +1,15 @@
 -- quality.completeness
 --
--- What each source has delivered so far, and up to when it says its records are complete.
+-- How many current records each source has told for each local day. A day without a row had none;
+-- `quality.feed` sums the days up, and `quality.silence` names those that should have had some.
 --
--- grain: One row per site, source and event type.
--- key: site_id, source, event_type
+-- grain: One row per site, source, event type and local day; one with a null day for what has none.
+-- key: site_id, source, event_type, occurred_date
 -- columns:
 --   site_id VARCHAR - Hospital.
 --   source VARCHAR - Source system.
 --   event_type VARCHAR - Event type.
---   n_rows BIGINT - Current records, retracted ones left out.
---   first_occurred_date DATE - UTC date of the earliest of them; null where none is dated.
---   last_occurred_date DATE - UTC date of the latest of them; null where none is dated.
---   data_through_at TIMESTAMP - Instant up to which the source says its records are complete, UTC.
+--   occurred_date DATE - Local date at the site; null for records that are not known by their day.
+--   n_rows BIGINT - Current records of that day, retracted ones left out.
 
-select * from store.quality.completeness order by site_id, source, event_type
+select * from store.quality.completeness order by site_id, source, event_type, occurred_date
