@@ -21,7 +21,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from pipelines.base.errors import DripwatchError, ExitCode
 from pipelines.linkage.kernel import OUTPUTS, LinkageInput, LinkedBucket, link_bucket
 from pipelines.signals.counts import COUNT_SCHEMA, KEY_LENGTH, merge_counts
-from pipelines.signals.risk import RISK_SCHEMA, risk_rows
+from pipelines.signals.risk import risk_table
 
 _ATTRITION_FIELDS: dict[str, pa.DataType] = {
     "study_id": pa.string(),
@@ -190,5 +190,5 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:  # noqa: ANN401 - a number or a tu
 
 def write_risk(counts: Path, path: Path) -> Path:
     """Write `signals.risk` from `signals.counts` and return its path."""
-    _write_table(risk_rows(pq.read_table(counts).to_pylist()), str(path), RISK_SCHEMA)
+    pq.write_table(risk_table(pq.read_table(counts)), path)
     return path

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from scipy import special, stats
 
-from pipelines.signals.risk import CONFIDENCE, clopper_pearson
+from pipelines.signals.intervals import CONFIDENCE, clopper_pearson, garwood
 
 _DAYS = 1000.0
 
@@ -64,13 +64,6 @@ class RateRatio:
         return f"{self.ratio:.3g} ({self.low:.3g}-{high}; exact p = {self.p_value:.2g})"
 
 
-def garwood(events: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return the exact interval of a Poisson mean of which `events` were seen."""
-    tail = (1 - confidence) / 2
-    low = 0.0 if events == 0 else float(special.gammaincinv(events, tail))
-    return low, float(special.gammainccinv(events + 1, tail))
-
-
 def estimate_rate(n_events: int, person_days: float) -> Rate:
     """Estimate the rate of events over time at risk.
 
@@ -79,7 +72,7 @@ def estimate_rate(n_events: int, person_days: float) -> Rate:
     """
     if person_days <= 0:
         return Rate(n_events, person_days, None, None, None, "no time at risk")
-    low, high = (limit * _DAYS / person_days for limit in garwood(n_events))
+    low, high = (float(limit) * _DAYS / person_days for limit in garwood(n_events))
     return Rate(n_events, person_days, n_events * _DAYS / person_days, low, high)
 
 
@@ -104,7 +97,7 @@ def compare_rates(
     if not total:
         return _undefined("no event on either side")
     scale = other_time / time
-    low, high = clopper_pearson(events, total, confidence)
+    low, high = (float(limit) for limit in clopper_pearson(events, total, confidence))
     p_value = stats.binomtest(events, total, time / (time + other_time)).pvalue
     wald: tuple[float | None, float | None] = (None, None)
     note = None

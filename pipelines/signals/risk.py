@@ -3,25 +3,39 @@
 A child has many infusions, so units are no independent trials. The headline interval is that of
 Korn and Graubard (1998, Survey Methodology 24:193-201): Clopper-Pearson on an effective number of
 units, from the cluster variance over patients, with a t adjustment for few patients.
+
+Everything is worked out for whole columns of counts: a night has tens of thousands of rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from pipelines.signals.counts import KEY_COLUMNS, STATUS_COLUMNS
+from pipelines.signals.intervals import CONFIDENCE, Floats, clopper_pearson, wilson
 from pipelines.signals.key import SignalKey
 
-CONFIDENCE = 0.95
 #: The denominator of an outcome's headline risk: closed, eligible, at risk and not censored.
 HEADLINE = "complete"
 
 _DAY_US = 86_400_000_000
+_NOT_TOLD = np.nan
+
+#: Numbers of `Risks`, as columns of `signals.risk` call them.
+_ESTIMATES = (
+    "risk",
+    "ci_low",
+    "ci_high",
+    "wilson_low",
+    "wilson_high",
+    "effective_n",
+    "design_effect",
+)
 
 
 @dataclass(frozen=True)
@@ -66,151 +80,184 @@ class Risk:
         )
 
 
-def clopper_pearson(
-    events: float, units: float, confidence: float = CONFIDENCE
-) -> tuple[float, float]:
-    """Return the exact binomial interval; events and units may be fractional (effective counts).
+@dataclass(frozen=True)
+class Risks:
+    """Columns of estimates, one row a row of counts; nan where there is no number.
 
-    Source: Clopper and Pearson 1934, Biometrika 26:404, in its beta form.
+    The columns mean what the attributes of `Risk` do; `method` and `note` are texts, `note` may be
+    None.
     """
-    tail = (1 - confidence) / 2
-    low = 0.0 if events <= 0 else float(special.betaincinv(events, units - events + 1, tail))
-    high = (
-        1.0 if events >= units else float(special.betaincinv(events + 1, units - events, 1 - tail))
-    )
-    return low, high
 
-
-def wilson(events: int, units: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return the score interval of independent units (Wilson 1927, JASA 22:209)."""
-    z = float(special.ndtri(1 - (1 - confidence) / 2))
-    p = events / units
-    centre = (p + z * z / (2 * units)) / (1 + z * z / units)
-    half = z / (1 + z * z / units) * (p * (1 - p) / units + z * z / (4 * units**2)) ** 0.5
-    # At 0 and at all events the limit is exactly 0 or 1; the arithmetic leaves dust.
-    low = 0.0 if events == 0 else max(0.0, centre - half)
-    return low, 1.0 if events == units else min(1.0, centre + half)
+    risk: Floats
+    ci_low: Floats
+    ci_high: Floats
+    wilson_low: Floats
+    wilson_high: Floats
+    effective_n: Floats
+    design_effect: Floats
+    method: NDArray[np.object_]
+    note: NDArray[np.object_]
 
 
 def cluster_variance(
-    n_events: int, n_units: int, n_patients: int, sums: tuple[int, int, int]
-) -> float:
+    n_events: ArrayLike,
+    n_units: ArrayLike,
+    n_patients: ArrayLike,
+    sums: tuple[ArrayLike, ArrayLike, ArrayLike],
+) -> Floats:
     """Return the linearised variance of n_events / n_units over patients, times G / (G - 1).
 
     Args:
         n_events: sum of events.
         n_units: sum of units.
-        n_patients: G, at least 2.
+        n_patients: G; nan for fewer than 2.
         sums: over patients: sum of e^2, of e*n and of n^2.
     """
-    p = n_events / n_units
-    e2, en, n2 = sums
+    e, n, g, e2, en, n2 = (
+        np.asarray(x, dtype=np.float64) for x in (n_events, n_units, n_patients, *sums)
+    )
+    p = e / n
     squares = e2 - 2 * p * en + p * p * n2
-    return max(0.0, squares) / n_units**2 * n_patients / (n_patients - 1)
+    return np.where(g < 2, _NOT_TOLD, np.maximum(0.0, squares) / n**2 * g / (g - 1))
 
 
-def estimate_risk(
-    n_events: int, n_units: int, n_patients: int, sum_e2: int, sum_en: int, sum_n2: int
-) -> Risk:
-    """Estimate the risk per unit from counts alone.
+def estimate_risks(
+    n_events: ArrayLike,
+    n_units: ArrayLike,
+    n_patients: ArrayLike,
+    sum_e2: ArrayLike,
+    sum_en: ArrayLike,
+    sum_n2: ArrayLike,
+) -> Risks:
+    """Estimate the risk per unit from columns of counts alone.
 
     Estimand: proportion of units with the event, over the units of the denominator. The effective
     n is at most the number of units, and at least what it takes for the interval to hold the
     estimate. Zero or all events leave nothing to estimate a variance from: Clopper-Pearson with
     n = patients.
     """
-    if n_units == 0:
-        return Risk(0, 0, 0, None, None, None, None, None, None, None, "none", "no units")
-    p = n_events / n_units
-    wilson_low, wilson_high = wilson(n_events, n_units)
+    e, n, g = (np.asarray(x, dtype=np.float64) for x in (n_events, n_units, n_patients))
+    is_empty = n == 0
+    is_flat = ~is_empty & ((e == 0) | (e == n))
+    is_lone = ~is_empty & ~is_flat & (g == 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = e / n
+        variance = cluster_variance(e, n, g, (sum_e2, sum_en, sum_n2))
+        binomial = p * (1 - p) / n
+        raw = np.where(variance > 0, n * binomial / variance, np.inf) * _t_ratio(n, g)
+        design = variance / binomial
+    effective = np.select([is_flat, is_lone], [g, np.ones_like(g)], np.minimum(n, raw))
+    # As events of the effective n: none, all, or the share of it.
+    events = np.where(is_flat, np.where(e == 0, 0.0, g), p * effective)
+    low, high = clopper_pearson(events, effective)
+    low, high = np.where(is_lone, 0.0, low), np.where(is_lone, 1.0, high)
+    wilson_low, wilson_high = wilson(e, n)
+    design[is_empty | is_flat | is_lone] = _NOT_TOLD
 
-    def result(
-        interval: tuple[float, float],
-        effective: float,
-        design: float | None,
-        method: str,
-        note: str | None = None,
-    ) -> Risk:
-        low, high = min(interval[0], p), max(interval[1], p)
-        return Risk(
-            n_events, n_units, n_patients, p, low, high, wilson_low, wilson_high,
-            effective, design, method, note,
-        )  # fmt: skip
+    def told(column: Floats) -> Floats:
+        return np.where(is_empty, _NOT_TOLD, column)
 
-    if n_events in {0, n_units}:
-        events = 0 if n_events == 0 else n_patients
-        interval = clopper_pearson(events, n_patients)
-        return result(interval, n_patients, None, "clopper-pearson, n = patients")
-    if n_patients == 1:
-        lone = "one patient: no variance between patients; interval of one trial"
-        return result((0.0, 1.0), 1.0, None, "none", lone)
-    variance = cluster_variance(n_events, n_units, n_patients, (sum_e2, sum_en, sum_n2))
-    binomial = p * (1 - p) / n_units
-    adjust = _t_ratio(n_units, n_patients)
-    raw = n_units * binomial / variance if variance > 0 else float("inf")
-    effective = min(float(n_units), raw * adjust)
-    note = "effective n bounded by the number of units" if raw * adjust > n_units else None
-    interval = clopper_pearson(p * effective, effective)
-    return result(interval, effective, variance / binomial, "korn-graubard", note)
+    return Risks(
+        risk=told(p),
+        ci_low=told(np.minimum(low, p)),
+        ci_high=told(np.maximum(high, p)),
+        wilson_low=told(wilson_low),
+        wilson_high=told(wilson_high),
+        effective_n=told(effective),
+        design_effect=design,
+        method=np.select(
+            [is_empty | is_lone, is_flat],
+            [_texts("none", e), _texts("clopper-pearson, n = patients", e)],
+            _texts("korn-graubard", e),
+        ),
+        note=np.select(
+            [is_empty, is_lone, ~is_flat & (raw > n)],
+            [
+                _texts("no units", e),
+                _texts("one patient: no variance between patients; interval of one trial", e),
+                _texts("effective n bounded by the number of units", e),
+            ],
+            _texts(None, e),
+        ),
+    )
 
 
-def _t_ratio(n_units: int, n_patients: int) -> float:
+def _texts(text: str | None, like: Floats) -> NDArray[np.object_]:
+    return np.full(like.shape, text, dtype=object)
+
+
+def _t_ratio(n_units: Floats, n_patients: Floats) -> Floats:
     """Return (t_{N-1} / t_{G-1})^2, the adjustment of the effective n for few patients."""
     tail = 1 - (1 - CONFIDENCE) / 2
-    wide = float(special.stdtrit(n_units - 1, tail))
-    narrow = float(special.stdtrit(n_patients - 1, tail))
-    return (wide / narrow) ** 2
+    wide = special.stdtrit(n_units - 1, tail)
+    narrow = special.stdtrit(n_patients - 1, tail)
+    return np.asarray((wide / narrow) ** 2, dtype=np.float64)
+
+
+def estimate_risk(
+    n_events: int, n_units: int, n_patients: int, sum_e2: int, sum_en: int, sum_n2: int
+) -> Risk:
+    """Estimate one risk; see `estimate_risks`."""
+    found = estimate_risks(
+        *([value] for value in (n_events, n_units, n_patients, sum_e2, sum_en, sum_n2))
+    )
+
+    def number(column: Floats) -> float | None:
+        value = float(column[0])
+        return None if np.isnan(value) else value
+
+    return Risk(
+        n_events,
+        n_units,
+        n_patients,
+        number(found.risk),
+        number(found.ci_low),
+        number(found.ci_high),
+        number(found.wilson_low),
+        number(found.wilson_high),
+        number(found.effective_n),
+        number(found.design_effect),
+        str(found.method[0]),
+        found.note[0],
+    )
 
 
 RISK_SCHEMA = pa.schema(
     [(name, pa.string()) for name in KEY_COLUMNS]
     + [("is_headline", pa.bool_())]
     + [(name, pa.int64()) for name in ("n_units", "n_events", "n_patients")]
-    + [
-        (name, pa.float64())
-        for name in (
-            "risk",
-            "ci_low",
-            "ci_high",
-            "wilson_low",
-            "wilson_high",
-            "effective_n",
-            "design_effect",
-        )
-    ]
+    + [(name, pa.float64()) for name in _ESTIMATES]
     + [("ci_method", pa.string()), ("note", pa.string())]
     + [(name, pa.int64()) for name in STATUS_COLUMNS]
     + [("person_days", pa.float64()), ("signal_key", pa.string())]
 )
 
 
-def risk_rows(counts: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:
-    """Turn rows of `signals.counts` into rows of `signals.risk` (RISK_SCHEMA's order)."""
-    for row in counts:
-        found = estimate_risk(
-            row["n_events"],
-            row["n_units"],
-            row["n_patients"],
-            row["sum_e2"],
-            row["sum_en"],
-            row["sum_n2"],
-        )
-        yield (
-            *(row[name] for name in KEY_COLUMNS),
-            row["denominator"] == HEADLINE,
-            found.n_units,
-            found.n_events,
-            found.n_patients,
-            found.risk,
-            found.low,
-            found.high,
-            found.wilson_low,
-            found.wilson_high,
-            found.effective_n,
-            found.design_effect,
-            found.method,
-            found.note,
-            *(row[name] for name in STATUS_COLUMNS),
-            row["person_us"] / _DAY_US,
-            str(SignalKey.of(row)),
-        )
+def risk_table(counts: pa.Table) -> pa.Table:
+    """Return `signals.risk` (RISK_SCHEMA) of rows of `signals.counts`, in their order."""
+    moments = ("n_events", "n_units", "n_patients", "sum_e2", "sum_en", "sum_n2")
+    found = estimate_risks(*(counts[name].to_numpy() for name in moments))
+    made = {
+        "is_headline": np.equal(counts["denominator"].to_numpy(zero_copy_only=False), HEADLINE),
+        **{name: getattr(found, name) for name in _ESTIMATES},
+        "ci_method": found.method,
+        "note": found.note,
+        "person_days": counts["person_us"].to_numpy() / _DAY_US,
+        "signal_key": _keys(counts),
+    }
+    columns = [
+        # `from_pandas` makes nan what it means: no number.
+        pa.array(made[field.name], field.type, from_pandas=True)
+        if field.name in made
+        else counts[field.name].cast(field.type)
+        for field in RISK_SCHEMA
+    ]
+    return pa.Table.from_arrays(
+        [c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in columns],
+        schema=RISK_SCHEMA,
+    )
+
+
+def _keys(counts: pa.Table) -> list[str]:
+    told = [counts[name].to_pylist() for name in SignalKey._fields]
+    return [str(SignalKey(*row)) for row in zip(*told, strict=True)]

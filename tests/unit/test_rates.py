@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from scipy import stats
 
-from pipelines.signals.rates import compare_rates, estimate_rate, garwood
+from pipelines.signals.intervals import garwood
+from pipelines.signals.rates import compare_rates, estimate_rate
 
 
 @pytest.mark.parametrize(

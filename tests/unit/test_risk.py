@@ -10,8 +10,9 @@ from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.proportion import proportion_confint
 
 from pipelines.signals.counts import MOMENT_COLUMNS, STATUS_COLUMNS, merge_counts
+from pipelines.signals.intervals import clopper_pearson, wilson
 from pipelines.signals.key import SignalKey
-from pipelines.signals.risk import Risk, clopper_pearson, cluster_variance, estimate_risk, wilson
+from pipelines.signals.risk import Risk, cluster_variance, estimate_risk
 
 PatientCounts = list[tuple[int, int]]
 
