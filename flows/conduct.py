@@ -6,7 +6,6 @@ same code runs in the same order.
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
@@ -15,28 +14,9 @@ from flows.console import Console
 from flows.quiet import hush_libraries
 from flows.reply import as_ours
 from flows.run import Stage, StageResult
-from pipelines.base.errors import DripwatchError, StorageError
+from pipelines.base.errors import DripwatchError, PassingStorageError
 
-#: Faults that pass by themselves: a busy file, a network file system that blinks.
-PASSING = frozenset(
-    {
-        errno.EAGAIN,
-        errno.EBUSY,
-        errno.EINTR,
-        errno.EIO,
-        errno.ESTALE,
-        errno.ETIMEDOUT,
-        errno.ENETDOWN,
-        errno.ENETUNREACH,
-        errno.EHOSTUNREACH,
-        errno.ECONNRESET,
-    }
-)
 DELAY_SECONDS = 2.0
-
-
-class PassingStorageError(StorageError):
-    """A file could not be used now, and may be usable in a moment."""
 
 
 class HasConsole(Protocol):
@@ -53,7 +33,6 @@ ContextT = TypeVar("ContextT", bound=HasConsole)
 def safe_error(error: Exception) -> DripwatchError:
     """Return an error that may be shown and logged: it quotes nothing that was worked on."""
     ours = as_ours(error)
-    is_busy_file = isinstance(error, OSError) and error.errno in PASSING
     # DuckDB has no class of its own for "another process holds the file".
     is_locked = type(error).__name__ == "IOException" and "lock on file" in str(error)
     if is_locked:
@@ -62,10 +41,6 @@ def safe_error(error: Exception) -> DripwatchError:
             where=ours.where,
             remedy="Close it: nobody but a refresh should open files of the restricted folder.",
             next_run="Continues from the last committed batch.",
-        )
-    if is_busy_file:
-        return PassingStorageError(
-            ours.what, where=ours.where, remedy=ours.remedy, next_run=ours.next_run
         )
     return ours
 

@@ -125,11 +125,11 @@ def _disk(site: Site) -> Iterator[Finding]:
 
 
 def _lock(site: Site) -> Iterator[Finding]:
-    pid = holder(lock_path(site))
-    if pid is None:
+    who = holder(lock_path(site))
+    if who is None:
         yield Finding("ok", "lock", "free")
     else:
-        yield Finding("warn", "lock", f"held by process {pid}", "A run is at work: wait for it.")
+        yield Finding("warn", "lock", f"held by {who}", "A run is at work: wait for it.")
 
 
 def _studies(site: Site) -> Iterator[Finding]:

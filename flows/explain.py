@@ -71,9 +71,9 @@ def explain(
 
 def _refuse_beside_a_run(site: Site) -> None:
     """Leave the store to a run: whoever reads it shuts the writer out."""
-    if holder(lock_path(site)) is not None:
+    if (who := holder(lock_path(site))) is not None:
         raise LockedError(
-            "A refresh of this site is under way.",
+            f"A refresh of this site is under way: {who}.",
             where=str(lock_path(site)),
             remedy="Explain once it has ended; until then `dripwatch sql` answers from the "
             "published warehouse.",

@@ -1,19 +1,51 @@
-"""One run at a time on a site: a kernel lock that a crash gives back by itself."""
+"""One run at a time on a site: a kernel lock that a crash gives back, and a note that outlives it.
+
+The lock is the kernel's, on a file; it goes with its process, however that ends. The file's text
+says who holds it. A run that ends empties it; so a text in a file that nobody holds is of a run
+that was cut short.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.base.errors import LockedError
 from pipelines.base.files import make_private
 from pipelines.base.site import Site
+from pipelines.base.storage import refuse_foreign, storing
 
 _LOOKS_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who has, or had, a site's lock.
+
+    Attributes:
+        pid: process id; 0 where the file does not tell.
+        run_id: the run; empty for work that is none, such as the release of a batch.
+        host: name of the machine, which matters where its disk is a network's.
+        since: by the clock of that machine, UTC; empty where the file does not tell.
+    """
+
+    pid: int = 0
+    run_id: str = ""
+    host: str = ""
+    since: str = ""
+
+    def __str__(self) -> str:
+        who = f"process {self.pid} on {self.host}" if self.pid else "another process"
+        what = f" (run {self.run_id})" if self.run_id else ""
+        return f"{who}{what}" + (f", since {self.since} UTC" if self.since else "")
 
 
 def lock_path(site: Site) -> Path:
@@ -21,8 +53,8 @@ def lock_path(site: Site) -> Path:
     return site.restricted / "refresh.lock"
 
 
-def holder(path: Path) -> int | None:
-    """Return the process id that holds the lock, None if nobody does.
+def holder(path: Path) -> Holder | None:
+    """Return who holds the lock, None if nobody does.
 
     The file stays behind after a run; only the kernel's lock on it counts.
     """
@@ -33,30 +65,69 @@ def holder(path: Path) -> int | None:
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        text = path.read_text(encoding="ascii", errors="replace").strip()
-        return int(text) if text.isdigit() else -1
+        return _noted(handle) or Holder()
     finally:
         os.close(handle)
     return None
 
 
 @contextmanager
-def site_lock(site: Site) -> Iterator[None]:
+def site_lock(site: Site, run_id: str = "") -> Iterator[Holder | None]:
     """Hold the site's lock while the `with` block lasts.
 
+    Args:
+        site: what is worked on.
+        run_id: the run that does it, for people who find it locked.
+
+    Yields:
+        who had it before and was cut short; None where whoever had it came to an end.
+
     Errors:
-        LockedError: another process holds it; the message names the process.
+        LockedError: another process holds it; the message names it.
+        StorageError: the restricted folder is another account's.
     """
-    make_private(site.restricted)
     path = lock_path(site)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    told = Holder(os.getpid(), run_id, socket.gethostname(), now)
+    with storing("taking the lock", path):
+        if site.restricted.exists():
+            refuse_foreign(site.restricted)
+        make_private(site.restricted)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        _take(handle, path)
-        os.ftruncate(handle, 0)
-        os.write(handle, f"{os.getpid()}\n".encode("ascii"))
-        yield
+        with storing("taking the lock", path):
+            _take(handle, path)
+            before = _noted(handle)
+            _note(handle, json.dumps(asdict(told)))
+        try:
+            yield before
+        except Exception:
+            _forget(handle)  # an error is an end; ctrl-C and SIGTERM cut short
+            raise
+        _forget(handle)
     finally:
         os.close(handle)
+
+
+def _noted(handle: int) -> Holder | None:
+    text = os.pread(handle, 4096, 0)
+    if not text.strip():
+        return None
+    try:
+        return Holder(**json.loads(text))
+    except (ValueError, TypeError):
+        return Holder()  # cut off, or of another version
+
+
+def _note(handle: int, text: str) -> None:
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, text.encode(), 0)
+    os.fsync(handle)
+
+
+def _forget(handle: int) -> None:
+    with suppress(OSError):  # at worst the next run takes this one for cut short
+        _note(handle, "")
 
 
 def _take(handle: int, path: Path) -> None:
@@ -66,16 +137,15 @@ def _take(handle: int, path: Path) -> None:
         try:
             return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if holder(path) is not None or time.monotonic() >= until:
-                raise _locked(path) from None
+            who = holder(path)
+            if who is not None or time.monotonic() >= until:
+                raise _locked(path, who or Holder()) from None
         time.sleep(0.005)
 
 
-def _locked(path: Path) -> LockedError:
-    pid = holder(path)
-    who = f"process {pid}" if pid and pid > 0 else "another process"
+def _locked(path: Path, who: Holder) -> LockedError:
     return LockedError(
-        f"{who[0].upper()}{who[1:]} is at work on this site.",
+        f"Another run is at work on this site: {who}.",
         where=str(path),
         remedy="Wait until it ends. The lock goes with its process; never delete the file.",
         next_run="Starts as soon as the lock is free, and loses nothing.",

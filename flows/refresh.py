@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +21,7 @@ from flows.run import Conductor, RunResult, Stage, StageResult
 from flows.server import STORAGE, configured_url, enter_quiet, require
 from pipelines.base.errors import DripwatchError, ExitCode
 from pipelines.base.site import Site, load_site
+from pipelines.base.storage import storing
 
 
 def new_run_id() -> str:
@@ -72,8 +73,13 @@ def _refresh(
     if api_url:
         require(api_url)
     _check_settings(context)
-    with site_lock(site), _private_by_default(site):
+    with site_lock(site, context.run_id) as cut_short, _private_by_default(site):
         journal.open()
+        if cut_short:
+            context.remark(
+                f"An earlier run was cut short (killed, or the machine stopped): {cut_short}. "
+                "What it had committed is there; the rest was done again."
+            )
         from flows.stages import STAGES
 
         try:
@@ -91,17 +97,19 @@ def _refresh(
 @contextmanager
 def _private_by_default(site: Site) -> Iterator[None]:
     """Make files for their owner alone, but for the report, which follows the user's umask."""
-    site.warehouse.parent.mkdir(parents=True, exist_ok=True)
     docs = site.report / "data_docs"
-    docs.mkdir(parents=True, exist_ok=True)
+    for folder in (site.warehouse.parent, docs):
+        with storing("making a folder", folder):
+            folder.mkdir(parents=True, exist_ok=True)
     users = os.umask(0o077)
     try:
         yield
     finally:
         os.umask(users)
-        for path in (site.report / "summary.md", docs, *docs.rglob("*")):
-            if path.exists():
-                path.chmod((0o777 if path.is_dir() else 0o666) & ~users)
+        with suppress(OSError):  # a report that stays private is no reason to fail
+            for path in (site.report / "summary.md", docs, *docs.rglob("*")):
+                if path.exists():
+                    path.chmod((0o777 if path.is_dir() else 0o666) & ~users)
 
 
 def _say_configuration(context: RunContext, api_url: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import json
 import os
@@ -16,7 +17,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from flows.console import TextConsole
-from pipelines.base.errors import DripwatchError, ExitCode, StorageError
+from pipelines.base.errors import DripwatchError, ExitCode
+from pipelines.base.storage import errno_in, storage_error
 
 if TYPE_CHECKING:
     from pipelines.base.site import Site
@@ -165,18 +167,35 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+def _refused(error: Exception) -> tuple[int, object] | None:
+    """Return number and file of what the operating system refused, if that is what went wrong.
+
+    Beam and the readers of Avro and Parquet wrap it in errors of their own, some of which only
+    quote it.
+    """
+    for one in _chain(error):
+        if isinstance(one, OSError) and one.errno is not None:
+            if one is error or one.errno != errno.ENOENT:  # looking for a file may have failed
+                return one.errno, one.filename
+        elif (number := errno_in(str(one))) is not None:
+            return number, None
+    return None
+
+
+def _ours_alone(name: object) -> Path | None:
+    return Path(str(name)) if _shown_path(name) == name else None
+
+
 def as_ours(error: Exception) -> DripwatchError:
     """Return the error for users that this is or wraps, else one that names type and place."""
     for one in _chain(error):
         if isinstance(one, DripwatchError):
             return one
-    if isinstance(error, OSError) and error.errno is not None:
-        return StorageError(
-            f"The system refused a file: {error.strerror}.",
-            where=f"{_shown_path(error.filename)} ({place_of(error)})",
-            remedy="Free disk space or mend the permissions.",
-            next_run="Continues from the last committed batch.",
-        )
+    if (refused := _refused(error)) is not None:
+        number, name = refused
+        shown = _shown_path(name)
+        where = f"{shown} ({place_of(error)})"
+        return storage_error(number, "working on a file", where, _ours_alone(name))
     return InternalError(
         f"A fault in Dripwatch: {type(error).__module__}.{type(error).__qualname__}.",
         where=place_of(error),

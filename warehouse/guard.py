@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from pipelines.base.errors import DripwatchError, LockedError, LogError, StorageError
+from pipelines.base.storage import errno_in, storage_error
 
-_FULL = "Free disk space (`dripwatch doctor` says how much is needed) and run again."
 #: How long a writer waits for readers; `explain` has the file open for a second or two.
 READERS_SECONDS = 60.0
 _PAUSE_SECONDS = 0.05
@@ -32,16 +31,18 @@ def one_row(result: duckdb.DuckDBPyConnection) -> tuple[Any, ...]:
 def is_damage(error: duckdb.Error) -> bool:
     """Tell a file that can't be understood from one that can't be reached just now."""
     text = str(error)
-    passing = (
-        "lock",
-        "No space left",
-        "ermission denied",
-        "Read-only file system",
-        "Too many open",
-    )
-    return not isinstance(error, duckdb.OutOfMemoryException) and not any(
-        word in text for word in passing
-    )
+    is_passing = _is_held(text) or errno_in(text) is not None
+    return not is_passing and not isinstance(error, duckdb.OutOfMemoryException)
+
+
+def roll_back(con: duckdb.DuckDBPyConnection) -> None:
+    """End a transaction that failed; what it failed with matters, not whether this can be done.
+
+    After some failures of the disk a connection refuses everything. Its files are well: what was
+    not committed is thrown away when they are opened next.
+    """
+    with suppress(duckdb.Error):
+        con.execute("ROLLBACK")
 
 
 @contextmanager
@@ -51,7 +52,7 @@ def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        con.execute("ROLLBACK")
+        roll_back(con)
         raise
     con.execute("COMMIT")
 
@@ -116,11 +117,9 @@ def _ours(error: duckdb.Error | OSError, doing: str, path: Path) -> DripwatchErr
             remedy="Close whatever has it open, or wait for the other run.",
             next_run=_NEXT,
         )
-    is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if is_full or "No space left" in text:
-        return StorageError(
-            f"The disk is full ({doing}).", where=where, remedy=_FULL, next_run=_NEXT
-        )
+    number = error.errno if isinstance(error, OSError) else errno_in(text)
+    if number is not None:
+        return storage_error(number, doing, where, path)
     if isinstance(error, duckdb.OutOfMemoryException):
         return StorageError(
             f"The memory limit or the room for spill files does not suffice ({doing}).",
@@ -137,9 +136,8 @@ def _ours(error: duckdb.Error | OSError, doing: str, path: Path) -> DripwatchErr
             next_run=_NEXT,
         )
     if isinstance(error, OSError | duckdb.IOException):
-        cause = error.strerror if isinstance(error, OSError) else type(error).__name__
         return StorageError(
-            f"The file cannot be read or written: {cause} ({doing}).",
+            f"The file cannot be read or written: {type(error).__name__} ({doing}).",
             where=where,
             remedy="Check that the folder exists, its permissions, and that its disk is well.",
             next_run=_NEXT,

@@ -13,7 +13,7 @@ from pipelines.base.site import Site
 from warehouse import outbox
 from warehouse.guard import one_row
 from warehouse.run import RunRecord
-from warehouse.runlog import LoggedRun, RunLog
+from warehouse.runlog import KILLED, LoggedRun, RunLog
 
 
 def record_run(
@@ -23,6 +23,8 @@ def record_run(
     result: Mapping[str, Any] | None = None,
 ) -> None:
     """Write or overwrite a run's row, in the log of runs first; the caller holds the transaction.
+
+    A run that begins is the only one at work: others that never ended were killed.
 
     Args:
         con: the store in use.
@@ -38,6 +40,7 @@ def record_run(
     )
     RunLog(site).append(LoggedRun(run, state_hash, dict(result) if result else None))
     con.execute("DELETE FROM ops.run WHERE run_id = ?", [run.run_id])
+    con.execute("UPDATE ops.run SET status = ? WHERE status = 'running'", [KILLED])
     _insert(con, [run.row(state_hash)])
 
 

@@ -144,6 +144,10 @@ class StorageError(DripwatchError):
     exit_code = ExitCode.STORAGE
 
 
+class PassingStorageError(StorageError):
+    """A file could not be used now, and may be usable in a moment."""
+
+
 class ReconciliationError(DripwatchError):
     """Rows read do not equal rows accounted for."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from pipelines.base.errors import StorageError
 from pipelines.base.files import fsync_path, sha256_file, write_durably
+from pipelines.base.storage import storing
 from pipelines.ingest.manifest import Manifest
 from schemas.codec import damaged
 
@@ -51,15 +50,6 @@ def verify_folder(folder: Path, manifest: Manifest) -> None:
             raise damaged(folder / file.path)
 
 
-@contextmanager
-def storage_errors(root: Path) -> Iterator[None]:
+def storage_errors(root: Path) -> AbstractContextManager[None]:
     """Turn what the operating system refuses inside the log into a StorageError."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(
-            f"The event log cannot be read or written: {error.strerror}.",
-            where=str(root),
-            remedy="Free disk space, or give the account of the refresh this folder.",
-            next_run="continues from the last committed batch",
-        ) from None
+    return storing("reading or writing the event log", root)

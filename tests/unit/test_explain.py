@@ -37,7 +37,7 @@ def test_beside_a_refresh_it_says_so_and_leaves_the_store_alone(tmp_path: Path) 
         told = run(tmp_path, "--unit", "0123456789", "--json")
     answer = json.loads(told.stdout)
     assert (answer["exit_name"], answer["error"]["type"]) == ("LOCKED", "LockedError")
-    assert "A refresh of this site is under way." in answer["message"]
+    assert "A refresh of this site is under way: process" in answer["message"]
     assert "no site store yet" in run(tmp_path, "--unit", "0123456789").stderr
 
 

@@ -28,7 +28,14 @@ from flows.reference import FOLDER, PAGES, models_within
 from flows.reply import UsageError
 from flows.server import answers, require
 from pipelines.base import duck
-from pipelines.base.errors import ConfigError, ExitCode, LockedError, LogError, ServerError
+from pipelines.base.errors import (
+    ConfigError,
+    ExitCode,
+    LockedError,
+    LogError,
+    ServerError,
+    StorageError,
+)
 from pipelines.base.site import Site, load_site
 from pipelines.ingest.log import EventLog
 from pipelines.sources.fhir.model import FhirMapping
@@ -118,40 +125,79 @@ def test_what_guards_small_counts_is_read_strictly(site: Site) -> None:
             load_site(path)
 
 
+LOCKS = """
+import os, signal, sys
+from pathlib import Path
+from flows.lock import site_lock
+from pipelines.base.site import load_site
+with site_lock(load_site(Path(sys.argv[1])), "run-1"):
+    os.kill(os.getpid(), getattr(signal, sys.argv[2]))
+"""
+
+
+def locks(site: Site, signal_name: str) -> subprocess.CompletedProcess[str]:
+    """Take the lock in another process, which then gets a signal."""
+    command = [sys.executable, "-P", "-c", LOCKS, str(site.root), signal_name]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
 def test_two_runs_do_not_share_a_site_and_the_second_is_told_who_holds_it(site: Site) -> None:
-    with site_lock(site):
-        assert holder(lock_path(site)) == os.getpid()
-        code = (
-            "import sys; from pathlib import Path\n"
-            "from pipelines.base.site import load_site; from flows.lock import site_lock\n"
-            "with site_lock(load_site(Path(sys.argv[1]))): pass\n"
-        )
-        done = subprocess.run(
-            [sys.executable, "-P", "-c", code, str(site.root)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert "LockedError" in done.stderr
-        assert f"Process {os.getpid()}" in done.stderr
+    with site_lock(site, "run-0"):
+        who = holder(lock_path(site))
+        assert who is not None
+        assert (who.pid, who.run_id, who.host) == (os.getpid(), "run-0", socket.gethostname())
+        told = locks(site, "SIGCONT").stderr
+        assert "LockedError" in told
+        assert f"process {os.getpid()} on {who.host} (run run-0), since {who.since} UTC" in told
         with pytest.raises(LockedError), site_lock(site):
             pass
     assert holder(lock_path(site)) is None
-    with site_lock(site):
-        pass
+    with site_lock(site) as cut_short:
+        assert cut_short is None
 
 
-def test_a_killed_run_gives_its_lock_back(site: Site) -> None:
-    code = (
-        "import os, signal, sys; from pathlib import Path\n"
-        "from pipelines.base.site import load_site; from flows.lock import site_lock\n"
-        "with site_lock(load_site(Path(sys.argv[1]))): os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    done = subprocess.run([sys.executable, "-P", "-c", code, str(site.root)], check=False)
-    assert done.returncode == -9
-    assert lock_path(site).exists()
+@pytest.mark.parametrize("signal_name", ["SIGKILL", "SIGINT"])
+def test_a_run_that_is_cut_short_gives_its_lock_back_and_is_named_to_the_next(
+    site: Site, signal_name: str
+) -> None:
+    assert locks(site, signal_name).returncode < 0
+    with site_lock(site) as cut_short:
+        assert cut_short is not None
+        assert cut_short.run_id == "run-1"
+    with site_lock(site) as cut_short:
+        assert cut_short is None
+
+
+def test_a_run_that_fails_is_not_taken_for_one_that_was_cut_short(site: Site) -> None:
+    with pytest.raises(KeyError), site_lock(site):
+        raise KeyError
+    with site_lock(site) as cut_short:
+        assert cut_short is None
+
+
+@pytest.mark.parametrize("text", ["4711\n", '{"pid": 4711', "[]"])
+def test_a_note_that_nobody_can_read_still_says_that_a_run_was_cut_short(
+    site: Site, text: str
+) -> None:
     with site_lock(site):
         pass
+    lock_path(site).write_text(text)
+    with site_lock(site) as cut_short:
+        assert str(cut_short) == "another process"
+
+
+def test_root_does_not_work_on_the_files_of_another_account(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with site_lock(site):
+        pass
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with (
+        pytest.raises(StorageError, match="restricted folder is of account") as caught,
+        site_lock(site),
+    ):
+        pass
+    assert "sudo -u" in caught.value.remedy
 
 
 def found(findings: list[Finding], what: str) -> list[Finding]:

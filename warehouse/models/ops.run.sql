@@ -10,7 +10,7 @@
 --   site_id VARCHAR - Hospital.
 --   started_at TIMESTAMP - When the run started by the clock of the machine, UTC.
 --   finished_at TIMESTAMP - When it ended, UTC, or, of the run that published this file, when that was about to be put in place; null if it was killed.
---   status VARCHAR - done, held (done, and batches are held), failed, or running for one that was killed.
+--   status VARCHAR - done, held (done, and batches are held), failed, or killed (it never came to an end).
 --   exit_code INTEGER - Exit code of the command; null while it runs or if it was killed.
 --   software_version VARCHAR - Version of Dripwatch.
 --   conductor VARCHAR - prefect_server or in_process.
