@@ -13,7 +13,7 @@ from pipelines.base.duck import connect
 from pipelines.base.errors import StorageError
 from tests.examples import examples
 from tests.unit.store_batches import make_site
-from warehouse.digest import Digest, combine, digest, table_digest
+from warehouse.digest import LEVELS, Digest, combine, digest, table_digest
 from warehouse.store import Store
 
 #: What a cell can hold, with the pairs that a careless encoding would confuse.
@@ -103,6 +103,22 @@ def test_a_store_has_a_digest_for_each_table_of_linkage_and_signals(tmp_path: Pa
         "signals.risk",
         "signals.counts",
     }
+
+
+def test_looks_and_alerts_are_history_and_nothing_else_is(tmp_path: Path) -> None:
+    path = tmp_path / "w.duckdb"
+    tables = ("ops.look", "ops.run", "signals.alert", "signals.risk", "signals.sequential")
+    with connect(path) as con:
+        con.execute("CREATE SCHEMA ops; CREATE SCHEMA signals")
+        for name in tables:
+            con.execute(f"CREATE TABLE {name} AS SELECT 1 AS n, 'r' AS run_id")
+    before = {level: digest(path, level) for level in LEVELS}
+    assert set(before["state"].tables) == {"signals.risk"}
+    assert set(before["history"].tables) == {"ops.look", "signals.alert", "signals.sequential"}
+    with connect(path) as con:
+        con.execute("UPDATE signals.alert SET n = 2")
+    assert digest(path).value == before["state"].value
+    assert digest(path, "history").value != before["history"].value
 
 
 def test_a_digest_of_nothing_is_a_storage_error(tmp_path: Path) -> None:
