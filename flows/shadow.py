@@ -113,7 +113,7 @@ def shadow(
         UsageError: no study of the site can be told to be its counterpart, or the file must not be
             replaced.
     """
-    from flows.shadow_page import console_parts, page
+    from flows.shadow_page import as_csv, console_parts, page
     from studies.load import load_study
 
     # The command line's paths start at the working folder, unlike those in site.toml.
@@ -125,6 +125,7 @@ def shadow(
     found = compare(site, log, _counterpart(running, new), new, answer.console, target, as_of)
     place = folder / f"{new.id}.md"
     write_durably(place, page(found).encode(), mode=0o600)
+    write_durably(place.with_suffix(".csv"), as_csv(found).encode(), mode=0o600)
     answer.result = {**found.to_json(), "page": str(place), "warehouse": str(target)}
     for title, header, rows in console_parts(found):
         answer.console.table(title, header, rows)

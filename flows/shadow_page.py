@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flows.console import plural
@@ -17,15 +19,13 @@ if TYPE_CHECKING:
 #: Title, header (`>`: numbers) and rows.
 Part = tuple[str, list[str], list[list[str]]]
 
-_NUMBERS = [">running", ">risk", ">new", ">risk"]
-
 
 def console_parts(found: Shadow) -> Iterator[Part]:
     """Yield the tables for the console; numbers only of invented patients."""
     yield from _definitions(found)
     yield from _to_deliver(found)
     if found.site.site.synthetic:
-        yield from _numbers(found, _headline(found))
+        yield from _numbers(found)
 
 
 def page(found: Shadow) -> str:
@@ -44,14 +44,14 @@ def page(found: Shadow) -> str:
     ]
     if found.definitions.is_empty:
         lines += ["", "The two definitions are the same."]
-    headline, others = _headline(found), _others(found)
     for title, header, rows in (
         *_definitions(found),
         *_to_deliver(found),
-        *_numbers(found, headline),
-        *_signals("Signals of other strata and denominators that differ", others, _by_key),
+        *_numbers(found),
+        *_signals("Signals of strata that differ", _of_strata(found)),
     ):
         lines += ["", f"## {title}", "", *as_markdown((header, [_escaped(row) for row in rows]))]
+    lines += ["", "Every denominator is in the file of the same name that ends in `.csv`."]
     lines += ["", f"Study hashes: running `{found.running.study_hash}`,"]
     lines += [f"new `{found.new.study_hash}`."]
     return "\n".join(lines) + "\n"
@@ -117,46 +117,48 @@ def _to_deliver(found: Shadow) -> Iterator[Part]:
         )
 
 
-def _numbers(found: Shadow, signals: Sequence[RiskPair]) -> Iterator[Part]:
+def _numbers(found: Shadow) -> Iterator[Part]:
     steps = [[step, f"{old:,}", f"{new:,}"] for step, old, new in found.steps]
     if steps:
         yield "From records to units", ["step", ">running", ">new"], steps
-    yield from _signals("Signals of all units", signals, _by_window)
+    undivided = [one for one in found.signals if one.is_headline and one.stratum == "all"]
+    yield from _signals("Signals of all units", undivided)
 
 
-def _headline(found: Shadow) -> list[RiskPair]:
-    return [one for one in found.signals if one.is_headline and one.stratum == "all"]
+def _of_strata(found: Shadow) -> list[RiskPair]:
+    return [one for one in found.different if one.is_headline and one.stratum != "all"]
 
 
-def _others(found: Shadow) -> list[RiskPair]:
-    return [one for one in found.different if not (one.is_headline and one.stratum == "all")]
+def _signals(title: str, pairs: Sequence[RiskPair]) -> Iterator[Part]:
+    header = ["outcome", "window", "stratum", ">running", ">new"]
+    rows = [
+        [one.outcome, one.window_name, _stratum(one), _counted(one.old), _counted(one.new)]
+        for one in pairs
+    ]
+    if pairs:
+        yield title, header, rows
 
 
-def _by_window(one: RiskPair) -> list[str]:
-    return [one.outcome, one.window_name]
+def _stratum(one: RiskPair) -> str:
+    return "all" if one.stratum == "all" else f"{one.stratum}={one.stratum_value}"
 
 
-def _by_key(one: RiskPair) -> list[str]:
-    return [one.outcome, one.window_name, f"{one.stratum}={one.stratum_value}", one.denominator]
-
-
-def _signals(
-    title: str, pairs: Sequence[RiskPair], key: Callable[[RiskPair], list[str]]
-) -> Iterator[Part]:
-    if not pairs:
-        return
-    names = ["outcome", "window", "stratum", "denominator"][: len(key(pairs[0]))]
-    rows = [[*key(one), *_counted(one.old), *_counted(one.new)] for one in pairs]
-    yield title, [*names, *_NUMBERS], rows
-
-
-def _counted(numbers: dict[str, Any] | None) -> list[str]:
+def _counted(numbers: dict[str, Any] | None) -> str:
+    """Return events, units and risk as the summary of a night writes them."""
     if numbers is None:
-        return ["-", "-"]
+        return "-"
     counts = f"{numbers['n_events']:,}/{numbers['n_units']:,}"
-    if numbers["risk"] is None:
-        return [counts, "-"]
-    risk = f"{numbers['risk']:.1%}"
-    if numbers["ci_low"] is not None:
-        risk += f" ({numbers['ci_low']:.1%} to {numbers['ci_high']:.1%})"
-    return [counts, risk]
+    return counts if numbers["risk"] is None else f"{counts} = {100 * numbers['risk']:.1f} %"
+
+
+def as_csv(found: Shadow) -> str:
+    """Return every row of the comparison, with intervals, as CSV; unmasked, as the page is."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    key = ("outcome", "window_name", "stratum", "stratum_value", "denominator", "is_headline")
+    names = ("n_events", "n_units", "n_patients", "risk", "ci_low", "ci_high")
+    writer.writerow([*key, *(f"{which}_{name}" for which in ("running", "new") for name in names)])
+    for one in found.signals:
+        numbers = [(side or {}).get(name) for side in (one.old, one.new) for name in names]
+        writer.writerow([*(getattr(one, name) for name in key), *numbers])
+    return text.getvalue()
