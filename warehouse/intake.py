@@ -3,7 +3,8 @@
 The store keeps, per record, the greatest (version, content hash); where several batches tell the
 same version with the same content, the provenance of the earliest export stands. Both are maxima
 of a total order, hence the same whatever came first. What a nested record's newer version has left
-behind follows from maxima too (`warehouse.resources`).
+behind follows from maxima too (`warehouse.resources`), and who counts as whom from what then stands
+(`warehouse.merges`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pyarrow as pa
 import schemas
 from pipelines.base.duck import quote
 from pipelines.base.errors import LogError
-from warehouse import resources
+from warehouse import merges, resources
 from warehouse.batch import (
     AppliedBatch,
     Batch,
@@ -51,9 +52,13 @@ def apply_batch(con: duckdb.DuckDBPyConnection, batch: Batch, run_id: str | None
     verdicts = {
         event_type: _merge(con, batch, event_type, batch.read_events(event_type))
         for event_type in batch.event_types
+        if event_type != resources.WITHDRAWN
     }
+    if resources.WITHDRAWN in batch.event_types:
+        _withdraw(con, batch)
     quarantined = keep_quarantined(con, batch, run_id)
     resources.settle(con)
+    merges.settle(con)
     rows = _reconcile(batch, verdicts, quarantined)
     keep_facts(con, batch, rows, run_id)
     keep_files(con, batch)
@@ -137,6 +142,16 @@ def _merge(
     finally:
         con.execute("DROP TABLE IF EXISTS temp.incoming")
     return _Verdict(*counts)
+
+
+def _withdraw(con: duckdb.DuckDBPyConnection, batch: Batch) -> None:
+    """Note what a batch withdraws; `ledger.resource` keeps all that matters of it."""
+    try:
+        _stage(con, resources.WITHDRAWN, batch.read_events(resources.WITHDRAWN))
+        _check_keys(con, batch, resources.WITHDRAWN)
+        resources.touch_events(con, resources.WITHDRAWN)
+    finally:
+        con.execute("DROP TABLE IF EXISTS temp.incoming")
 
 
 def _stage(con: duckdb.DuckDBPyConnection, event_type: str, parts: Iterable[pa.Table]) -> None:

@@ -18,6 +18,7 @@ from pipelines.base.duck import quote
 WITHDRAWN = "RecordWithdrawn"
 
 #: What is known of each resource, over all batches, and in which versions its records were wrong.
+#: A flat row stands under its record's key, once a newer version of it was withdrawn.
 TABLES = """
 CREATE TABLE ledger.resource (
     resource_key VARCHAR, event_version BIGINT, left_version BIGINT, deleted_at TIMESTAMP,
@@ -73,13 +74,19 @@ FROM (
                OR coalesce(e.recorded_at <= m.deleted_at, m.deleted_at IS NOT NULL) AS is_outdated,
            greatest(e.last_seen_at, m.quarantined_at) AS last_seen_at
     FROM event.{table} AS e
-    JOIN temp.moved AS m ON m.resource_key = e.resource_key
+    JOIN temp.moved AS m ON {same}
     LEFT JOIN ledger.told_wrongly AS w
         ON w.resource_key = e.resource_key AND w.record_key = e.record_key
 ) AS s
 WHERE e.rowid = s.place
   AND (e.is_outdated, e.last_seen_at) IS DISTINCT FROM (s.is_outdated, s.last_seen_at)
 """
+
+# Apart: a flat source tells no resource and FHIR always one, so that one of the two reads nothing.
+_SAME = (
+    "m.resource_key = e.resource_key",
+    "m.resource_key = e.record_key AND e.resource_key IS NULL",
+)
 
 
 def begin(con: duckdb.DuckDBPyConnection) -> None:
@@ -88,7 +95,11 @@ def begin(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def touch_events(con: duckdb.DuckDBPyConnection, event_type: str) -> None:
-    """Note the resources of a batch's events, or withdrawals, that stand in `temp.incoming`."""
+    """Note the resources of a batch's events, or withdrawals, that stand in `temp.incoming`.
+
+    A flat row that is an event of its own is known by its record's key, and only where a newer
+    version of it was withdrawn: nearly none is, so that flat sources pay a look-up and no more.
+    """
     told = "version, NULL, NULL"
     if event_type == WITHDRAWN:
         deleted = "reason = 'deleted'"
@@ -100,6 +111,11 @@ def touch_events(con: duckdb.DuckDBPyConnection, event_type: str) -> None:
         f"INSERT INTO temp.touched SELECT resource_key, {told}, NULL FROM temp.incoming "
         "WHERE resource_key IS NOT NULL"
     )
+    if event_type in schemas.CLINICAL_TYPES:
+        con.execute(
+            f"INSERT INTO temp.touched SELECT record_key, {told}, NULL FROM temp.incoming WHERE "
+            "resource_key IS NULL AND record_key IN (SELECT resource_key FROM ledger.resource)"
+        )
 
 
 def touch_quarantined(con: duckdb.DuckDBPyConnection, exported_at: datetime) -> None:
@@ -150,5 +166,6 @@ def settle(con: duckdb.DuckDBPyConnection) -> None:
     found = con.execute("SELECT count(*) FROM temp.moved").fetchone()
     if found and found[0]:
         for event_type in schemas.CLINICAL_TYPES:
-            con.execute(_STAMP.format(table=quote(event_type)))
+            for same in _SAME:
+                con.execute(_STAMP.format(table=quote(event_type), same=same))
     con.execute("DROP TABLE temp.moved; DROP TABLE temp.touched")

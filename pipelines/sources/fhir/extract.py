@@ -246,6 +246,7 @@ class _Reading:
         self.con.execute(raw_sql(rule, cells, columns, rows))
         self.con.execute("DROP TABLE fhir_rows")
         make_events(self.con, rule, columns, self.ctx, whole_scope=whole_scope)
+        self.con.execute("DROP TABLE row_raw")
 
     def _choose(self, rule: ResourceRule, table: str) -> None:
         """Choose the codes of a type's concepts, and find its drugs."""

@@ -30,7 +30,7 @@ from pipelines.sources.rows.model import TimeSource
 from pipelines.sources.rows.stage import Scope, is_whole
 
 #: Raised when the same file would be read differently: every batch then gets a new id.
-PARSER_VERSION = "flat-3"
+PARSER_VERSION = "flat-4"
 
 
 def describe(delivery: DeliveryFolder, mapping: Mapping, site: Site, scope: Scope) -> DeliveryFacts:

@@ -8,6 +8,7 @@ from pipelines.base.duck import literal
 from pipelines.base.keys import SiteKey
 from pipelines.base.site import Site
 from pipelines.ingest.facts import DeliveryFacts
+from pipelines.sources.flat.left_out import resource_text, withdraw_left_out
 from pipelines.sources.flat.mapping import Mapping
 from pipelines.sources.flat.reader import FlatFile, load, open_flat
 from pipelines.sources.rows import sql
@@ -56,6 +57,9 @@ def extract(
         )
         for sha256, file in opened.items():
             _read_file(con, file, sha256, ctx, whole_scope=is_whole(scope))
+            if facts.kind == "delta":
+                withdraw_left_out(con, file.rule, file.sql_names(), ctx, sha256)
+            con.execute("DROP TABLE row_raw")
         settle_all(con, facts, {t for f in opened.values() for t in f.rule.event_types})
         close_staging(con)
     except duckdb.Error as error:
@@ -84,9 +88,10 @@ def _read_file(
     column = file.sql_names()
     used = list(dict.fromkeys(name for name, _ in used_columns(file.rule, ())))
     cells = {name: sql.cell(column[name], file.rule.null) for name in used}
+    whose = resource_text(file.rule, cells)
     rows = (
         f"(SELECT *, {literal(sha256)} AS source_file_sha, NULL::INTEGER AS source_part, "
-        "NULL::VARCHAR AS resource_text, NULL::VARCHAR[] AS noted FROM delivered)"
+        f"{whose} AS resource_text, NULL::VARCHAR[] AS noted FROM delivered)"
     )
     read = load(con, file, used, raw_sql(file.rule, cells, column, rows), sha256)
     con.execute("INSERT INTO fate.file VALUES (?, ?, ?)", [sha256, file.path.name, read.n_rows])

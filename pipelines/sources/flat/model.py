@@ -47,6 +47,12 @@ class FileRule(RowRule):
         default_factory=list,
         description="Texts that mean an empty cell, beside blanks: NULL, n/a, 9999-12-31.",
     )
+    may_leave_scope: bool = Field(
+        default=True,
+        description="In a delta: whether a newer version of a record can be out of scope (another "
+        "code, refused by `where`) where an older one was not. It then takes the older one out of "
+        "force, which needs the key of every row out of scope; `false` spares them.",
+    )
 
 
 class MappingTable(MappingHead):

@@ -15,6 +15,8 @@ At = tuple[str | int, ...]
 Mistakes = Iterator[Mistake]
 _TIMES = frozenset({"TIMESTAMP", "DATE"})
 _NUMBERS = frozenset({"DOUBLE", "INTEGER", "BIGINT"})
+#: Lists are of texts: ids of patients, one a line.
+_TEXTS = frozenset({"VARCHAR", "VARCHAR[]"})
 
 
 def placed_rules(file: RowRule, at: At) -> Iterator[tuple[At, FieldRule]]:
@@ -118,7 +120,7 @@ def told_texts(rule: FieldRule) -> list[str]:
 
 
 def _misfit(text: str, rule: FieldRule, kind: str) -> str | None:
-    if not text or kind == "VARCHAR":
+    if not text or kind in _TEXTS:
         return None
     if kind in _TIMES:
         fits = probe.is_time(text, rule.format or "iso")
@@ -132,4 +134,6 @@ def _misfit(text: str, rule: FieldRule, kind: str) -> str | None:
 def _spoken(kind: str) -> str:
     if kind in _TIMES:
         return "a time"
-    return {"BOOLEAN": "true or false", "VARCHAR": "a text"}.get(kind, "a number")
+    if kind in _TEXTS:
+        return "a text"
+    return "true or false" if kind == "BOOLEAN" else "a number"

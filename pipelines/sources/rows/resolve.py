@@ -10,6 +10,7 @@ import duckdb
 
 import schemas
 from pipelines.base.duck import literal, quote
+from pipelines.sources.rows.shared import record_key
 
 #: dense_rank gives all copies of a row the number that their first one has.
 _VERDICT = """
@@ -52,9 +53,8 @@ def settle(con: duckdb.DuckDBPyConnection, site_id: str, source: str, event_type
     compared with no other: validation rejects both.
     """
     con.execute(_VERDICT)
-    owner = "".join(f"key_part({literal(part)}) || " for part in (site_id, source, event_type))
     nth = "CASE WHEN can_repeat THEN key_part(CAST(coalesce(nth, 1) AS VARCHAR)) ELSE '' END"
-    key = f"hmac_key('6:record,' || {owner} key_text || {nth})"
+    key = record_key(site_id, source, event_type, f"key_text || {nth}")
     names = [field.name for field in schemas.fields(event_type)]
     told = ", ".join(key if name == "record_key" else f"c.{quote(name)}" for name in names)
     judged = (

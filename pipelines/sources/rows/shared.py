@@ -10,6 +10,9 @@ from pipelines.sources.rows import sql
 from pipelines.sources.rows.model import RowRule
 from pipelines.sources.rows.targets import tellable
 
+#: Fields that name something else of the same source.
+_OTHERS = {"order_key": "order", "encounter_key": "encounter"}
+
 
 @dataclass(frozen=True)
 class Context:
@@ -47,19 +50,58 @@ def told_code(rule: RowRule, event_type: str, column: dict[str, str]) -> tuple[s
     return code, system
 
 
+def is_one_type(rule: RowRule) -> bool:
+    """Return whether rows can become events of one type only."""
+    return len(rule.event_types) < 2
+
+
+def record_key(site_id: str, source: str, event_type: str, key_text: str) -> str:
+    """Return the SQL of a record's key.
+
+    Args:
+        site_id: site.
+        source: source.
+        event_type: what it is a record of.
+        key_text: SQL of the parts of the source's own key, each as `key_part` writes it.
+    """
+    owner = "".join(f"key_part({literal(part)}) || " for part in (site_id, source, event_type))
+    return f"hmac_key('6:record,' || {owner} {key_text})"
+
+
 def patients(rule: RowRule, column: dict[str, str], ctx: Context) -> str:
     """Return the query for `patient_text, patient_key` of each patient that `row_raw` names.
 
     A keyed hash is the dearest of all expressions, and patients are far fewer than rows.
     """
     told = column[rule.patient.column]
-    bare = "patient_text"
-    if prefix := rule.patient.strip_prefix:
-        rest = f"nullif(substr(patient_text, {len(prefix) + 1}), '')"
-        starts = f"starts_with(patient_text, {literal(prefix)})"
-        bare = f"CASE WHEN {starts} THEN {rest} ELSE patient_text END"
-    owner = f"{literal(ctx.site_id)}, {literal(rule.patient.namespace or ctx.namespace)}"
     return (
-        f"SELECT patient_text, patient_key({owner}, {bare}) AS patient_key "
+        f"SELECT patient_text, {keyed(rule, ctx, 'patient_text')} AS patient_key "
         f"FROM (SELECT DISTINCT {told} AS patient_text FROM row_raw)"
     )
+
+
+def keyed(rule: RowRule, ctx: Context, text: str) -> str:
+    """Return the SQL of the key of the patient whom a text names, null where it names none."""
+    bare = text
+    if prefix := rule.patient.strip_prefix:
+        rest = f"nullif(substr({text}, {len(prefix) + 1}), '')"
+        bare = f"CASE WHEN starts_with({text}, {literal(prefix)}) THEN {rest} ELSE {text} END"
+    owner = f"{literal(ctx.site_id)}, {literal(rule.patient.namespace or ctx.namespace)}"
+    return f"patient_key({owner}, {bare})"
+
+
+def named_key(name: str, text: str, rule: RowRule, ctx: Context) -> str | None:
+    """Return the SQL of the key, or keys, of what a field names by a text; None if it is none.
+
+    Other patients are named as the row's own is. Several stand one a line and become a sorted
+    list; where none is told it is null, as if the field were not there.
+    """
+    if kind := _OTHERS.get(name):
+        return f"other_key({literal(ctx.site_id)}, {literal(ctx.source)}, {literal(kind)}, {text})"
+    if name == "replaced_by_key":
+        return keyed(rule, ctx, text)
+    if name != "replaces_keys":
+        return None
+    each = f"list_transform(string_split({text}, chr(10)), lambda v: {keyed(rule, ctx, 'v')})"
+    known = f"list_sort(list_filter(list_distinct({each}), lambda v: v IS NOT NULL))"
+    return f"list_transform([{known}], lambda k: CASE WHEN len(k) > 0 THEN k END)[1]"

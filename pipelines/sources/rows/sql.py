@@ -159,16 +159,18 @@ def believed(changed: str, exported_us: int) -> str:
     return f"CASE WHEN {changed} <= {limit} THEN {changed} END"
 
 
-def instant(text: str, zone: str) -> str:
-    """Return the UTC instant that an ISO text tells, whatever its offset; null where it is none.
+def instant(text: str, zone: str, pattern: str = "iso") -> str:
+    """Return the UTC instant that a text tells, whatever its offset; null where it is none.
 
     Args:
         text: SQL of the text.
         zone: SQL of the zone of texts without offset.
+        pattern: how it is written.
     """
-    minutes = offset_minutes(offset_text(text, "iso"))
-    told = f"CASE WHEN {time_kind(text, 'iso', 'auto')} = 'instant' THEN {minutes} END"
-    return in_calendar(utc(local_time(text, "iso"), told, zone))
+    # %z gives UTC already, see `clock`
+    minutes = "0" if "%z" in pattern else offset_minutes(offset_text(text, pattern))
+    told = f"CASE WHEN {time_kind(text, pattern, 'auto')} = 'instant' THEN {minutes} END"
+    return in_calendar(utc(local_time(text, pattern), told, zone))
 
 
 def in_calendar(time: str) -> str:

@@ -104,7 +104,7 @@ def make_events(
     *,
     whole_scope: bool,
 ) -> None:
-    """Turn `row_raw` into candidate events, or account for its rows otherwise; drops it."""
+    """Turn `row_raw` into candidate events, or account for its rows otherwise."""
     _set_aside(con)
     con.execute(f"CREATE OR REPLACE TEMP TABLE row_patient AS {patients(rule, column, ctx)}")
     for event_type in rule.event_types:
@@ -118,7 +118,6 @@ def make_events(
         con.execute(
             f"INSERT INTO {name} {query}" if known else f"CREATE TEMP TABLE {name} AS {query}"
         )
-    con.execute("DROP TABLE row_raw")
 
 
 def settle_all(

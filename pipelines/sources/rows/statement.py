@@ -10,12 +10,11 @@ import schemas
 from pipelines.base.duck import literal, quote
 from pipelines.sources.rows import sql
 from pipelines.sources.rows.model import FieldRule, RowRule
-from pipelines.sources.rows.shared import Context, told_code
+from pipelines.sources.rows.shared import Context, named_key, told_code
 from pipelines.sources.rows.targets import UNCODED, has_field, tellable
 
 _COARSE = ("day", "month", "year")
 _NUMBERS = ("DOUBLE", "INTEGER", "BIGINT")
-_KEYS = {"order_key": "order", "encounter_key": "encounter"}
 _CHANGED = "last_updated"
 
 
@@ -181,9 +180,8 @@ class _Statement:
         if name not in self.rules:
             return f"NULL::{kind}"
         text = _t(name)
-        if name in _KEYS:
-            owner = f"{literal(self.ctx.site_id)}, {literal(self.ctx.source)}"
-            return f"other_key({owner}, {literal(_KEYS[name])}, {text})"
+        if key := named_key(name, text, self.rule, self.ctx):
+            return key
         if kind == "TIMESTAMP":
             return sql.in_calendar(_q("utc", name))
         if kind == "DATE":
