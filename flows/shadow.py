@@ -132,10 +132,17 @@ def shadow(
     answer.message = (
         f"{label(site)}{new.id} {new.model.study.version} beside {found.running.id} "
         f"{found.running.model.study.version}: {len(found.different):,} of "
-        f"{plural(len(found.signals), 'signal')} differ. Page: {place}. Nothing that runs was "
-        "touched."
+        f"{plural(len(found.signals), 'signal')} differ. {_lacking(found.left_out)}Page: {place}. "
+        "Nothing that runs was touched."
     )
     answer.console.say(answer.message)
+
+
+def _lacking(left: LeftOut) -> str:
+    if not left.batches:
+        return ""
+    batches = plural(len(left.batches), "batch", "batches")
+    return f"{batches} must be delivered again, read without codes that it asks for. "
 
 
 def load_running(site: Site) -> list[Study]:
