@@ -151,7 +151,7 @@ def test_a_manifest_tells_files_times_and_what_the_export_is_complete_for(fhir: 
         ("Patient", 1),
         ("Observation", 1),
     ]
-    assert facts.parser_version == "fhir-1"
+    assert facts.parser_version == "fhir-2"
     assert facts.namespaces == ("mrn",)
     assert fhir.describe() == facts
 

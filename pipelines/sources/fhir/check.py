@@ -159,7 +159,9 @@ def columns_of(rule: ResourceRule) -> list[str]:
         if element.range:
             found.remove(name)
             found += [f"{name}_low", f"{name}_high"]
-        if element.all:
+        if element.reference and element.of == "Patient":
+            found.append(f"{name}_lost")
+        elif element.all:
             found.remove(name)
     return found
 

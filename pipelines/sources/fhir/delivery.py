@@ -20,7 +20,7 @@ from pipelines.sources.rows.folders import AGAIN, DeliveryFolder
 from pipelines.sources.rows.stage import Scope
 
 #: Raised when the same file would be read differently: every batch then gets a new id.
-PARSER_VERSION = "fhir-1"
+PARSER_VERSION = "fhir-2"
 
 
 def describe(delivery: DeliveryFolder, mapping: Mapping, site: Site, scope: Scope) -> DeliveryFacts:

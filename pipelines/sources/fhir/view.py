@@ -30,11 +30,11 @@ def complete(
     resource, not only what a part is coded as), `noted`, `refused` and one per used element;
     choices are made in the order in which the rule tells them.
     """
-    query = _joined(resource_type, mapping, rule)
+    needs = is_delta and mapping.settings.lookups == "required"
+    query = _joined(resource_type, mapping, rule, needs=needs)
     for name, choices in rule.choose.items():
         query = f"SELECT *, {_chosen(choices, zone)} AS {column(name)} FROM ({query})"
     kept = ", ".join(column(name) for name in dict.fromkeys(used))
-    needs = is_delta and mapping.settings.lookups == "required"
     return (
         "SELECT source_file_sha, source_row, source_part, resource_text, malformed, "
         f"{_noted(rule)} AS noted, {_refused(rule, needs=needs)} AS refused, {kept} "
@@ -42,10 +42,12 @@ def complete(
     )
 
 
-def _joined(resource_type: str, mapping: FhirMapping, rule: ResourceRule) -> str:
+def _joined(resource_type: str, mapping: FhirMapping, rule: ResourceRule, *, needs: bool) -> str:
     """Return the query for what the resources tell, and what is looked up for them."""
     found = _Joined(rule, mapping)
-    if resource_type != "Patient" and "patient" in rule.elements:
+    if resource_type == "Patient":
+        found.links(rule, needs=needs)
+    elif "patient" in rule.elements:
         found.patient()
     return found.query(resource_type)
 
@@ -107,6 +109,28 @@ class _Joined:
             self._joins.append(f"LEFT JOIN ({current('Patient')}) who ON who.found_id = t.{who}")
             self._replaced["patient"] = f"who.{who}"
 
+    def links(self, rule: ResourceRule, *, needs: bool) -> None:
+        """Name the patients whom a Patient was merged with as records name theirs, one a line."""
+        told = {n: e for n, e in rule.elements.items() if e.reference and e.of == "Patient"}
+        for number, (name, element) in enumerate(told.items()):
+            each = f"unnest({column(name)})" if element.all else column(name)
+            who = "w.found_id"
+            if self._mapping.patient.identifier != "id":
+                who = f"w.{column('patient')}"
+            found = f"k{number}"
+            self._joins.append(f"""LEFT JOIN (
+    SELECT l.source_file_sha, l.source_row, string_agg(coalesce({who}, l.same), chr(10)) AS told,
+        count(*) > count(coalesce({who}, l.same)) AS is_lost
+    FROM (SELECT source_file_sha, source_row, id, {_same(self._mapping)} AS same
+        FROM (SELECT source_file_sha, source_row, {each} AS id FROM {shredded("Patient")}
+            WHERE NOT contained) WHERE id IS NOT NULL) l
+    LEFT JOIN ({current("Patient")}) w ON w.found_id = l.id GROUP BY ALL
+) {found} ON {found}.source_file_sha = t.source_file_sha AND {found}.source_row = t.source_row""")
+            self._replaced[name] = f"{found}.told"
+            self._added[f"{name}_lost"] = f"CASE WHEN {found}.is_lost THEN 'true' END"
+            if needs and not element.all:
+                self._lost.append(f"{found}.is_lost")
+
     def query(self, resource_type: str) -> str:
         """Return the query; `is_wrong`, `has_several`, `is_lost` say what is odd about a row."""
         changed = ", ".join(f"{text} AS {column(name)}" for name, text in self._replaced.items())
@@ -123,6 +147,11 @@ class _Joined:
             f"{_any(self._lost)} AS is_lost "
             f"FROM {shredded(resource_type)} t {' '.join(self._joins)} WHERE NOT t.contained"
         )
+
+
+def _same(mapping: FhirMapping) -> str:
+    """Return SQL of a patient's identifier where it is the id itself: nobody must be delivered."""
+    return "id" if mapping.patient.identifier == "id" else "NULL::VARCHAR"
 
 
 def _settings(mapping: FhirMapping) -> dict[str, object]:

@@ -40,12 +40,16 @@ def withdraw_left_out(
     if is_one_type(rule):
         key = record_key(ctx.site_id, ctx.source, rule.event_types[0], _key_text(rule, column))
     version, changed = _versions(rule, column, ctx)
+    left_out = "SELECT source_row FROM fate.row WHERE fate = 'out_of_scope'"
     con.execute(
-        "INSERT INTO fate.withdrawn SELECT key, version, changed, source_file_sha, source_row, "
-        f"'out_of_scope' FROM (SELECT *, {key} AS key, {version} AS version FROM ("
-        f"SELECT r.*, {changed} AS changed FROM row_raw AS r SEMI JOIN "
-        "(SELECT source_row FROM fate.row WHERE fate = 'out_of_scope' AND source_file_sha = $sha) "
-        "AS f ON f.source_row = r.source_row)) WHERE key IS NOT NULL AND version IS NOT NULL",
+        f"""INSERT INTO fate.withdrawn
+        SELECT key, version, coalesce(changed, make_timestamp({ctx.exported_us}::BIGINT)),
+               source_file_sha, source_row, 'out_of_scope'
+        FROM (SELECT *, {key} AS key, {version} AS version
+            FROM (SELECT r.*, {changed} AS changed FROM row_raw AS r
+                SEMI JOIN ({left_out} AND source_file_sha = $sha) AS f
+                    ON f.source_row = r.source_row))
+        WHERE key IS NOT NULL AND version IS NOT NULL""",
         {"sha": sha256},
     )
 
