@@ -79,7 +79,8 @@ def conduct(
     outcome = None
     try:
         with temporary_settings(settings):
-            outcome = refresh()
+            # A deployment has begun a flow run already; a second one inside would say it twice.
+            outcome = work() if flow_run.get_id() else refresh()
     except StageFailedError:
         if not failed:
             raise
