@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from flows.console import plural
 from flows.context import RunContext
 from pipelines.ingest.manifest import Manifest
 from studies.load import Study
 from warehouse.store import Store
-
-#: A feed this far behind the newest one is called stale.
-STALE_AFTER = timedelta(days=2)
 
 
 def remark_on_rows(context: RunContext) -> None:
@@ -169,7 +166,7 @@ def _shown(context: RunContext, count: int) -> str:
 
 
 def remark_on_feeds(context: RunContext, store: Store) -> None:
-    """Remark on event types that outcomes need and nobody delivers, and on feeds that lag."""
+    """Remark on event types that outcomes need and nobody delivers."""
     through = store.data_through()
     for study in context.studies:
         for outcome in study.model.outcome:
@@ -184,15 +181,6 @@ def remark_on_feeds(context: RunContext, store: Store) -> None:
                 f"{study.id}: no source delivers MedicationGiven, so `is_treated` sees infusions "
                 "alone, and `false` says little."
             )
-    if not through:
-        return
-    newest = max(through.values())
-    for event_type, instant in through.items():
-        if newest - instant > STALE_AFTER:
-            context.remark(
-                f"Stale: {event_type} is complete only up to {instant:%Y-%m-%d}, "
-                f"{_days(newest, instant)} days behind the newest feed."
-            )
 
 
 def _looks_for_remedies(study: Study) -> bool:
@@ -201,10 +189,6 @@ def _looks_for_remedies(study: Study) -> bool:
         row.concept in remedies and row.event_type == "MedicationGiven"
         for row in study.concept_rows()
     )
-
-
-def _days(newest: datetime, instant: datetime) -> int:
-    return (newest - instant).days
 
 
 def remark_on_open_windows(context: RunContext, store: Store) -> None:

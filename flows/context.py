@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flows.console import Console, plural
 from flows.server import configured_url
@@ -73,6 +73,8 @@ class RunContext:
         linked: what linkage gave; None where it did not run.
         headline: the first numbers of a synthetic site.
         attrition: of a synthetic site, from records to counted units: study, step, number.
+        changes: what changed in the signals and why, as the summary tells it.
+        feeds: how fresh each feed is.
     """
 
     site: Site
@@ -92,6 +94,8 @@ class RunContext:
     linked: LinkageResult | None = None
     headline: tuple[tuple[str, str], ...] = ()
     attrition: tuple[tuple[str, str, int], ...] = ()
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    feeds: list[dict[str, Any]] = field(default_factory=list)
 
     @cached_property
     def key(self) -> SiteKey:

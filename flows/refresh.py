@@ -15,6 +15,7 @@ from flows.console import Console, plural
 from flows.context import RunContext
 from flows.journal import Journal, journal_of
 from flows.lock import site_lock
+from flows.news import batches
 from flows.record import record_end, record_failure
 from flows.reply import Reply, may_name
 from flows.run import Conductor, RunResult, Stage, StageResult
@@ -170,6 +171,9 @@ def _result(context: RunContext, results: list[StageResult], conductor: Conducto
         synthetic=context.site.site.synthetic,
         headline=context.headline,
         attrition=context.attrition,
+        batches=tuple(batches(context)),
+        changes=tuple(context.changes),
+        feeds=tuple(context.feeds),
     )
 
 
@@ -243,6 +247,8 @@ def show_result(result: RunResult, console: Console) -> None:
     console.table("", header, rows)
     if result.attrition:
         console.table("", *result.flow_of_exclusion())
+    if result.changes:
+        console.table("What changed in the signals, and why", *result.changed_signals())
     for remark in result.remarks:
         console.say(f"- {remark}")
     for label, text in result.headline:

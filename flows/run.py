@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -94,6 +94,10 @@ class RunResult:
         synthetic: the patients are invented.
         headline: the numbers that a reader wants first; each a label and a text.
         attrition: of a synthetic site, from records to counted units: study, step, number.
+        batches: the deliveries that this run has read; id, source, rows, state and so on.
+        changes: what changed in the signals and why: signal_key, label, window, before and now
+            (None at a real site), why.
+        feeds: how fresh each feed is: source, event_type, complete_through_at, stale_since_at.
     """
 
     run_id: str
@@ -111,6 +115,9 @@ class RunResult:
     synthetic: bool = False
     headline: tuple[tuple[str, str], ...] = ()
     attrition: tuple[tuple[str, str, int], ...] = ()
+    batches: tuple[dict[str, Any], ...] = ()
+    changes: tuple[dict[str, Any], ...] = ()
+    feeds: tuple[dict[str, Any], ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:
@@ -161,15 +168,31 @@ class RunResult:
         ]
         return ["study", "from records to units", ">n"], rows
 
+    def changed_signals(self) -> tuple[list[str], list[list[str]]]:
+        """Return header and rows of the table of what changed and why; rows may be none."""
+        return changes_table(self.changes)
+
     def to_markdown(self) -> str:
         """Return the result as a markdown page, without patient data."""
         lines = [f"# Refresh of {self.site_id}", "", self.sentence, "", *as_markdown(self.table())]
         if self.attrition:
             lines += ["", *as_markdown(self.flow_of_exclusion())]
+        if self.changes:
+            lines += ["", "What changed in the signals, and why:", ""]
+            lines += as_markdown(self.changed_signals())
         if self.remarks:
             lines += ["", *(f"- {remark}" for remark in self.remarks)]
         lines += ["", f"Run `{self.run_id}`, {self.started_at:%Y-%m-%d %H:%M} UTC."]
         return "\n".join(lines) + "\n"
+
+
+def changes_table(changes: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of a table of changes; without numbers where none are told."""
+    columns = {"label": "signal", "window": "window", "before": ">before", "now": ">now"}
+    if not any(one["now"] for one in changes):
+        del columns["before"], columns["now"]
+    columns["why"] = "why"
+    return [*columns.values()], [[str(one[name]) for name in columns] for one in changes]
 
 
 def _is_loss(step: str) -> bool:

@@ -26,6 +26,8 @@ from flows.closing import (
 )
 from flows.console import Step, plural
 from flows.context import Incoming, RunContext
+from flows.feeds import remark_on_silences
+from flows.news import keep_fresh, remark_on_bad_nights, remark_on_stale, tell_changes
 from flows.plan import LINKED, find_deliveries, inputs_hash
 from flows.run import Stage, StageResult
 from pipelines.base import duck
@@ -256,10 +258,12 @@ def publish(context: RunContext, _step: Step) -> StageResult:
     closing_record = context.closing_record()
     make = publishing.publish if context.is_replay else publishing.publish_if_needed
     with _store(context) as site_store:
+        keep_fresh(context, site_store)
         publication = make(site_store, context.site, context.run_id, closing_record)
     if publication is None:
         return StageResult("publish", note="nothing new: not run")
     context.is_changed = True
+    tell_changes(context, publication.changes)
     n_rows = sum(publication.n_rows.values())
     return StageResult("publish", rows_out=n_rows, note=context.site.warehouse.name)
 
@@ -271,8 +275,11 @@ def report(context: RunContext, _step: Step) -> StageResult:
     remark_on_held(context)
     remark_on_reading(context)
     remark_on_sources(context)
+    remark_on_stale(context)
+    remark_on_bad_nights(context)
     with _store(context) as site_store:
         remark_on_feeds(context, site_store)
+        remark_on_silences(context, site_store)
         remark_on_open_windows(context, site_store)
         remark_on_ties(context, site_store)
         remark_on_empty_studies(context, site_store)

@@ -14,16 +14,19 @@
 --   slowest_source VARCHAR - The source that is furthest behind.
 --   n_rows BIGINT - Current records of the type, over all sources.
 --   n_quiet BIGINT - Sources that fell silent while others deliver (docs/windows.md, section 6).
+--   stale_since_at TIMESTAMP - Since when the stalest source of the type has brought nothing that counts, UTC; null where all are fresh (reference.freshness says why).
 
 select
     site_id,
     event_type,
-    case when count(*) = count(data_through_at) then min(complete_through_at) end as data_through_at,
+    case when count(*) = count(data_through_at) then min(feed.complete_through_at) end as data_through_at,
     case when count(*) = count(data_through_at) then min(data_through_at) end as declared_through_at,
     count(*) as n_sources,
-    first(source order by complete_through_at nulls first, source) as slowest_source,
+    first(source order by feed.complete_through_at nulls first, source) as slowest_source,
     sum(n_rows)::bigint as n_rows,
-    count(*) filter (is_quiet) as n_quiet
+    count(*) filter (is_quiet) as n_quiet,
+    min(stale_since_at) as stale_since_at
 from quality.feed
+left join reference.freshness using (site_id, source, event_type)
 group by site_id, event_type
 order by site_id, event_type

@@ -1,0 +1,30 @@
+-- ops.change
+--
+-- What each run changed in the headline risks of all units, and why: the file that it replaced held
+-- against the one that it published. A first publication changes nothing. Strata change for the
+-- same reasons; signals.risk names, in each row, the run that last changed it.
+--
+-- grain: One row per run and signal whose units or events changed.
+-- key: run_id, signal_key
+-- columns:
+--   site_id VARCHAR - Hospital.
+--   study_id VARCHAR - Study that defines outcome and window.
+--   outcome VARCHAR - The study's name of the outcome.
+--   window_name VARCHAR - The study's name of the window.
+--   signal_key VARCHAR - The changed row of signals.risk, undivided, with the study's headline denominator; for `dripwatch explain --signal`.
+--   n_units_before BIGINT - Units in the file that was replaced; null where it had no such signal.
+--   n_units BIGINT - Units now; null where the signal is gone.
+--   n_events_before BIGINT - Of the units before, those with the event.
+--   n_events BIGINT - Of the units now, those with the event.
+--   n_changed_units BIGINT - Units that came in, went out, or are counted as something else; what follows says why, and one unit may have several reasons.
+--   n_closed BIGINT - Of those, units whose window closed because the data reach further.
+--   n_reopened BIGINT - Of those, units whose window is open again because the data reach less far.
+--   n_new BIGINT - Of those, units with a record that was not known before.
+--   n_late BIGINT - Of those, units with such a record from a time that had been declared complete.
+--   n_corrected BIGINT - Of those, units with a record that says something else now.
+--   n_retracted BIGINT - Of those, units with a record that no longer counts: deleted, left behind, or missing from a snapshot.
+--   n_merged BIGINT - Of those, units with a record that is another patient's now.
+--   reasons VARCHAR[] - study_changed, software_changed, settings_changed where all units were linked again for that, store_rebuilt where single reasons are not known (the log was read anew); then window_closed, window_reopened, record_new, record_late, record_corrected, record_retracted and patient_merged as counted above.
+--   run_id VARCHAR - Run that published the change.
+
+select * from store.ops.change order by run_id, signal_key
