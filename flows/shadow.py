@@ -60,9 +60,15 @@ class Shadow:
         """The signals that differ."""
         return tuple(one for one in self.signals if one.differs)
 
+    def _may_name(self, pair: RiskPair) -> bool:
+        """Tell whether it may be said that a signal differs: not of one over a few units."""
+        least = min((side or {"n_units": 0})["n_units"] for side in (pair.old, pair.new))
+        return bool(least >= self.site.privacy.min_cell)
+
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as JSON-ready values; numbers only of invented patients."""
         with_numbers = self.site.site.synthetic
+        named = [one for one in self.different if with_numbers or self._may_name(one)]
         return {
             "as_of": self.as_of,
             "n_batches": self.n_batches,
@@ -77,7 +83,7 @@ class Shadow:
             "signals": {
                 "n_compared": len(self.signals),
                 "n_different": len(self.different),
-                "different": [_row(one, with_numbers=with_numbers) for one in self.different],
+                "different": [_row(one, with_numbers=with_numbers) for one in named],
             },
             "steps": [{"step": step, "running": old, "new": new} for step, old, new in self.steps]
             if with_numbers

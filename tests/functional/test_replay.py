@@ -1,0 +1,237 @@
+"""Going back: what the log tells again, what was on a date, and a study beside the running one.
+
+One site with two nights; whatever works beside it must leave every file of it as it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import duckdb
+import pytest
+from typer.testing import CliRunner
+
+from flows.cli import app
+from flows.replay import BEFORE
+from pipelines.base import duck
+from pipelines.base.errors import ExitCode
+from pipelines.base.site import Site
+from studies.load import HERE
+from tests.functional.refresh_site import deliver, hospital, make_site, run
+from warehouse.digest import digest
+
+__all__ = ["hospital"]
+
+
+@pytest.fixture(scope="module")
+def two_nights(tmp_path_factory: pytest.TempPathFactory, hospital: Path) -> tuple[Site, list[str]]:
+    """A site that was refreshed on two nights, and the digest of what it published on each."""
+    root = tmp_path_factory.mktemp("nights")
+    shutil.copytree(HERE / "iv_bisphosphonate", root / "study")
+    _keep_outcomes(root / "study" / "study.toml", "fever")
+    site = make_site(root, hospital, site={"studies": ["study"]}, resources={"buckets": 1})
+    digests = []
+    for night in (1, 2):
+        deliver(site, hospital, night)
+        run(site)
+        digests.append(digest(site.warehouse).value)
+    assert digests[0] != digests[1]
+    return site, digests
+
+
+def _keep_outcomes(path: Path, *names: str) -> None:
+    """Leave these outcomes in a study: linkage of one outcome takes a fraction of all twelve's."""
+    head, *outcomes = path.read_text(encoding="utf-8").split("[[outcome]]\n")
+    kept = [one for one in outcomes if any(one.startswith(f'name = "{name}"') for name in names)]
+    assert len(kept) == len(names)
+    path.write_text("[[outcome]]\n".join([head, *kept]), encoding="utf-8")
+
+
+@pytest.fixture
+def site(two_nights: tuple[Site, list[str]]) -> Iterator[Site]:
+    """The same site; the test fails where it leaves another file of it behind than it found."""
+    site = two_nights[0]
+    before = contents(site)
+    yield site
+    assert contents(site) == before
+
+
+def contents(site: Site) -> dict[str, bytes]:
+    """Every file of a site's own; the lock of derived sites and their results are none."""
+    beside = {site.restricted / "replay" / "refresh.lock"}
+    return {
+        str(path.relative_to(site.root)): path.read_bytes()
+        for path in site.root.rglob("*")
+        if path.is_file() and path not in beside and "shadow" not in path.parts
+    }
+
+
+def dripwatch(*arguments: str | Path) -> dict[str, Any]:
+    """The answer of a command, as the one JSON object that it prints."""
+    done = CliRunner().invoke(app, [*map(str, arguments), "--json"])
+    answer: dict[str, Any] = json.loads(done.stdout)
+    assert answer["exit_code"] == done.exit_code
+    return answer
+
+
+def nights_of(site: Site) -> list[str]:
+    with duck.connect(site.warehouse, read_only=True) as con:
+        rows = con.execute(
+            "SELECT exported_at::DATE FROM ops.batch ORDER BY exported_at"
+        ).fetchall()
+    return [row[0].isoformat() for row in rows]
+
+
+def test_a_replay_of_nights_gives_the_digest_that_each_night_published(
+    site: Site, two_nights: tuple[Site, list[str]]
+) -> None:
+    first, second = nights_of(site)
+    told = dripwatch("replay", "--config", site.config_path, "--from", second)["result"]["nights"]
+    assert [one["night"] for one in told] == [BEFORE, second]
+    assert [one["state"] for one in told] == two_nights[1]
+    assert [one["n_batches"] for one in told] == [1, 1]
+    with patch("flows.replay._replayed", return_value=[]) as replayed:
+        dripwatch("replay", "--config", site.config_path, "--to", first)
+    assert [label for label, _ in replayed.call_args.args[2]] == [first]
+
+
+def test_a_warehouse_as_of_a_date_is_the_one_that_was_published_then(
+    site: Site, two_nights: tuple[Site, list[str]], tmp_path: Path
+) -> None:
+    out, (first, second) = tmp_path / "then.duckdb", nights_of(site)
+    arguments = ("refresh", "--config", site.config_path, "--as-of", first, "--out", out)
+    answer = dripwatch(*arguments)
+    assert digest(out).value == two_nights[1][0] == answer["result"]["digest"]
+    assert answer["result"]["n_batches"] == 1
+    with duck.connect(out, read_only=True) as con:
+        facts = dict(con.execute("SELECT name, value FROM ops.state").fetchall())
+    assert facts["as_of"] == first
+    assert second not in str(facts)
+    out.write_bytes(b"something else")
+    assert dripwatch(*arguments)["exit_name"] == "USAGE"
+    assert out.read_bytes() == b"something else"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--as-of", "yesterday"),
+        ("--as-of", "1999-12-31"),
+        ("--out", "x.duckdb"),
+        ("--as-of", "2999-01-01", "--dry-run"),
+        ("--as-of", "2999-01-01", "--out", "{site}/warehouse.duckdb"),
+        ("--as-of", "2999-01-01", "--out", "{site}/restricted/store/site.duckdb"),
+        ("--as-of", "2999-01-01", "--out", "{site}/inbox/x.duckdb"),
+        ("--as-of", "2999-01-01", "--out", "{site}/nowhere/x.duckdb"),
+    ],
+)
+def test_what_makes_no_sense_beside_a_site_is_refused(site: Site, options: tuple[str, ...]) -> None:
+    filled = [one.format(site=site.root) for one in options]
+    answer = dripwatch("refresh", "--config", site.config_path, *filled)
+    assert answer["exit_name"] == "USAGE"
+    assert answer["error"]["remedy"]
+
+
+def test_nights_without_an_export_are_refused(site: Site) -> None:
+    for options in (("--from", "2999-01-01"), ("--to", "1999-12-31"), ("--from", "June")):
+        assert dripwatch("replay", "--config", site.config_path, *options)["exit_name"] == "USAGE"
+
+
+def test_a_shadow_study_is_held_against_the_running_one(site: Site, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    shutil.copytree(site.root / "study", new)
+    text = (new / "study.toml").read_text(encoding="utf-8")
+    (new / "study.toml").write_text(
+        text.replace('version = "1"', 'version = "2"').replace(
+            "max_age_years = 21.0", "max_age_years = 12.0"
+        ),
+        encoding="utf-8",
+    )
+    with (new / "codelists" / "measurements.csv").open("a", encoding="utf-8") as stream:
+        stream.write("body_temperature,VitalSignMeasured,loinc,8480-6,exact,made up,a test\n")
+    answer = dripwatch("refresh", "--config", site.config_path, "--study", new)
+    told = answer["result"]
+    changes = {one["path"]: (one["old"], one["new"]) for one in told["definitions"]["settings"]}
+    assert changes == {"study.version": ("1", "2"), "eligibility.max_age_years": (21.0, 12.0)}
+    assert [one["code"] for one in told["definitions"]["codes"]["added"]] == ["8480-6"]
+    assert [one["code"] for one in told["needs_reingest"]["codes"]] == ["8480-6"]
+    assert told["needs_reingest"]["batches"]
+    assert "delivered again" in answer["message"]
+    (undivided,) = (
+        one
+        for one in told["signals"]["different"]
+        if (one["stratum"], one["denominator"]) == ("all", "complete")
+    )
+    with duck.connect(site.warehouse, read_only=True) as running:
+        assert undivided["old"]["n_units"] == _counted(running)
+    with duck.connect(Path(told["warehouse"]), read_only=True) as shadow:
+        assert undivided["new"]["n_units"] == _counted(shadow) < undivided["old"]["n_units"]
+    page = Path(told["page"]).read_text(encoding="utf-8")
+    assert page.count("eligibility.max_age_years") == 1
+    with Path(told["page"]).with_suffix(".csv").open(encoding="utf-8") as stream:
+        assert sum(1 for _ in csv.reader(stream)) == 1 + told["signals"]["n_compared"]
+
+
+def _counted(con: duckdb.DuckDBPyConnection) -> int:
+    row = con.execute(
+        "SELECT n_units FROM signals.risk WHERE stratum = 'all' AND is_headline"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_a_site_that_is_rebuilt_from_its_log_is_the_one_that_was_there(
+    two_nights: tuple[Site, list[str]], tmp_path: Path
+) -> None:
+    site = _copy(two_nights[0], tmp_path)
+    told = dripwatch("replay", "--config", site.config_path)["result"]
+    assert told["digest"] == told["digest_before"] == two_nights[1][1]
+    assert told["must_be_equal"]
+    assert told["is_equal"]
+    with duck.connect(site.warehouse, read_only=True) as con:
+        runs = con.execute("SELECT status FROM ops.run").fetchall()
+    assert runs == [("done",)] * 3
+
+
+@pytest.mark.slow
+def test_a_store_that_was_changed_by_hand_is_found_by_a_replay(
+    two_nights: tuple[Site, list[str]], tmp_path: Path
+) -> None:
+    site = _copy(two_nights[0], tmp_path)
+    with duck.connect(site.store_path) as con:
+        con.execute("UPDATE linkage.course SET sex = 'other' WHERE sex = 'female'")
+    answer = dripwatch("replay", "--config", site.config_path)
+    assert answer["exit_code"] == ExitCode.PROBLEMS
+    assert answer["result"]["tables_that_differ"] == ["linkage.course"]
+    assert digest(site.warehouse).value == two_nights[1][1]
+    again = dripwatch("replay", "--config", site.config_path)
+    assert (again["exit_code"], again["result"]["is_equal"]) == (ExitCode.OK, True)
+
+
+def test_a_damaged_log_stops_a_replay_before_anything_is_thrown_away(
+    two_nights: tuple[Site, list[str]], tmp_path: Path
+) -> None:
+    site = _copy(two_nights[0], tmp_path)
+    path = next(site.log_root.glob("committed/*/LabResulted.avro"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    store, published = site.store_path.read_bytes(), site.warehouse.read_bytes()
+    assert dripwatch("replay", "--config", site.config_path)["exit_code"] == ExitCode.LOG
+    assert (len(site.store_path.read_bytes()), site.warehouse.read_bytes()) == (
+        len(store),
+        published,
+    )
+
+
+def _copy(site: Site, root: Path) -> Site:
+    from pipelines.base.site import load_site
+
+    shutil.copytree(site.root, root / "copy")
+    return load_site(root / "copy" / "site.toml")
