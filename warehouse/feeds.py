@@ -119,6 +119,18 @@ def silences(con: duckdb.DuckDBPyConnection) -> list[Silence]:
     return [Silence(*row) for row in rows]
 
 
+def last_told_days(con: duckdb.DuckDBPyConnection) -> int | None:
+    """Return the whole days, up to the latest declared end, since anybody told of anything.
+
+    None where nothing is dated or nobody declared an end.
+    """
+    row = con.execute(
+        """SELECT date_diff('day', max(last_occurred_date), max(data_through_at)::DATE) - 1
+        FROM quality.feed"""
+    ).fetchone()
+    return None if row is None or row[0] is None else int(row[0])
+
+
 def _counted(event_type: str) -> str:
     # Zones change by quarters of an hour, so few instants are converted for many records.
     return f"""
