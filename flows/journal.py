@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import TextIOWrapper
@@ -34,6 +34,11 @@ MAX_BYTES = 4 << 20
 KEPT_FILES = 9
 
 
+def journal_path(site: Site) -> Path:
+    """Return the path of a site's journal; older ones lie beside it, with a number."""
+    return site.restricted / "journal" / "dripwatch.jsonl"
+
+
 class Journal:
     """The journal of one run of a site; `restricted/journal/dripwatch.jsonl`, 0600.
 
@@ -47,7 +52,7 @@ class Journal:
     """
 
     def __init__(self, site: Site, run_id: str, console: Console) -> None:
-        self.path = site.restricted / "journal" / "dripwatch.jsonl"
+        self.path = journal_path(site)
         self.console: Console = _Overheard(console, self)
         self.run_id = run_id
         self._head = {"site_id": site.site.id, "run_id": run_id}
@@ -194,6 +199,28 @@ def journal_of(site: Site, run_id: str, console: Console) -> Iterator[Journal]:
         raise
     finally:
         journal.close()
+
+
+def written_by(site: Site, run_id: str) -> list[dict[str, Any]]:
+    """Return what a run wrote into its site's journal, as far as it is still kept.
+
+    Errors:
+        OSError: a file cannot be read.
+    """
+    folder, found = journal_path(site).parent, []
+    marker = f'"run_id": "{run_id}"'.encode("ascii")
+    # The higher its number, the older the file.
+    files = sorted(folder.glob("dripwatch.jsonl*"), key=lambda path: -_number(path))
+    for line in (line for path in files for line in path.read_bytes().splitlines()):
+        if marker in line:
+            with suppress(ValueError):  # a line that a crash cut off
+                found.append(json.loads(line))
+    return found
+
+
+def _number(path: Path) -> int:
+    end = path.suffix.removeprefix(".")
+    return int(end) if end.isdigit() else 0
 
 
 class _Lines(RotatingFileHandler):

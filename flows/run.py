@@ -157,8 +157,7 @@ class RunResult:
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Return header and rows of the table of stages."""
-        header = ["stage", ">in", ">out", ">quarantined", ">held", ">seconds", "note"]
-        return header, [_cells(stage) for stage in self.stages]
+        return stages_table(self.stages)
 
     def flow_of_exclusion(self) -> tuple[list[str], list[list[str]]]:
         """Return header and rows of the table from records to counted units; rows may be none."""
@@ -184,6 +183,12 @@ class RunResult:
             lines += ["", *(f"- {remark}" for remark in self.remarks)]
         lines += ["", f"Run `{self.run_id}`, {self.started_at:%Y-%m-%d %H:%M} UTC."]
         return "\n".join(lines) + "\n"
+
+
+def stages_table(stages: Sequence[StageResult]) -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of the table of stages."""
+    header = ["stage", ">in", ">out", ">quarantined", ">held", ">seconds", "note"]
+    return header, [_cells(stage) for stage in stages]
 
 
 def changes_table(changes: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
