@@ -147,6 +147,13 @@ class RunContext:
 
         return InboxCache(self.site.restricted / "cache" / "inbox.json", code_hash(_READING))
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Return the channels that are told where the state of an alert changes."""
+        from flows.channels import channels_of
+
+        return tuple(channels_of(self.site))
+
     def run_record(self) -> RunRecord:
         """Return this run's row of `ops.run`, as it starts."""
         from warehouse.store import RunRecord

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from flows.addresses import address
-from flows.events import ARRIVED, SIGNAL_CHANGED, client_of, site_resource
+from flows.events import ARRIVED, client_of, site_resource
 from flows.reply import Reply, may_name
 from flows.server import configured_url, quiet_settings, require
 from pipelines.base.errors import ConfigError, ServerError
 from pipelines.base.files import write_durably
 from pipelines.base.site import Site, load_site
+from warehouse.alerts import SIGNAL_CHANGED
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

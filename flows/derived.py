@@ -37,7 +37,12 @@ _FROM_LOG = ("store", "link", "signals")
 
 @dataclass
 class DerivedContext(RunContext):
-    """One piece of work on a derived site; never through a Prefect server."""
+    """One piece of work on a derived site; never through a Prefect server, and nobody is told."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Return no channel."""
+        return ()
 
     def run_record(self) -> RunRecord:
         """Return the row of `ops.run` in the derived store."""

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 #: An extract lies whole in a folder of the site; it triggers the deployment.
 ARRIVED = "dripwatch.extract.arrived"
-#: The state of an alert has changed.
-SIGNAL_CHANGED = "dripwatch.signal.changed"
 
 #: A server writes events to its database in bundles, every five seconds where there are few.
 STORED_WITHIN_SECONDS = 20.0

@@ -240,7 +240,8 @@ def signals(context: RunContext, step: Step) -> StageResult:
     if context.linked is None:
         return StageResult("signals", note="nothing new: not run")
     with _store(context) as site_store:
-        loaded = site_store.load_linkage(context.linked.tables, context.run_id)
+        tables, channels = context.linked.tables, context.channels
+        loaded = site_store.load_linkage(tables, context.run_id, channels)
         site_store.set_state(LINKED, inputs_hash(context, site_store.batch_ids()))
     for table in loaded:
         step.advance(table.name)

@@ -19,7 +19,7 @@ from pipelines.base.duck import connect, literal
 from pipelines.base.files import make_private
 from pipelines.base.site import Site
 from pipelines.ingest.log import EventLog
-from warehouse import changes, feeds, history, intake, memory, results, shards
+from warehouse import alerts, changes, feeds, history, intake, memory, results, shards
 from warehouse.batch import AppliedBatch, Batch, committed_batch
 from warehouse.digest import table_digest, table_digests
 from warehouse.guard import (
@@ -228,12 +228,18 @@ class Store:
 
     # Results -------------------------------------------------------------------------------
 
-    def load_linkage(self, tables: Mapping[str, Sequence[Path]], run_id: str) -> list[LoadedTable]:
+    def load_linkage(
+        self,
+        tables: Mapping[str, Sequence[Path]],
+        run_id: str,
+        channels: Sequence[str] = (),
+    ) -> list[LoadedTable]:
         """Make linkage and signals equal to Parquet files, in one transaction.
 
         Args:
             tables: `schema.table` to its files; a table that is not named stays as it is.
             run_id: written on rows that are new or changed; others keep theirs.
+            channels: those that are told where the state of an alert has changed.
 
         Errors:
             ValueError: columns or keys are not those of the table's model.
@@ -245,6 +251,8 @@ class Store:
             for name, paths in sorted(tables.items()):
                 results.stage_parquet(self.con, model(name), paths)
                 loaded.append(self._replace(name, run_id))
+            alerts.stage_alerts(self.con, self.site, run_id, channels)
+            self._replace(alerts.TABLE, run_id)
             self.set_state(LINKED_BATCHES, json.dumps(self.batch_ids()))
         return loaded
 

@@ -1,0 +1,158 @@
+"""Alerts: a serious event is a case at once, and each change is told once to each channel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.unit.store_batches import make_site
+from warehouse.models import model
+from warehouse.results import ARROW_TYPES
+from warehouse.store import Store
+
+UNITS = "linkage.unit_outcome"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(make_site(tmp_path)) as opened:
+        opened.load_reference(
+            {
+                "outcome": [
+                    {
+                        "study_id": "s",
+                        "outcome": "fever",
+                        "label": "Fever",
+                        "kind": "symptom",
+                        "is_published": True,
+                        "definition": "",
+                    }
+                ]
+            }
+        )
+        yield opened
+
+
+def unit(
+    status: str,
+    *,
+    is_serious: bool | None = None,
+    window: str = "risk",
+    outcome: str = "fever",
+    is_published: bool = True,
+) -> dict[str, Any]:
+    return {
+        "study_id": "s",
+        "site_id": "north",
+        "patient_key": "of a patient",
+        "outcome": outcome,
+        "window_name": window,
+        "is_published": is_published,
+        "status": status,
+        "is_serious": is_serious,
+    }
+
+
+def night(store: Store, run: str, *units: dict[str, Any], to: tuple[str, ...] = ("post",)) -> None:
+    """Link these units, and no others, in a night of its own."""
+    columns = [(c.name, ARROW_TYPES[c.type]) for c in model(UNITS).columns if c.name != "run_id"]
+    empty = {name: None for name, _ in columns}
+    rows = [{**empty, **one, "unit_id": str(number)} for number, one in enumerate(units)]
+    path = store.path.with_name(f"{run}.parquet")
+    pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(columns)), path)
+    store.load_linkage({UNITS: [path]}, run, to)
+
+
+def alerts(store: Store) -> list[tuple[Any, ...]]:
+    return store.con.execute(
+        "SELECT alert_key, state, n_serious, n_serious_open FROM signals.alert ORDER BY ALL"
+    ).fetchall()
+
+
+def told(store: Store, channel: str = "post") -> list[str]:
+    rows = store.con.execute(
+        "SELECT body FROM ops.outbox WHERE channel = ? ORDER BY message_number", [channel]
+    ).fetchall()
+    bodies = [json.loads(body) for (body,) in rows]
+    return [f"{one['previous_state']} > {one['state']} ({one['run_id']})" for one in bodies]
+
+
+SERIOUS = unit("event", is_serious=True)
+SERIOUS_OPEN = unit("open_event", is_serious=True)
+HARMLESS = unit("event", is_serious=False)
+
+
+def test_a_serious_event_is_a_case_in_an_open_window_too(store: Store) -> None:
+    night(store, "r1", HARMLESS, unit("open", window="extended"))
+    assert alerts(store) == [("s/fever/extended", "none", 0, 0), ("s/fever/risk", "none", 0, 0)]
+    night(store, "r2", HARMLESS, SERIOUS_OPEN, SERIOUS)
+    assert alerts(store) == [("s/fever/risk", "case", 2, 1)]
+
+
+def test_no_alert_comes_of_a_control_window_or_of_what_is_not_published(store: Store) -> None:
+    night(
+        store,
+        "r1",
+        unit("event", is_serious=True, window="control"),
+        unit("event", is_serious=True, outcome="part", is_published=False),
+        unit("not_at_risk", is_serious=True),
+    )
+    assert alerts(store) == [("s/fever/risk", "none", 0, 0)]
+    assert told(store) == []
+
+
+def test_each_change_is_told_once_and_a_state_that_comes_back_again(store: Store) -> None:
+    night(store, "r1", HARMLESS)
+    night(store, "r2", SERIOUS)
+    night(store, "r3", SERIOUS, SERIOUS_OPEN)
+    assert told(store) == ["none > case (r2)"]
+    night(store, "r4", HARMLESS)
+    night(store, "r5", SERIOUS)
+    assert told(store) == ["none > case (r2)", "case > none (r4)", "none > case (r5)"]
+
+
+def test_a_message_names_no_patient_and_no_count(store: Store) -> None:
+    night(store, "r1", *[SERIOUS] * 7)
+    [row] = store.con.execute("SELECT subject, body FROM ops.outbox").fetchall()
+    assert row[0] == "north: Fever: case"
+    text = " ".join(row)
+    assert "of a patient" not in text
+    assert "7" not in text.replace(json.loads(row[1])["key"], "")
+
+
+def test_every_channel_is_told_and_a_new_one_learns_what_stands(store: Store) -> None:
+    night(store, "r1", SERIOUS, to=())
+    assert told(store) == []
+    night(store, "r2", SERIOUS, to=("post",))
+    night(store, "r3", SERIOUS, to=("post", "mail"))
+    assert told(store) == ["none > case (r2)"]
+    assert told(store, "mail") == ["none > case (r3)"]
+
+
+def test_a_night_that_fails_tells_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    night(store, "r1", HARMLESS)
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "set_state", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            night(store, "r2", SERIOUS)
+    assert told(store) == []
+    assert alerts(store) == [("s/fever/risk", "none", 0, 0)]
+
+
+def test_a_store_that_is_made_anew_tells_nothing_twice(store: Store) -> None:
+    from warehouse import outbox
+    from warehouse.guard import transaction
+
+    night(store, "r1", SERIOUS)
+    with transaction(store.con):
+        outbox.synchronise(store.con, store.site)
+    store.rebuild()
+    night(store, "r2", SERIOUS)
+    night(store, "r3", HARMLESS)
+    assert told(store) == ["none > case (r1)", "case > none (r3)"]
