@@ -127,10 +127,7 @@ def publish(context: RunContext) -> Path:
     """Publish the warehouse of a derived site, inside its folder; after `bring_up`."""
     from flows.conduct import run_in_process
     from flows.stages import STAGES
-    from warehouse.store import Store
 
-    with Store(context.site) as store:
-        store.con.execute("DELETE FROM ops.outbox")  # what was, or would be, is not announced
     run_in_process([one for one in STAGES if one.name == "publish"], context)
     return context.site.warehouse
 

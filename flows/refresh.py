@@ -228,6 +228,11 @@ def refresh_command(config: Path, answer: Reply, *, dry_run: bool) -> None:
     result = refresh(site, console=answer.console)
     answer.result = result.to_json()
     answer.message = result.sentence
+    answer_with(result, answer)
+
+
+def answer_with(result: RunResult, answer: Reply) -> None:
+    """Show a run and end as it ended."""
     answer.exit_code = result.exit_code
     show_result(result, answer.console)
     if result.exit_code == ExitCode.HELD:

@@ -109,12 +109,11 @@ class _Proof:
 
 
 def _rebuild(site: Site, answer: Reply) -> None:
-    from flows.refresh import refresh, show_result
+    from flows.refresh import answer_with, refresh
 
     proof = _Proof()
     result = refresh(site, console=answer.console, stages=_rebuilding(proof))
-    show_result(result, answer.console)
-    answer.exit_code = result.exit_code
+    answer_with(result, answer)
     answer.message = proof.verdict
     answer.result = {
         "run": result.to_json(),
