@@ -72,7 +72,8 @@ EXIT_MEANING: dict[ExitCode, tuple[str, str]] = {
         "Restore the named batch from backup; nothing was changed.",
     ),
     ExitCode.PROBLEMS: (
-        "`doctor` or `study check` found something that would fail.",
+        "`doctor` or `study check` found something that would fail, or `replay` a table that is "
+        "not what the log says.",
         "Each finding names its remedy.",
     ),
     ExitCode.QUERY: ("The SQL given to `dripwatch sql` is wrong.", "Mend the statement."),
