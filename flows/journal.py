@@ -94,7 +94,8 @@ class Journal:
         """Close the file; what waits for it is dropped."""
         if self._handler:
             self._logger.removeHandler(self._handler)
-            self._handler.close()
+            with suppress(OSError):  # it writes what is left, and the disk may be full
+                self._handler.close()
             self._handler = None
         self._waiting.clear()
 
