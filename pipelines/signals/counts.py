@@ -40,10 +40,12 @@ STATUS_COLUMNS = (
     "n_tested_with_baseline",
     "n_determined",
 )
+#: All units of the row, whatever became of them: a row without any is none.
+PRESENCE_COLUMN = "n_rows"
+SUM_COLUMNS = (*MOMENT_COLUMNS, *STATUS_COLUMNS, PRESENCE_COLUMN)
 
 COUNT_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in KEY_COLUMNS]
-    + [(name, pa.int64()) for name in (*MOMENT_COLUMNS, *STATUS_COLUMNS)]
+    [(name, pa.string()) for name in KEY_COLUMNS] + [(name, pa.int64()) for name in SUM_COLUMNS]
 )
 
 
@@ -52,8 +54,9 @@ def merge_counts(rows: Iterable[tuple[int | None, ...]]) -> tuple[int | None, ..
 
     A column that does not apply to an outcome is null in all its rows, and stays null.
     """
-    total: list[int | None] = [None] * (len(MOMENT_COLUMNS) + len(STATUS_COLUMNS))
+    total: list[int | None] = []
     for row in rows:
+        total = total or [None] * len(row)
         for index, value in enumerate(row):
             if value is not None:
                 total[index] = (total[index] or 0) + value

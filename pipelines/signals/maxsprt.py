@@ -5,8 +5,9 @@ MaxSPRT holds the log-likelihood ratio of each look against one boundary, chosen
 of ever crossing it without an excess is at most alpha. All probabilities here are exact: recursions
 over the number of events that has not crossed so far.
 
-Source: Kulldorff et al. 2011, Sequential Analysis 30:58-78 (Poisson and binomial); Li and Kulldorff
-2010, Statistics in Medicine 29:284-295 (conditional on a historical count).
+Here the expected events are known: a Poisson process, looked at at each event or at planned looks.
+
+Source: Kulldorff et al. 2011, Sequential Analysis 30:58-78.
 """
 
 from __future__ import annotations
@@ -23,8 +24,6 @@ Floats = NDArray[np.float64]
 
 #: Log-likelihood ratios between which a boundary is looked for.
 _BOUNDARIES = (1e-6, 60.0)
-#: Points of the quadrature over the historical person-time of the conditional test.
-_N_NODES = 96
 
 
 @dataclass(frozen=True)
@@ -64,33 +63,6 @@ def poisson_llr(events: float, expected: float) -> float:
     return float(expected - events + special.xlogy(events, events / expected))
 
 
-def binomial_llr(cases: int, total: int, p: float) -> float:
-    """Return the log-likelihood ratio of more cases in the risk window than chance `p` gives."""
-    if total == 0 or cases <= total * p:
-        return 0.0
-    inside = special.xlogy(cases, cases / (total * p))
-    return float(inside + special.xlogy(total - cases, (total - cases) / (total * (1 - p))))
-
-
-def conditional_llr(events: int, share: float, known: int) -> float:
-    """Return the ratio against a rate that was itself estimated, from `known` earlier events.
-
-    Args:
-        events: events under surveillance.
-        share: person-time under surveillance over the historical person-time.
-        known: events of the historical person-time.
-    """
-    if known == 0 or events <= known * share:
-        return 0.0
-    if share <= 0:
-        return float("inf")
-    total = events + known
-    return float(
-        special.xlogy(events, events * (1 + share) / (total * share))
-        + special.xlogy(known, known * (1 + share) / total)
-    )
-
-
 def _crossing_times(boundary: float, first: int, n: int) -> Floats:
     """Return the expected counts below which the events number first, first + 1, ... reject."""
     events = np.arange(first, first + n, dtype=np.float64)
@@ -109,7 +81,7 @@ def _schedule(boundary: float, until: float, min_events: int) -> tuple[Floats, N
     return np.append(inside, until), caps
 
 
-def _survive(times: Floats, caps: Sequence[int] | NDArray[np.int_], rate: float = 1.0) -> float:
+def survive(times: Floats, caps: Sequence[int] | NDArray[np.int_], rate: float = 1.0) -> float:
     """Return the chance that a Poisson process is never above `caps` at `times`."""
     return float(_walk(times, caps, rate)[-1].sum())
 
@@ -134,7 +106,7 @@ def poisson_alpha(boundary: float, until: float, min_events: int = 1) -> float:
         until: expected count at which surveillance ends, fixed beforehand.
         min_events: events that there must be to reject.
     """
-    return 1 - _survive(*_schedule(boundary, until, min_events))
+    return 1 - survive(*_schedule(boundary, until, min_events))
 
 
 def poisson_boundary(until: float, alpha: float = 0.05, min_events: int = 1) -> Boundary:
@@ -143,11 +115,16 @@ def poisson_boundary(until: float, alpha: float = 0.05, min_events: int = 1) -> 
     Errors:
         ValueError: alpha cannot be spent: with so many events needed, no boundary rejects so often.
     """
-    value = _solve(lambda b: poisson_alpha(b, until, min_events), alpha)
+    value = solve(lambda b: poisson_alpha(b, until, min_events), alpha)
     return Boundary(value, poisson_alpha(value, until, min_events))
 
 
-def _solve(alpha_of: Callable[[float], float], alpha: float) -> float:
+def solve(alpha_of: Callable[[float], float], alpha: float) -> float:
+    """Return the boundary that spends alpha exactly.
+
+    Errors:
+        ValueError: none spends as much.
+    """
     if alpha_of(_BOUNDARIES[0]) < alpha:
         msg = "no boundary spends this alpha; ask for fewer events or a longer surveillance"
         raise ValueError(msg)
@@ -180,7 +157,7 @@ def group_alpha(thresholds: Sequence[int], increments: Sequence[float]) -> float
         thresholds: per look the cumulative number of events that rejects.
         increments: per look the expected events since the look before.
     """
-    return 1 - _survive(np.cumsum(increments), [n - 1 for n in thresholds])
+    return 1 - survive(np.cumsum(increments), [n - 1 for n in thresholds])
 
 
 def group_boundary(
@@ -206,10 +183,10 @@ def group_boundary(
             for mean in expected
         )
 
-    return _largest(candidates, thresholds, lambda found: group_alpha(found, increments), alpha)
+    return largest(candidates, thresholds, lambda found: group_alpha(found, increments), alpha)
 
 
-def _largest(
+def largest(
     candidates: Sequence[float],
     thresholds: Callable[[float], tuple[int, ...]],
     alpha_of: Callable[[tuple[int, ...]], float],
@@ -225,101 +202,3 @@ def _largest(
             low = middle + 1
     found = thresholds(candidates[low])
     return Boundary(candidates[low], alpha_of(found), found)
-
-
-def binomial_alpha(thresholds: Sequence[int], p: float) -> float:
-    """Return the exact chance that, after any event n, at least thresholds[n - 1] are cases.
-
-    Args:
-        thresholds: per total number of events; more than the total means never.
-        p: chance that an event is a case: length of the risk window over that of both.
-    """
-    state = np.ones(1)
-    crossed = 0.0
-    for threshold in thresholds:
-        state = np.convolve(state, [1 - p, p])
-        crossed += float(state[threshold:].sum())
-        state[threshold:] = 0.0
-    return crossed
-
-
-def binomial_boundary(most: int, p: float, alpha: float = 0.05, min_events: int = 1) -> Boundary:
-    """Return the largest region of a binomial MaxSPRT (self-controlled) that ends after `most`.
-
-    Args:
-        most: events, cases and controls, at which surveillance ends; fixed beforehand.
-        p: chance that an event is a case without an excess.
-        alpha: error that may be spent.
-        min_events: events that there must be to reject.
-    """
-    totals = range(1, most + 1)
-
-    def thresholds(boundary: float) -> tuple[int, ...]:
-        return tuple(
-            next(
-                (k for k in range(n + 1) if n >= min_events and binomial_llr(k, n, p) >= boundary),
-                n + 1,
-            )
-            for n in totals
-        )
-
-    ratios = {binomial_llr(k, n, p) for n in totals for k in range(n + 1)} - {0.0}
-    candidates = [*sorted(ratios), max(ratios) + 1]  # the last one never rejects
-    return _largest(candidates, thresholds, lambda found: binomial_alpha(found, p), alpha)
-
-
-def conditional_alpha(boundary: float, most: int, known: int, min_events: int = 1) -> float:
-    """Return the chance that the conditional test ever rejects without an excess.
-
-    Surveillance ends at `most` events; `known` earlier events estimated the rate. Integrated over
-    the historical person-time, which is gamma distributed when it ends at its last event.
-    """
-    events = np.arange(min_events, most + 1)
-    shares = np.array([_conditional_share(boundary, int(n), known) for n in events])
-    quantiles, weights = _gamma_nodes(known)
-    kept = [_survive(shares * person_time, events - 1) for person_time in quantiles]
-    return 1 - float(np.dot(weights, kept))
-
-
-def _gamma_nodes(shape: int) -> tuple[Floats, Floats]:
-    """Return nodes and weights that integrate over a gamma distribution of this shape.
-
-    Gauss and Hermite's over the normal quantile: the direct rule of Laguerre overflows from a few
-    hundred events on.
-    """
-    z, weights = special.roots_hermitenorm(_N_NODES)
-    lower = special.gammaincinv(shape, special.ndtr(np.minimum(z, 0)))
-    upper = special.gammainccinv(shape, special.ndtr(-np.maximum(z, 0)))
-    return np.where(z < 0, lower, upper), weights / weights.sum()
-
-
-def _conditional_share(boundary: float, events: int, known: int) -> float:
-    """Return the share of person-time at which these events are exactly on the boundary."""
-    even = events / known
-    return float(
-        np.exp(
-            optimize.brentq(
-                lambda x: conditional_llr(events, float(np.exp(x)), known) - boundary,
-                np.log(even) - 80.0 - boundary,
-                np.log(even),
-            )
-        )
-    )
-
-
-def conditional_boundary(
-    most: int, known: int, alpha: float = 0.05, min_events: int = 1
-) -> Boundary:
-    """Return the boundary of the conditional MaxSPRT, whose reference rate is itself estimated.
-
-    Args:
-        most: events at which surveillance ends, fixed beforehand.
-        known: events that the reference rate was estimated from, at least 1.
-        alpha: error to spend.
-        min_events: events that there must be to reject.
-
-    Errors:
-        ValueError: alpha cannot be spent.
-    """
-    value = _solve(lambda b: conditional_alpha(b, most, known, min_events), alpha)
-    return Boundary(value, conditional_alpha(value, most, known, min_events))

@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 
 from pipelines.signals.maxsprt import (
-    binomial_alpha,
-    binomial_boundary,
-    binomial_llr,
-    conditional_alpha,
-    conditional_boundary,
-    conditional_llr,
     group_alpha,
     group_boundary,
     poisson_alpha,
     poisson_boundary,
     poisson_llr,
     poisson_power,
+)
+from pipelines.signals.maxsprt_binomial import binomial_alpha, binomial_boundary, binomial_llr
+from pipelines.signals.maxsprt_conditional import (
+    conditional_alpha,
+    conditional_boundary,
+    conditional_llr,
+    planned_alpha,
+    planned_boundary,
 )
 
 #: Kulldorff et al. 2011, Sequential Analysis 30:58-78, table 1: alpha .05, one event suffices.
@@ -153,6 +155,27 @@ def test_the_conditional_alpha_falls_as_the_boundary_rises() -> None:
     found = [conditional_alpha(b, 8, 20) for b in (1.0, 2.0, 3.0, 4.0)]
     assert found == sorted(found, reverse=True)
     assert poisson_alpha(2.0, 8) > poisson_alpha(4.0, 8)
+
+
+def test_planned_looks_at_an_estimated_rate_cost_what_simulation_says() -> None:
+    """Sixty nights against a rate of 33 events: known rates are taken for granted at a price."""
+    rng = np.random.default_rng(60)
+    known, n = 33, 40_000
+    shares = [0.02 * night for night in range(1, 61)]
+    found = planned_boundary(shares, known)
+    rate = rng.gamma(known, size=n)  # events per historical person-time, given that 33 were seen
+    counts = rng.poisson(rate[:, None] * 0.02, size=(n, 60)).cumsum(axis=1)
+    rejected = (counts >= np.array(found.thresholds)).any(axis=1).mean()
+    assert abs(rejected - found.alpha) < 3 * (0.05 * 0.95 / n) ** 0.5
+    assert 0.04 < found.alpha <= 0.05
+    taken_for_known = group_boundary([0.02 * known] * 60)
+    assert taken_for_known.alpha <= 0.05
+    assert planned_alpha(taken_for_known.thresholds, shares, known) > 0.08
+
+
+def test_planned_looks_at_a_rate_of_very_many_events_are_those_at_a_known_one() -> None:
+    shares = [0.0005 * look for look in (5, 11, 17, 22, 30)]
+    assert planned_boundary(shares, 2000).thresholds == group_boundary([5, 6, 6, 5, 8]).thresholds
 
 
 def test_a_ratio_below_the_null_is_no_evidence() -> None:
