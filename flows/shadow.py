@@ -128,7 +128,7 @@ def shadow(
     folder = make_private(make_private(site.restricted) / "shadow")
     target = out or folder / f"{new.id}.duckdb"
     refuse_to_replace(site, target)
-    found = compare(site, log, _counterpart(running, new), new, answer.console, target, as_of)
+    found = compare(site, log, counterpart(running, new), new, answer.console, target, as_of)
     place = folder / f"{new.id}.md"
     write_durably(place, page(found).encode(), mode=0o600)
     write_durably(place.with_suffix(".csv"), as_csv(found).encode(), mode=0o600)
@@ -158,7 +158,7 @@ def load_running(site: Site) -> list[Study]:
     return [load_study(name, site.root) for name in site.site.studies]
 
 
-def _counterpart(running: Sequence[Study], new: Study) -> Study:
+def counterpart(running: Sequence[Study], new: Study) -> Study:
     """Return the running study of the same id, else the only one."""
     same = [one for one in running if one.id == new.id] or running
     if len(same) > 1:

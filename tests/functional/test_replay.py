@@ -88,6 +88,7 @@ def nights_of(site: Site) -> list[str]:
     return [row[0].isoformat() for row in rows]
 
 
+@pytest.mark.slow
 def test_a_replay_of_nights_gives_the_digest_that_each_night_published(
     site: Site, two_nights: tuple[Site, list[str]]
 ) -> None:
@@ -143,6 +144,7 @@ def test_nights_without_an_export_are_refused(site: Site) -> None:
         assert dripwatch("replay", "--config", site.config_path, *options)["exit_name"] == "USAGE"
 
 
+@pytest.mark.slow
 def test_a_shadow_study_is_held_against_the_running_one(site: Site, tmp_path: Path) -> None:
     new = tmp_path / "new"
     shutil.copytree(site.root / "study", new)
