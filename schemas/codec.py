@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from pipelines.base.errors import LogError, StorageError
+from pipelines.base.errors import LogError
 from pipelines.base.files import replace_durably, sha256_file
+from pipelines.base.storage import storing
 from schemas.columns import arrow_schema, frames, polars_schema
 from schemas.container import Block, ContainerError, Header, read_header, walk_blocks
 from schemas.registry import Schema, canonical, fields_of, fingerprint, versions
@@ -57,20 +58,15 @@ def write_events(
     """
     schema = canonical(event_type)
     aside = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as stream:
-            sink = _CanonicalSink(stream, schema)
-            _encode(frames(table, event_type), event_type, sink)
-        replace_durably(aside, path)
-    except OSError as error:
-        raise StorageError(
-            f"An event file cannot be written: {error.strerror}.",
-            where=str(path),
-            remedy="Free disk space or mend the folder's permissions.",
-        ) from None
-    finally:
-        aside.unlink(missing_ok=True)
+    with storing("writing an event file", path):
+        try:
+            handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "wb") as stream:
+                sink = _CanonicalSink(stream, schema)
+                _encode(frames(table, event_type), event_type, sink)
+            replace_durably(aside, path)
+        finally:
+            aside.unlink(missing_ok=True)
     return WrittenFile(sink.rows, sink.sha256(), fingerprint(schema), sink.n_bytes)
 
 
