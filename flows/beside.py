@@ -49,8 +49,9 @@ def beside_command(
         )
     site = load_site(config)
     may_name(site)
-    before = end_of(read_date(as_of), site.site.zone) if as_of else None
-    log = PastLog(EventLog(site.log_root), before)
+    day = read_date(as_of) if as_of is not None else None
+    log = PastLog(EventLog(site.log_root), end_of(day, site.site.zone) if day else None)
+    as_of = day.isoformat() if day else None
     log.check_site(site.site.id)
     if not log.committed():
         raise UsageError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -22,6 +22,7 @@ from flows.context import RunContext
 from flows.lock import lock_path, site_lock
 from flows.reply import UsageError
 from flows.run import StageResult
+from pipelines.base.errors import LockedError
 from pipelines.base.files import make_private, replace_durably
 from pipelines.base.site import PathsTable, Site
 from pipelines.base.zones import to_utc, utc_to_local
@@ -53,17 +54,14 @@ class DerivedContext(RunContext):
 def derived_site(site: Site) -> Iterator[Site]:
     """Lend a site with empty folders of its own under `restricted/replay`, removed at the end.
 
-    What a killed one left there is removed by the next.
+    What a killed one left there is removed by the next, or by `sweep`.
 
     Errors:
         LockedError: another one is at work.
         StorageError: the folder cannot be written.
     """
-    folder = make_private(make_private(site.restricted) / "replay")
-    paths = PathsTable(
-        warehouse=folder / "warehouse.duckdb", report=folder / "report", restricted=folder
-    )
-    derived = site.model_copy(update={"paths": paths})
+    make_private(site.restricted)
+    derived = _beside(site)
     users = os.umask(0o077)
     try:
         with site_lock(derived):
@@ -74,6 +72,21 @@ def derived_site(site: Site) -> Iterator[Site]:
                 _empty(derived)
     finally:
         os.umask(users)
+
+
+def sweep(site: Site) -> None:
+    """Remove what a killed piece of work left in its folder; nothing of one that is at work."""
+    if _beside(site).restricted.is_dir():
+        with suppress(LockedError), derived_site(site):
+            pass
+
+
+def _beside(site: Site) -> Site:
+    folder = site.restricted / "replay"
+    paths = PathsTable(
+        warehouse=folder / "warehouse.duckdb", report=folder / "report", restricted=folder
+    )
+    return site.model_copy(update={"paths": paths})
 
 
 def _empty(derived: Site) -> None:

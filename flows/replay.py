@@ -12,7 +12,7 @@ from flows.console import Step, plural
 from flows.context import RunContext
 from flows.reply import Reply, UsageError, may_name
 from flows.run import Stage, StageResult
-from pipelines.base.errors import ExitCode
+from pipelines.base.errors import ExitCode, LogError
 from pipelines.base.site import Site, load_site
 
 if TYPE_CHECKING:
@@ -133,12 +133,16 @@ def _rebuilding(proof: _Proof) -> list[Stage[RunContext]]:
     """Return the stages that make a site again from its log, and note what was there before."""
     from flows.plan import LINKED
     from flows.stages import STAGES
+    from warehouse.guard import lost_batches
     from warehouse.store import Store
 
     def empty(context: RunContext, _step: Step) -> StageResult:
         context.is_replay = True
         proof.digest_before = _published(context.site)
         with Store(context.site, say=context.console.say) as store:
+            known = {one.batch_id for one in context.log.committed()}
+            if lost := set(store.batch_ids()) - known:
+                raise lost_batches(context.log.root, sorted(lost))
             if not proof.before and not store.rebuilt_because:
                 proof.before = store.state_digests()
                 proof.inputs_before = store.get_state(LINKED)
@@ -164,7 +168,14 @@ def _rebuilding(proof: _Proof) -> list[Stage[RunContext]]:
 
 def _verify(context: RunContext, _step: Step) -> StageResult:
     """Hold every file of the log against its hash before anything is thrown away."""
-    n_files = sum(len(one.event_files) for one in context.log.verify())
+    batches = context.log.verify()
+    if not batches:
+        raise LogError(
+            "The event log holds no batch.",
+            where=str(context.log.root),
+            remedy="Make sure that its disk is there; a new site has nothing to be rebuilt from.",
+        )
+    n_files = sum(len(one.event_files) for one in batches)
     return StageResult("verify", note=f"{plural(n_files, 'file')} of the log as written")
 
 

@@ -224,12 +224,24 @@ def test_a_damaged_log_stops_a_replay_before_anything_is_thrown_away(
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    store, published = site.store_path.read_bytes(), site.warehouse.read_bytes()
+    _refuses(site)
+
+
+def test_a_batch_or_a_log_that_is_gone_stops_a_replay(
+    two_nights: tuple[Site, list[str]], tmp_path: Path
+) -> None:
+    site = _copy(two_nights[0], tmp_path)
+    first, second = site.log_root.glob("committed/*")
+    for lost in (first, second):
+        lost.rename(tmp_path / lost.name)
+        _refuses(site)
+
+
+def _refuses(site: Site) -> None:
+    """A replay ends before the store is emptied: it holds the same batches and results after it."""
+    told = digest(site.store_path), site.warehouse.read_bytes()
     assert dripwatch("replay", "--config", site.config_path)["exit_code"] == ExitCode.LOG
-    assert (len(site.store_path.read_bytes()), site.warehouse.read_bytes()) == (
-        len(store),
-        published,
-    )
+    assert (digest(site.store_path), site.warehouse.read_bytes()) == told
 
 
 def _copy(site: Site, root: Path) -> Site:
