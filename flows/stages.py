@@ -26,6 +26,7 @@ from flows.closing import (
 )
 from flows.console import Step, plural
 from flows.context import Incoming, RunContext
+from flows.derived import sweep
 from flows.feeds import remark_on_silences
 from flows.news import keep_fresh, remark_on_bad_nights, remark_on_stale, tell_changes
 from flows.plan import LINKED, find_deliveries, inputs_hash
@@ -59,6 +60,7 @@ def recover(context: RunContext, _step: Step) -> StageResult:
         shutil.rmtree(scratch, ignore_errors=True)
         make_private(scratch)
     context.log.clean_tmp()
+    sweep(site)
     with _store(context) as store:
         if store.rebuilt_because:
             context.remark(f"The site store was rebuilt from the log: {store.rebuilt_because}.")
