@@ -126,8 +126,8 @@ class RunResult:
 
     @property
     def seconds(self) -> float:
-        """Wall-clock time of the whole run."""
-        return (self.ended_at - self.started_at).total_seconds()
+        """Wall-clock time of the whole run; 0 where the clock was set back meanwhile."""
+        return max(0.0, (self.ended_at - self.started_at).total_seconds())
 
     @property
     def sentence(self) -> str:
