@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -66,12 +65,11 @@ def record_failure(context: RunContext, error: DripwatchError, *, is_alone: bool
     )
     try:
         _record_failure(context, record, is_alone=is_alone)
+        if not isinstance(error, LockedError):  # or else another run is about to write it
+            page = failure_page(context, error, runs.read(months=2))
+            write_durably(context.site.report / "summary.md", page.encode())
     except Exception as second:
         context.console.say(f"The failed run could not be recorded ({type(second).__name__}).")
-    if not isinstance(error, LockedError):  # or else another run is about to write it
-        with suppress(OSError):
-            page = failure_page(context, error, runs.read())
-            write_durably(context.site.report / "summary.md", page.encode())
 
 
 def _record_failure(context: RunContext, record: RunRecord, *, is_alone: bool) -> None:
@@ -134,4 +132,8 @@ def _ended(run: LoggedRun) -> datetime:
 def feed_lines(run: LoggedRun) -> list[str]:
     """Return up to when each feed was complete for a run, as lines of markdown."""
     feeds = (run.result or {}).get("feeds") or []
-    return [f"- {one['event_type']} is complete up to {one['data_through_at']}" for one in feeds]
+    return [
+        f"- {one['event_type']} of {one['source']} is complete up to "
+        f"{(one['complete_through_at'] or 'nobody knows when')[:16]}"
+        for one in feeds
+    ]

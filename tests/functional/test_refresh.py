@@ -46,11 +46,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory, hospital: Path) -> Site:
 
 
 def files_of(root: Path) -> dict[str, tuple[int, bytes]]:
-    """Every file but the store, which notes each run, with its time and content."""
+    """Every file but those that note each run, and the cache, with its time and content."""
+    notes = {"store", "runs", "journal", "cache"}
     return {
         str(path.relative_to(root)): (path.stat().st_mtime_ns, path.read_bytes())
         for path in root.rglob("*")
-        if path.is_file() and path.parent.name != "store" and path.name != "summary.md"
+        if path.is_file() and path.parent.name not in notes and path.name != "summary.md"
     }
 
 
