@@ -235,13 +235,24 @@ def _show_nights(site: Site, answer: Reply, first: str | None, last: str | None)
             f"{plural(night.n_units, 'unit'):>16}  state {night.state[:_WIDTH]}"
             f"  history {night.history[:_WIDTH]}"
         )
-    answer.result = {"nights": [asdict(one) for one in told]}
+    is_last = len(log.committed()) == len(EventLog(site.log_root).committed())
+    is_published = told[-1].state == _published(site) if is_last else None
+    answer.result = {"nights": [asdict(one) for one in told], "is_published": is_published}
     n_nights = sum(one.night != BEFORE for one in told)
-    answer.message = f"{plural(n_nights, 'night')} replayed beside the site, which is as it was."
+    answer.message = (
+        f"{plural(n_nights, 'night')} replayed beside the site, which is as it was."
+        f"{_PUBLISHED[is_published]}"
+    )
     answer.console.say(answer.message)
 
 
 BEFORE = "before"
+
+_PUBLISHED = {
+    None: "",
+    True: " The last one is what is published.",
+    False: " What is published is not the last one: refresh, or replay the whole site.",
+}
 
 
 def _nights(site: Site, log: PastLog, start: date) -> list[tuple[str, date]]:

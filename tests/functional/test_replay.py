@@ -9,6 +9,7 @@ import csv
 import json
 import shutil
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -18,7 +19,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.replay import BEFORE
+from flows.replay import BEFORE, Night
 from pipelines.base import duck
 from pipelines.base.errors import ExitCode
 from pipelines.base.site import Site
@@ -92,14 +93,30 @@ def nights_of(site: Site) -> list[str]:
 def test_a_replay_of_nights_gives_the_digest_that_each_night_published(
     site: Site, two_nights: tuple[Site, list[str]]
 ) -> None:
-    first, second = nights_of(site)
-    told = dripwatch("replay", "--config", site.config_path, "--from", second)["result"]["nights"]
+    second = nights_of(site)[1]
+    result = dripwatch("replay", "--config", site.config_path, "--from", second)["result"]
+    assert result["is_published"]
+    told = result["nights"]
     assert [one["night"] for one in told] == [BEFORE, second]
     assert [one["state"] for one in told] == two_nights[1]
     assert [one["n_batches"] for one in told] == [1, 1]
-    with patch("flows.replay._replayed", return_value=[]) as replayed:
-        dripwatch("replay", "--config", site.config_path, "--to", first)
-    assert [label for label, _ in replayed.call_args.args[2]] == [first]
+
+
+def test_nights_from_and_to_are_chosen_by_date_of_export(site: Site) -> None:
+    first, second = nights_of(site)
+    chosen = {}
+    for option, night in product(("--from", "--to"), (first, second)):
+        with patch("flows.replay._replayed", return_value=[Night(night, 1, 0, "", "")]) as replayed:
+            answer = dripwatch("replay", "--config", site.config_path, option, night)
+        chosen[option, night] = [label for label, _ in replayed.call_args.args[2]]
+        is_whole = (option, night) != ("--to", first)
+        assert answer["result"]["is_published"] == (False if is_whole else None)
+    assert chosen == {
+        ("--from", first): [first, second],
+        ("--from", second): [BEFORE, second],
+        ("--to", first): [first],
+        ("--to", second): [first, second],
+    }
 
 
 def test_a_warehouse_as_of_a_date_is_the_one_that_was_published_then(
