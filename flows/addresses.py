@@ -37,7 +37,13 @@ def address(site: Site, name: str) -> str:
             where=where,
             remedy=f"Begin it with {' or '.join(one + '://' for one in _SCHEMES[name])}.",
         )
-    return given
+    return _as_text(given) if name == "mail" and given else given
+
+
+def _as_text(given: str) -> str:
+    """Ask for a plain text; Apprise would write HTML."""
+    query = urlsplit(given).query
+    return given if "format=" in query else f"{given}{'&' if query else '?'}format=text"
 
 
 class _Quoted(dict[str, str]):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from uuid import UUID
@@ -65,11 +66,14 @@ def _to_mail(site: Site, message: Message) -> None:
     Errors:
         NotTakenError: Apprise could not send it; it does not say why.
     """
-    import apprise
-
     told = json.loads(message.body)
-    sender = apprise.Apprise(asset=apprise.AppriseAsset(app_id="Dripwatch", app_desc="Dripwatch"))
-    is_known = sender.add(address(site, "mail"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it tries modules that Python is about to drop
+        import apprise
+
+        asset = apprise.AppriseAsset(app_id="Dripwatch", app_desc="Dripwatch")
+        sender = apprise.Apprise(asset=asset)
+        is_known = sender.add(address(site, "mail"))
     text = f"{told['text']}\n\nMessage {message.key}, run {message.run_id}."
     if not (is_known and sender.notify(title=message.subject, body=text, body_format="text")):
         raise NotTakenError
