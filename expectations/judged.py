@@ -34,6 +34,9 @@ EARLIEST = datetime(1900, 1, 1)  # noqa: DTZ001 - staging tables hold naive UTC
 GRACE = timedelta(days=1)
 #: Stands for an event type where a check is about records that became no event.
 RECORDS = "*"
+#: Stands for an event type where a check is about what a batch tells against the days before.
+DRIFT = "~"
+DRIFT_TABLE = "_drift"
 #: Why records become no event; every reason that is not here means that one could not be read.
 _RECORD_REASONS = {
     "unknown_type": ("unknown_event_type", "wrong_resource_type", "no_resource_type"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from expectations import sqlpass, suites
 from expectations.columns import DOSED, MEASURED, SCHEMA
-from expectations.judged import GRACE, RECORDS, Judged, prepare, prepare_records
+from expectations.judged import DRIFT, DRIFT_TABLE, GRACE, RECORDS, Judged, prepare, prepare_records
 from expectations.table import checks_of, dose_ranges
 from pipelines.base.duck import literal, quote
 from studies.analytes import analytes
@@ -44,6 +44,10 @@ _GOOD = {
     "dose_unit": "'mg'",
     "low_limit": "1.0",
     "high_limit": "2.0",
+    "is_content": "true",
+    "low": "0.0",
+    "high": "1.0",
+    **{check.id: "0.5" for check in checks_of(DRIFT)},
 }
 
 
@@ -98,6 +102,9 @@ def _judged(con: duckdb.DuckDBPyConnection, event_type: str, latest_at: datetime
     if event_type == RECORDS:
         _plant(con, event_type, "fate.row", latest_at)
         return prepare_records(con, source=planted, table=table)
+    if event_type == DRIFT:
+        _plant(con, event_type, f"{SCHEMA}.{DRIFT_TABLE}", latest_at)
+        return Judged(event_type, _PLANTED, _PLANTED, planted)
     _plant(con, event_type, f"event.{quote(event_type)}", latest_at)
     if event_type in MEASURED + DOSED:
         concept = analytes()[0].concept if event_type in MEASURED else dose_ranges()[0].concept

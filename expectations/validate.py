@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -21,6 +21,7 @@ from pipelines.base.errors import DripwatchError
 from pipelines.ingest.facts import CheckResult, ValidationSummary
 
 if TYPE_CHECKING:
+    from expectations.drift_cells import Earlier
     from expectations.suites import GxResult
 
 #: Any instant would do: the sentinels of records that became no event have no time.
@@ -66,6 +67,8 @@ def validate(
     thresholds: Thresholds,
     docs_dir: Path | None = None,
     proven: set[str] | None = None,
+    earlier: Earlier | None = None,
+    hold_on: Collection[str] = (),
 ) -> Validation:
     """Judge every candidate row of a staged batch, and fill `judge.*` and the events' flags.
 
@@ -77,6 +80,8 @@ def validate(
         thresholds: what share of rejected rows holds the batch.
         docs_dir: folder that the Data Docs are written to; None writes none.
         proven: event types whose sentinels this run has already found; grows. None starts anew.
+        earlier: what the source had told before; None compares the batch with nothing.
+        hold_on: checks of drift that hold the batch.
 
     Errors:
         DeliveryError: an event type has no `data_through`.
@@ -84,7 +89,10 @@ def validate(
     """
     try:
         seen = set() if proven is None else proven
-        return _validate(con, event_types, data_through, concepts, thresholds, docs_dir, seen)
+        verdict = _validate(con, event_types, data_through, concepts, thresholds, docs_dir, seen)
+        if earlier is None:
+            return verdict
+        return _with_drift(con, verdict, earlier, data_through, hold_on, seen)
     except duckdb.Error as error:
         raise CheckError(
             f"The checks could not be run ({type(error).__name__}).",
@@ -104,7 +112,7 @@ def _validate(
     docs_dir: Path | None,
     proven: set[str],
 ) -> Validation:
-    from expectations import sentinels, suites
+    from expectations import suites
 
     clock = _Clock()
     present = [name for name in event_types if _count(con, f"event.{quote(name)}")]
@@ -120,12 +128,7 @@ def _validate(
     by_gx = {
         name: suites.run(con, table, thresholds.share_of(name)) for name, table in judged.items()
     }
-    lost = [
-        f"sentinel_missed: the check {name}.{check_id} did not find the bad row that was planted."
-        for name in judged
-        if name not in proven
-        for check_id in sentinels.missed(con, name, latest.get(name, _ANY_DAY))
-    ]
+    lost = _lost(con, [name for name in judged if name not in proven], latest)
     if not lost:
         proven.update(judged)
     clock.lap("gx")
@@ -153,6 +156,47 @@ def _validate(
         gx_seconds=clock.seconds["gx"],
         sql_seconds=clock.seconds["sql"],
     )
+
+
+def _with_drift(
+    con: duckdb.DuckDBPyConnection,
+    verdict: Validation,
+    earlier: Earlier,
+    data_through: Mapping[str, datetime],
+    hold_on: Collection[str],
+    proven: set[str],
+) -> Validation:
+    """Add what differs from the days before to a verdict about rows."""
+    from expectations import drift, drift_cells
+
+    cells = drift_cells.prepare(con, earlier, data_through)
+    if cells is None:
+        return verdict
+    lost = _lost(con, [] if tables.DRIFT in proven else [tables.DRIFT], {})
+    if not lost:
+        proven.add(tables.DRIFT)
+    results, drifts = drift.judge(con, cells)
+    _store(con, results)
+    reasons = (*_disagreements(results), *drift.hold_reasons(drifts, hold_on), *lost)
+    return replace(
+        verdict,
+        checks=(*verdict.checks, *results),
+        hold_reasons=(*verdict.hold_reasons, *reasons),
+        drift=tuple(drifts),
+    )
+
+
+def _lost(
+    con: duckdb.DuckDBPyConnection, judged: Iterable[str], latest: Mapping[str, datetime]
+) -> list[str]:
+    """Return why no verdict can be trusted: checks that did not find what was planted for them."""
+    from expectations import sentinels
+
+    return [
+        f"sentinel_missed: the check {name}.{check_id} did not find the bad row that was planted."
+        for name in judged
+        for check_id in sentinels.missed(con, name, latest.get(name, _ANY_DAY))
+    ]
 
 
 class _Clock:

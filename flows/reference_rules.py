@@ -6,6 +6,9 @@ from typing import get_args
 
 from pydantic import BaseModel
 
+#: What stands for an event type where a check is about none.
+_NOT_TYPES = {"*": "any row", "~": "a batch"}
+
 
 def study_page() -> str:
     """Return the page of every key of study.toml and of the files beside it."""
@@ -64,13 +67,15 @@ def checks_page() -> str:
         "",
         "Every row meets the checks of its event type. `reject`: the row is quarantined; `warn`: "
         "it is accepted, flagged with the check's name and counted; `info`: it is counted. "
-        "`quality.check_result` holds the counts of each batch.",
+        "`quality.check_result` holds the counts of each batch. Checks of a batch compare what it "
+        "is the first to cover with the 28 days before: they reject and flag nothing, "
+        "`quality.drift` says what differed, and `[feeds] hold_on` can hold the batch.",
         "",
         "| check | severity | column | category | event types | why |",
         "|---|---|---|---|---|---|",
     ]
     for one in checks():
-        types = "any row" if "*" in one.types else ", ".join(one.types)
+        types = _NOT_TYPES.get(one.types[0]) or ", ".join(one.types)
         cells = [f"`{one.id}`", one.severity, f"`{one.column}`", one.category, types, one.note]
         lines.append(f"| {' | '.join(cell(text) for text in cells)} |")
     return "\n".join(lines) + "\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 from pipelines.base.duck import insert
 from pipelines.base.errors import ReconciliationError
 from pipelines.ingest.accounting import FATES, UNKNOWN
-from pipelines.ingest.facts import CheckResult
+from pipelines.ingest.facts import CheckResult, Drift
 from pipelines.ingest.log import EventLog
 from pipelines.ingest.manifest import InputFile, Manifest
 from warehouse import resources
@@ -45,6 +45,7 @@ class Batch:
             check_ids of the rows that were not accepted, and event_json, of which only
             resource_key and version are looked at.
         files: what was read, under the names that the hospital gave them.
+        drift: what it told differently from the days before.
     """
 
     batch_id: str
@@ -64,6 +65,7 @@ class Batch:
     read_events: Callable[[str], Iterable[pa.Table]]
     read_quarantined: Callable[[], pa.Table]
     files: tuple[InputFile, ...] = ()
+    drift: tuple[Drift, ...] = ()
 
 
 def committed_batch(log: EventLog, manifest: Manifest) -> Batch:
@@ -86,6 +88,7 @@ def committed_batch(log: EventLog, manifest: Manifest) -> Batch:
         read_events=partial(log.read_parts, manifest),
         read_quarantined=partial(log.read_quarantine, manifest),
         files=manifest.files,
+        drift=manifest.drift,
     )
 
 
@@ -198,7 +201,7 @@ def keep_facts(
     rows: tuple[Reconciled, ...],
     run_id: str | None,
 ) -> None:
-    """Write the batch's rows of `ops.batch`, `quality.reconciliation` and `.check_result`."""
+    """Write the batch's rows of `ops.batch` and of `quality`: reconciliation, checks, drift."""
     con.execute(
         "INSERT INTO ops.batch VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
@@ -262,4 +265,9 @@ def keep_facts(
             )
             for check in batch.checks
         ),
+    )
+    insert(
+        con,
+        "quality.drift",
+        ((*head, *astuple(drift), run_id) for drift in batch.drift),
     )

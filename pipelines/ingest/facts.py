@@ -97,6 +97,32 @@ class CheckResult:
 
 
 @dataclass(frozen=True)
+class Drift:
+    """One number of a batch that lies outside of what the 28 days before let expect.
+
+    Attributes:
+        event_type: whose events it is about.
+        check_id: the check that found it.
+        what: column, or code system and code; empty where the whole type is meant.
+        n_rows: rows of the batch that it was made from.
+        n_rows_before: rows of the 28 days before.
+        observed: the number; rows, a share, or a distance between shares.
+        before: what it was before.
+        low, high: the bounds that it should have kept.
+    """
+
+    event_type: str
+    check_id: str
+    what: str
+    n_rows: int
+    n_rows_before: int
+    observed: float
+    before: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class ValidationSummary:
     """The verdict on a batch; the failing rows themselves are in the staging database.
 
@@ -105,8 +131,10 @@ class ValidationSummary:
         checks_hash: SHA-256 of the check table that was applied.
         hold_reasons: why the batch must not be committed, one sentence each, without values;
             empty means commit.
+        drift: what differs from the days before.
     """
 
     checks: tuple[CheckResult, ...]
     checks_hash: str
     hold_reasons: tuple[str, ...] = field(default=())
+    drift: tuple[Drift, ...] = field(default=())

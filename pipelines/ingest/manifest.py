@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from pipelines.ingest.facts import CheckResult, DeliveryKind
+from pipelines.ingest.facts import CheckResult, DeliveryKind, Drift
 from schemas.codec import WrittenFile
 
 FORMAT = 1
@@ -92,6 +92,7 @@ class Manifest:
             which of two mappings was the mended one.
         namespaces: the kinds of patient identifier that its patients' keys were made from, sorted;
             empty where an earlier version wrote the batch.
+        drift: what differed from the days before; an earlier version did not look.
     """
 
     batch_id: str
@@ -117,6 +118,7 @@ class Manifest:
     hold_reasons: tuple[str, ...]
     replaces: tuple[str, ...] = ()
     namespaces: tuple[str, ...] = ()
+    drift: tuple[Drift, ...] = ()
 
     @property
     def event_files(self) -> tuple[EventFile, ...]:
@@ -192,5 +194,6 @@ def _parse(content: dict[str, Any]) -> Manifest:
         "hold_reasons": tuple(content["hold_reasons"]),
         "replaces": tuple(content["replaces"]),
         "namespaces": tuple(content.get("namespaces", ())),
+        "drift": tuple(Drift(**one) for one in content.get("drift", ())),
     }
     return Manifest(**{**content, **parsed})

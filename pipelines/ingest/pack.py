@@ -81,6 +81,7 @@ def write_batch(
         hold_reasons=validation.hold_reasons,
         replaces=replaces,
         namespaces=facts.namespaces,
+        drift=validation.drift,
     )
     write_manifest(folder, manifest)
     return manifest

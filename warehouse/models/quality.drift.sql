@@ -1,0 +1,23 @@
+-- quality.drift
+--
+-- What batches told differently from the 28 days before them: how many rows, which columns are empty,
+-- which units and codes. `quality.check_result` says how much was compared.
+--
+-- grain: One row per site, batch, event type, check and thing that drifted.
+-- key: site_id, batch_id, event_type, check_id, what
+-- columns:
+--   site_id VARCHAR - Hospital.
+--   source VARCHAR - Source system that delivered the batch.
+--   batch_id VARCHAR - Batch.
+--   event_type VARCHAR - Event type.
+--   check_id VARCHAR - drift_volume, drift_null, drift_unit, drift_code or drift_unmapped.
+--   what VARCHAR - Column, or code system and code; empty where the whole type is meant.
+--   n_rows BIGINT - Rows of the days that the batch is the first to cover.
+--   n_rows_before BIGINT - Rows of the 28 days before.
+--   observed DOUBLE - What was found: rows, a share of them, or a distance between shares (0 to 1).
+--   before DOUBLE - What the 28 days before let expect.
+--   low DOUBLE - Least that chance allows.
+--   high DOUBLE - Most that chance allows.
+--   run_id VARCHAR - Run that applied the batch.
+
+select * from store.quality.drift order by site_id, source, batch_id, event_type, check_id, what
