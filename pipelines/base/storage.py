@@ -39,6 +39,8 @@ _NEXT = "The next run continues from the last committed batch."
 
 def errno_in(text: str) -> int | None:
     """Return the number of the system's error that a library's message quotes, None without one."""
+    if "fsync failed" in text:  # DuckDB's only words for EIO there
+        return errno.EIO
     known = sorted({*PASSING, *_FULL, *_REFUSED, *_MANY, errno.EROFS, errno.ENOENT, errno.EFBIG})
     return next((number for number in known if os.strerror(number) in text), None)
 
