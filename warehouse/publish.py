@@ -91,6 +91,7 @@ def publish_if_needed(
     store: Store, site: Site, run_id: str, closing: RunRecord | None = None
 ) -> Publication | None:
     """Publish unless the file in place already shows the store's state; None where it does."""
+    remove_leftovers(site.warehouse.parent)  # one that was killed may have left nothing else to do
     if published_state(site.warehouse) == store.state_hash():
         with guarded("settling what was published", store.path):
             memory.settle(store.con)  # where a crash kept the run that published from it
