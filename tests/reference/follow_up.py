@@ -10,7 +10,7 @@ from studies.outcomes import Episodic, Outcome
 from tests.reference.clock import Axis, instant_of, local_date, micros, midnight
 from tests.reference.doses import is_in_force
 from tests.reference.events import Event
-from tests.reference.pieces import is_never, is_reading
+from tests.reference.pieces import is_reading
 from tests.reference.units import Unit, registration
 from tests.reference.windows import Window, bounds
 
@@ -92,7 +92,7 @@ def is_code_read(study: Study, event: Event) -> bool:
     """Whether a diagnosis code is a report, as an outcome of the study reads it as one."""
     outcomes = [one for one in study.model.outcome if isinstance(one, Episodic)]
     codes = {name for one in outcomes for name in one.report_concepts}
-    return event.means(list(codes)) and not is_never(study, event)
+    return event.means(list(codes)) and not event.is_never
 
 
 def closes_at(study: Study, outcome: Outcome, window: Window, name: str, zone: str) -> datetime:

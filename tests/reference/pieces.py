@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from fractions import Fraction
+from functools import cache
 from math import floor
 from typing import Any
 
 from studies.analytes import analytes
-from studies.load import ConceptRow, Study
+from studies.load import Study
 from studies.outcomes import Episodic, FeverOutcome, VitalLimitOutcome
 from tests.reference.clock import When, length, local_date, midnight
-from tests.reference.events import Event, fits
+from tests.reference.events import Event
 from tests.reference.units import age_months
 from tests.reference.windows import Window
 
@@ -50,11 +51,13 @@ class Piece:
     is_chronic: bool = False
 
 
+@cache
 def exact(number: float) -> Fraction:
     """A number as it was written down, without the error of binary."""
     return Fraction(str(number))
 
 
+@cache
 def canonical(concept: str, value: float, unit: str) -> Fraction | None:
     """A value in the concept's canonical unit; None where the unit is unknown."""
     for row in analytes():
@@ -85,36 +88,15 @@ def readings(events: list[Event], concept: str) -> list[tuple[When, Fraction]]:
     return sorted(found, key=lambda one: (one[0].at, one[1]))
 
 
-REPORTS = ("AdverseEventReported", "DiagnosisRecorded")
-
-
-def never_events(study: Study) -> list[str]:
-    """Concepts that are evidence of no outcome: those listed, and the indication itself."""
-    indication = [name for group in study.model.indication for name in group.concepts]
-    return [*study.model.eligibility.never_event_concepts, *indication]
-
-
-def reports_of(study: Study, events: list[Event], outcome: Episodic) -> list[Event]:
+def reports_of(events: list[Event], outcome: Episodic) -> list[Event]:
     """Reports and codes of an outcome, dated or not."""
-    found = [one for one in events if one.means(outcome.report_concepts)]
-    return [one for one in found if not is_never(study, one)]
+    return [one for one in events if one.means(outcome.report_concepts) and not one.is_never]
 
 
-def is_never(study: Study, event: Event) -> bool:
-    """Whether a report or diagnosis is evidence of no outcome."""
-    never = never_events(study)
-    return any(tells(code, event) for code in study.concept_rows() if code.concept in never)
-
-
-def tells(code: ConceptRow, event: Event) -> bool:
-    """Whether a report or diagnosis holds a code, wherever the code list expects it."""
-    return any(fits(code._replace(event_type=kind), kind, event.row) for kind in REPORTS)
-
-
-def reports(study: Study, events: list[Event], outcome: Episodic) -> list[Piece]:
+def reports(events: list[Event], outcome: Episodic) -> list[Piece]:
     """Reports and codes; one without an end ends when it is assumed to."""
     found = []
-    for event in reports_of(study, events, outcome):
+    for event in reports_of(events, outcome):
         if event.when is None or event.span is None or not event.means(outcome.report_concepts):
             continue
         told, over = event.row.get("ended_at"), None
@@ -238,7 +220,7 @@ def lower_after(readings: list[tuple[When, Fraction]], high: When, limit: int) -
 
 
 def pieces_of(study: Study, events: list[Event], outcome: Episodic, window: Window) -> list[Piece]:
-    found = reports(study, events, outcome)
+    found = reports(events, outcome)
     if isinstance(outcome, FeverOutcome):
         found += fever_pieces(study, events, outcome)
     if isinstance(outcome, VitalLimitOutcome):

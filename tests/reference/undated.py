@@ -64,7 +64,7 @@ def undated(
     open_units = with_time(study, outcome, name, kin, events)
     return [
         event.row
-        for event in reports_of(study, events, outcome)
+        for event in reports_of(events, outcome)
         if event.row["occurred_at"] is None
         and (event.row.get("grade") is None or event.row["grade"] >= least)
         and is_of(owner_of(event, kin, open_units), window)
