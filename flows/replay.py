@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import date, timedelta
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,17 +12,14 @@ from flows.console import Step, plural
 from flows.context import RunContext
 from flows.reply import Reply, UsageError, may_name
 from flows.run import Stage, StageResult
-from pipelines.base.errors import ExitCode, LogError
+from pipelines.base.errors import ExitCode, LockedError, LogError, StorageError
 from pipelines.base.site import Site, load_site
 
 if TYPE_CHECKING:
-    from pipelines.ingest.past import PastLog
     from warehouse.digest import Level
 
 #: Stages of a refresh that read deliveries; a replay knows only what is committed.
 _OF_DELIVERIES = frozenset({"discover", "extract", "validate", "commit"})
-#: Digits of a hash that people compare.
-_WIDTH = 12
 
 
 def digest_command(file: Path, level: str, answer: Reply) -> None:
@@ -61,10 +58,9 @@ def replay_command(config: Path, answer: Reply, *, first: str | None, last: str 
     if first is None and last is None:
         _rebuild(site, answer)
     else:
-        _show_nights(site, answer, first, last)
+        from flows.nights import show_nights
 
-
-# The whole site ----------------------------------------------------------------------------
+        show_nights(site, answer, first, last)
 
 
 @dataclass
@@ -133,27 +129,29 @@ def _rebuilding(proof: _Proof) -> list[Stage[RunContext]]:
     """Return the stages that make a site again from its log, and note what was there before."""
     from flows.plan import LINKED
     from flows.stages import STAGES
+    from warehouse.digest import table_digests
     from warehouse.guard import lost_batches
     from warehouse.store import Store
 
     def empty(context: RunContext, _step: Step) -> StageResult:
         context.is_replay = True
-        proof.digest_before = _published(context.site)
+        proof.digest_before = published_digest(context.site)
         with Store(context.site, say=context.console.say) as store:
             known = {one.batch_id for one in context.log.committed()}
             if lost := set(store.batch_ids()) - known:
                 raise lost_batches(context.log.root, sorted(lost))
             if not proof.before and not store.rebuilt_because:
-                proof.before = store.state_digests()
+                proof.before = table_digests(store.con, "store")
                 proof.inputs_before = store.get_state(LINKED)
             store.rebuild()
         context.remark("The site store was rebuilt from the log, as was asked for.")
         return StageResult("empty")
 
     def compare(context: RunContext, _step: Step) -> StageResult:
-        proof.digest_after = _published(context.site)
+        proof.digest_after = published_digest(context.site)
         with Store(context.site, say=context.console.say) as store:
-            proof.after, proof.n_batches = store.state_digests(), len(store.batch_ids())
+            proof.after = table_digests(store.con, "store")
+            proof.n_batches = len(store.batch_ids())
             proof.inputs_after = store.get_state(LINKED)
         return StageResult("compare", note=f"{plural(len(proof.differ), 'table')} differ")
 
@@ -179,10 +177,13 @@ def _verify(context: RunContext, _step: Step) -> StageResult:
     return StageResult("verify", note=f"{plural(n_files, 'file')} of the log as written")
 
 
-def _published(site: Site) -> str | None:
+def published_digest(site: Site) -> str | None:
+    """Return the digest of what is published; None where there is nothing that can be read."""
     from warehouse.digest import digest
 
-    return digest(site.warehouse).value if site.warehouse.is_file() else None
+    with suppress(StorageError, LockedError):
+        return digest(site.warehouse).value
+    return None
 
 
 def _tell_difference(answer: Reply, site: Site, differ: Sequence[str]) -> None:
@@ -196,103 +197,3 @@ def _tell_difference(answer: Reply, site: Site, differ: Sequence[str]) -> None:
         "hand, or this is a fault in Dripwatch: report it with the version.",
         "next_run": "Goes on from the rebuilt store.",
     }
-
-
-# Night by night, beside the site -----------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Night:
-    """One night of a replay, or all those before the first.
-
-    Attributes:
-        night: local date of the exports, ISO; `before` where they lie before the first night.
-        n_batches: exported then.
-        n_units: linked units after it, over all studies.
-        state, history: digests of the warehouse as it was published then.
-    """
-
-    night: str
-    n_batches: int
-    n_units: int
-    state: str
-    history: str
-
-
-def _show_nights(site: Site, answer: Reply, first: str | None, last: str | None) -> None:
-    from flows.derived import end_of, read_date
-    from pipelines.ingest.log import EventLog
-    from pipelines.ingest.past import PastLog
-
-    start = read_date(first) if first else date.min
-    before = end_of(read_date(last), site.site.zone) if last else None
-    log = PastLog(EventLog(site.log_root), before)
-    told = []
-    for night in _replayed(site, log, _nights(site, log, start), answer):
-        told.append(night)
-        answer.console.say(
-            f"{night.night:<12}{plural(night.n_batches, 'batch', 'batches'):>12}"
-            f"{plural(night.n_units, 'unit'):>16}  state {night.state[:_WIDTH]}"
-            f"  history {night.history[:_WIDTH]}"
-        )
-    is_last = len(log.committed()) == len(EventLog(site.log_root).committed())
-    is_published = told[-1].state == _published(site) if is_last else None
-    answer.result = {"nights": [asdict(one) for one in told], "is_published": is_published}
-    n_nights = sum(one.night != BEFORE for one in told)
-    answer.message = (
-        f"{plural(n_nights, 'night')} replayed beside the site, which is as it was."
-        f"{_PUBLISHED[is_published]}"
-    )
-    answer.console.say(answer.message)
-
-
-BEFORE = "before"
-
-_PUBLISHED = {
-    None: "",
-    True: " The last one is what is published.",
-    False: " What is published is not the last one: refresh, or replay the whole site.",
-}
-
-
-def _nights(site: Site, log: PastLog, start: date) -> list[tuple[str, date]]:
-    """Return label and last date of each step: what lies before `start`, then every night."""
-    from flows.derived import night_of
-
-    exported = sorted({night_of(one.exported_at, site.site.zone) for one in log.committed()})
-    nights = [(night.isoformat(), night) for night in exported if night >= start]
-    if not nights:
-        raise UsageError(
-            "No batch of the log was exported in these nights.",
-            where=str(site.log_root),
-            remedy="Name others; `ops.batch` of the warehouse lists every export.",
-        )
-    if exported[0] < start:
-        nights.insert(0, (BEFORE, start - timedelta(days=1)))
-    return nights
-
-
-def _replayed(
-    site: Site, log: PastLog, nights: Sequence[tuple[str, date]], answer: Reply
-) -> Iterator[Night]:
-    from flows.derived import bring_up, derived_context, derived_site, end_of, n_units, publish
-    from flows.refresh import new_run_id
-    from pipelines.ingest.past import PastLog
-    from warehouse.digest import digest
-
-    n_before = 0
-    with derived_site(site) as derived:
-        for label, night in nights:
-            past = PastLog(log, end_of(night, site.site.zone))
-            context = derived_context(derived, past, answer.console, run_id=new_run_id())
-            bring_up(context)
-            publish(context)
-            n_batches = len(past.committed())
-            yield Night(
-                night=label,
-                n_batches=n_batches - n_before,
-                n_units=n_units(derived),
-                state=digest(derived.warehouse).value,
-                history=digest(derived.warehouse, "history").value,
-            )
-            n_before = n_batches
