@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 NAME = "prefect.yaml"
 _OURS = "# Written by `dripwatch deploy`"
 _DEPLOY_SECONDS = 180
+#: The scheduler of a server looks for new deployments every five seconds.
+_PLANNED_WITHIN_SECONDS = 60.0
 
 
 def pool_name(site: Site) -> str:
@@ -80,12 +83,14 @@ def deploy_command(config: Path, answer: Reply) -> None:
         _register(site, api_url, path)
         found = client.read_deployment_by_name(f"refresh/{site.site.id}")
         told = _announce(client, site, receivers)
+        next_run = _next_run(client, found.id) if site.watch.cron else None
     answer.result = {
         "prefect_yaml": str(path),
         "deployment": f"refresh/{site.site.id}",
         "deployment_id": str(found.id),
         "work_pool": pool_name(site),
         "cron": site.watch.cron or None,
+        "next_run_at": next_run,
         "told": told,
     }
     answer.message = f"refresh/{site.site.id} is deployed on {api_url}."
@@ -96,7 +101,8 @@ def _say(answer: Reply, site: Site) -> None:
     assert answer.result is not None  # noqa: S101 - set by the caller
     say = answer.console.say
     say(f"wrote {answer.result['prefect_yaml']}")
-    at = f"at `{site.watch.cron}` ({site.site.zone}) and " if site.watch.cron else ""
+    next_run = answer.result["next_run_at"]
+    at = f"at `{site.watch.cron}` ({site.site.zone}; next {next_run}) and " if next_run else ""
     say(
         f"runs {at}on every {ARRIVED}; changes of alerts go to: "
         f"{', '.join(answer.result['told']) or 'nobody ([announce] is empty)'}"
@@ -153,6 +159,35 @@ def _register(site: Site, api_url: str, path: Path) -> None:
             where=api_url,
             remedy=f"`prefect deploy --all` in {path.parent} says why.",
         )
+
+
+def _next_run(client: SyncPrefectClient, deployment_id: UUID) -> str:
+    """Return when the server has planned the next nightly run; the proof that it plans any.
+
+    Errors:
+        ServerError: it plans none. Prefect 3.8 fails at that, in its log alone, where SQLAlchemy
+            is 2.1 or newer.
+    """
+    wanted = {
+        "deployments": {"id": {"any_": [str(deployment_id)]}},
+        "flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}},
+        "sort": "EXPECTED_START_TIME_ASC",
+        "limit": 200,
+    }
+    ends_at = time.monotonic() + _PLANNED_WITHIN_SECONDS
+    while time.monotonic() < ends_at:
+        found = client.request("POST", "/flow_runs/filter", json=wanted)
+        planned = [run for run in found.raise_for_status().json() if run["auto_scheduled"]]
+        if planned:
+            return str(planned[0]["expected_start_time"])
+        time.sleep(0.5)
+    raise ServerError(
+        "The server has the deployment, and plans no nightly run of it.",
+        where=str(client.api_url),
+        remedy="See the server's log. Run it from an environment of this version's "
+        "requirements.lock: Prefect 3.8 cannot plan runs with SQLAlchemy 2.1.",
+        next_run="Arrivals start runs all the same; nothing starts one by night.",
+    )
 
 
 def _announce(client: SyncPrefectClient, site: Site, receivers: dict[str, str]) -> list[str]:

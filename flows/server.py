@@ -120,11 +120,12 @@ class OwnServer:
 
 
 @contextmanager
-def own_server(home: Path) -> Iterator[OwnServer]:
+def own_server(home: Path, *, is_whole: bool = False) -> Iterator[OwnServer]:
     """Run a Prefect server of our own on 127.0.0.1 while the `with` block lasts.
 
     Args:
         home: PREFECT_HOME of the server, made 0700.
+        is_whole: with its web pages and its scheduler, which a demo does not need.
 
     Yields:
         The server, still starting: a first start makes its database. `wait` for it.
@@ -137,7 +138,7 @@ def own_server(home: Path) -> Iterator[OwnServer]:
             stdin=subprocess.PIPE,
             stdout=stream,
             stderr=stream,
-            env=server_environment(home, os.environ),
+            env=server_environment(home, os.environ) | (_WHOLE if is_whole else {}),
             start_new_session=True,  # ctrl-C is for us; we stop the server in order
         )
         try:
@@ -159,6 +160,14 @@ def server_environment(home: Path, environment: Mapping[str, str]) -> dict[str, 
         "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
         "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
     }
+
+
+#: What `server_environment` leaves out.
+_WHOLE = {
+    "PREFECT_SERVER_UI_ENABLED": "true",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "true",
+}
 
 
 def _stop(child: subprocess.Popen[bytes]) -> None:

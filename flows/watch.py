@@ -216,16 +216,21 @@ def _alone(site: Site) -> Iterator[None]:
     path = make_private(site.restricted) / "watch.lock"
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(handle, path)
         yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, path: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise LockedError(
             "Another `dripwatch watch` is at work on this site.",
             where=str(path),
             remedy="One is enough; stop it first. The lock goes with its process.",
         ) from None
-    finally:
-        os.close(handle)
 
 
 def watch_command(config: Path, answer: Reply, *, once: bool) -> None:
