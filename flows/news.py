@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from flows.console import plural
@@ -95,32 +96,33 @@ def keep_fresh(context: RunContext, store: Store) -> None:
 
 
 def _feed(feed: Feed) -> dict[str, Any]:
+    """Return a feed as a summary tells it: what a quiet one is complete to is a record's date."""
+    reasons = [name for name in feed.reasons if name != "quiet"]
     return {
         "source": feed.source,
         "event_type": feed.event_type,
-        "complete_through_at": _instant(feed.complete_through_at),
-        "stale_since_at": _instant(feed.stale_since_at),
+        "declared_through_at": _instant(feed.declared_through_at),
+        "stale_since_at": _instant(feed.declared_through_at) if reasons else None,
         "reasons": list(feed.reasons),
     }
 
 
-def _instant(at: Any) -> str | None:  # noqa: ANN401 - a datetime or nothing
+def _instant(at: datetime | None) -> str | None:
     return None if at is None else f"{at.isoformat()}Z"
 
 
 def remark_on_stale(context: RunContext) -> None:
-    """Remark on feeds whose data should reach further, and why they do not."""
+    """Remark on feeds whose data should reach further; those that are quiet say so themselves."""
     from warehouse.freshness import WORDS
 
-    by_state: dict[tuple[str, str | None, tuple[str, ...]], list[str]] = {}
+    by_state: dict[tuple[str, str, str], list[str]] = {}
     for one in context.feeds:
-        if one["reasons"]:
-            state = (one["source"], one["complete_through_at"], tuple(one["reasons"]))
-            by_state.setdefault(state, []).append(one["event_type"])
-    for (source, through, reasons), types in by_state.items():
-        since = f"Stale since {through[:10]}" if through else "Stale from the start"
-        why = " and ".join(WORDS[name] for name in reasons)
-        context.remark(f"{since}: {', '.join(types)} of {source}: {why}.")
+        why = " and ".join(WORDS[name] for name in one["reasons"] if name != "quiet")
+        if why:
+            since = (one["stale_since_at"] or "the start")[:10]
+            by_state.setdefault((since, one["source"], why), []).append(one["event_type"])
+    for (since, source, why), types in by_state.items():
+        context.remark(f"Stale since {since}: {', '.join(types)} of {source}: {why}.")
 
 
 def remark_on_bad_nights(context: RunContext) -> None:

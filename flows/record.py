@@ -133,7 +133,7 @@ def feed_lines(run: LoggedRun) -> list[str]:
     """Return up to when each feed was complete for a run, as lines of markdown."""
     feeds = (run.result or {}).get("feeds") or []
     return [
-        f"- {one['event_type']} of {one['source']} is complete up to "
-        f"{(one['complete_through_at'] or 'nobody knows when')[:16]}"
+        f"- {one['event_type']} of {one['source']} says that it is complete up to "
+        f"{(one['declared_through_at'] or 'nobody knows when')[:16]}"
         for one in feeds
     ]

@@ -97,7 +97,8 @@ class RunResult:
         batches: the deliveries that this run has read; id, source, rows, state and so on.
         changes: what changed in the signals and why: signal_key, label, window, before and now
             (None at a real site), why.
-        feeds: how fresh each feed is: source, event_type, complete_through_at, stale_since_at.
+        feeds: how fresh each feed is: source, event_type, declared_through_at, stale_since_at,
+            reasons.
     """
 
     run_id: str

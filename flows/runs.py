@@ -143,7 +143,7 @@ def _print(answer: Reply) -> None:
     if told.get("changes"):
         table("What changed in the signals, and why", *changes_table(told["changes"]))
     if told.get("feeds"):
-        header = ["feed", "event type", "complete up to", "stale since", "why"]
+        header = ["feed", "event type", "says complete to", "stale since", "why"]
         table("", header, [_feed(one) for one in told["feeds"]])
     for remark in told.get("remarks", ()):
         say(f"- {remark}")
@@ -167,4 +167,4 @@ def _feed(one: dict[str, Any]) -> list[str]:
     return [one["source"], one["event_type"], *times, ", ".join(one["reasons"])]
 
 
-_FEED_TIMES = ("complete_through_at", "stale_since_at")
+_FEED_TIMES = ("declared_through_at", "stale_since_at")

@@ -22,11 +22,16 @@ WORDS = {
 
 @dataclass(frozen=True)
 class Feed:
-    """A row of `reference.freshness`; instants are naive UTC."""
+    """A row of `reference.freshness`; instants are naive UTC.
+
+    Attributes:
+        declared_through_at: what the source says; the other instants may be a record's.
+    """
 
     site_id: str
     source: str
     event_type: str
+    declared_through_at: datetime | None
     complete_through_at: datetime | None
     stale_since_at: datetime | None
     reasons: tuple[str, ...]
@@ -65,7 +70,7 @@ def feeds(store: Store, held: Iterable[HeldFeed]) -> list[Feed]:
         }
         why = tuple(name for name in WORDS if reasons[name])
         since = complete if why else None
-        found.append(Feed(store.site.site.id, *feed, complete, since, why))
+        found.append(Feed(store.site.site.id, *feed, declared, complete, since, why))
     return found
 
 

@@ -117,7 +117,7 @@ def test_after_a_bad_night_the_report_says_since_when_it_is_stale(story: Story) 
         story.failed_page
     )
     assert "exit code 3 (CONFIG)" in story.failed_page
-    assert "LabResulted of ehr is complete up to 20" in story.failed_page
+    assert "LabResulted of ehr says that it is complete up to 20" in story.failed_page
     assert any(
         remark.startswith(f"2 runs before this one failed (3 CONFIG, 5 DELIVERY); results had been "
                           f"stale since the run of {ended} UTC")

@@ -9,6 +9,7 @@
 --   site_id VARCHAR - Hospital.
 --   source VARCHAR - Source system.
 --   event_type VARCHAR - Event type.
+--   declared_through_at TIMESTAMP - Instant up to which the source says it is complete, UTC; null where it never said.
 --   complete_through_at TIMESTAMP - Instant up to which windows take the feed as complete, UTC; null where it never said.
 --   stale_since_at TIMESTAMP - The same where a later one should have been there; null where the feed is fresh.
 --   reasons VARCHAR[] - Why it is stale: held (a later delivery of it is held), quiet (it fell silent while others deliver), behind (more than two days behind the newest feed); empty where it is fresh.
