@@ -1,7 +1,8 @@
 -- ops.run
 --
 -- Runs of the refresh. The run that published this file is in it as it was when the file was about
--- to be put in place, which is the last thing that a run can fail in.
+-- to be put in place, which is the last thing that a run can fail in. Runs that never came to open
+-- the site store are here too.
 --
 -- grain: One row per run.
 -- key: run_id
@@ -11,7 +12,7 @@
 --   started_at TIMESTAMP - When the run started by the clock of the machine, UTC.
 --   finished_at TIMESTAMP - When it ended, UTC, or, of the run that published this file, when that was about to be put in place; null if it was killed.
 --   status VARCHAR - done, held (done, and batches are held), failed, or killed (it never came to an end).
---   exit_code INTEGER - Exit code of the command; null while it runs or if it was killed.
+--   exit_code INTEGER - Exit code of the command; null if it was killed.
 --   software_version VARCHAR - Version of Dripwatch.
 --   conductor VARCHAR - prefect_server or in_process.
 --   n_batches_applied BIGINT - Batches that the run brought into the store.
