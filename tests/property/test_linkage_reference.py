@@ -12,28 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from studies.load import Study, load_study
-from tests.linkage_cases import link, utc, with_settings
-from tests.reference.compare import FEEDS, differences, explain
+from studies.load import Study
+from tests.linkage_cases import link
+from tests.reference.compare import FEEDS, OPEN_FEEDS, differences, explain
 from tests.reference.patients import make_patients
-from tests.reference.studies import every_kind
-
-SHIPPED = load_study("iv_bisphosphonate")
-STUDIES = {
-    "shipped": SHIPPED,
-    "shipped by days": with_settings(SHIPPED, study={"resolution": "day"}),
-    "every kind": every_kind(),
-    "every kind by days": every_kind("day"),
-    "every kind by administration": every_kind(unit="administration"),
-}
-#: Feeds that end while windows are open; nobody delivers diagnoses.
-OPEN_FEEDS = {
-    "InfusionRecorded": utc("2024-06-15 08:45"),
-    "AdverseEventReported": utc("2024-06-15 08:45"),
-    "VitalSignMeasured": utc("2024-06-15 08:15"),
-    "LabResulted": utc("2024-06-17 08:45"),
-    "EncounterOccurred": utc("2024-03-01 00:00"),
-}
+from tests.reference.studies import SHIPPED, STUDIES
 
 
 def check(seed: int, number: int, study: Study, feeds: dict[str, datetime]) -> None:

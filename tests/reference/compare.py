@@ -8,13 +8,21 @@ from datetime import datetime
 from typing import Any
 
 from studies.load import Study
-from tests.linkage_cases import ALL_TYPES, THROUGH, Linked, Patient, link
+from tests.linkage_cases import ALL_TYPES, THROUGH, Linked, Patient, link, utc
 from tests.reference.linkage import link_patient
 from tests.reference.patients import brief
 from tests.reference.rows import Row, UnitRow
 from tests.unmeasured import unmeasured
 
 FEEDS = dict.fromkeys(ALL_TYPES, THROUGH)
+#: Feeds that end while windows are open; nobody delivers diagnoses.
+OPEN_FEEDS = {
+    "InfusionRecorded": utc("2024-06-15 08:45"),
+    "AdverseEventReported": utc("2024-06-15 08:45"),
+    "VitalSignMeasured": utc("2024-06-15 08:15"),
+    "LabResulted": utc("2024-06-17 08:45"),
+    "EncounterOccurred": utc("2024-03-01 00:00"),
+}
 #: Where nothing can be said of a unit, what lies in its windows is not compared.
 WITHOUT_WINDOW = {"unplaceable", "ineligible", "not_at_risk", "superseded_same_day", "merged"}
 UNIT_FIELDS = (

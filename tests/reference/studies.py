@@ -189,3 +189,13 @@ def composed() -> list[Outcome]:
             of=[["two_of_three"], ["fast"]],
         ),
     ]  # fmt: skip
+
+
+SHIPPED = load_study("iv_bisphosphonate")
+STUDIES = {
+    "shipped": SHIPPED,
+    "shipped by days": with_settings(SHIPPED, study={"resolution": "day"}),
+    "every kind": every_kind(),
+    "every kind by days": every_kind("day"),
+    "every kind by administration": every_kind(unit="administration"),
+}

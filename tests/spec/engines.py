@@ -33,8 +33,9 @@ Tables = dict[str, dict[tuple[str, str], list[Fields]]]
 class Spec:
     """Spec files that are answered together: one study per whole-study setting, one pipeline."""
 
-    def __init__(self, files: Iterable[str]) -> None:
-        self.rows = [row for file in files for row in rows_of(file)]
+    def __init__(self, files: Iterable[str], only: str | None = None) -> None:
+        rows = [row for file in files for row in rows_of(file)]
+        self.rows = [row for row in rows if only in {None, row.case}]
         self.stories = {row.key: story_of(row) for row in self.rows}
         self.studies = studies_of(self.rows)
 

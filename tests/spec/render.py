@@ -1,10 +1,13 @@
-"""Writes the cases of each spec file into its place in docs/windows.md (`make docs`)."""
+"""Writes the spec cases into docs/windows.md, and the mutations into docs/validation.md."""
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
+from tests import mutations
 from tests.conftest import ROOT
 from tests.spec.tables import COLUMNS, Row, Table, spec_files, tables_of
 
@@ -66,15 +69,16 @@ def _cell(row: Row, above: Row | None, name: str) -> str:
     return text.replace("<", "&lt;")
 
 
-def write() -> bool:
-    """Write the page; return whether it changed."""
-    old = PAGE.read_text(encoding="utf-8")
-    new = rendered(old)
+def write(page: Path, render: Callable[[str], str]) -> bool:
+    """Write a page; return whether it changed."""
+    old = page.read_text(encoding="utf-8")
+    new = render(old)
     if new != old:
-        PAGE.write_text(new, encoding="utf-8")
+        page.write_text(new, encoding="utf-8")
     return new != old
 
 
 if __name__ == "__main__":  # pragma: no cover - what `make docs` runs
-    if write():
-        sys.stdout.write("wrote docs/windows.md\n")
+    for path, render in ((PAGE, rendered), (mutations.PAGE, mutations.rendered)):
+        if write(path, render):
+            sys.stdout.write(f"wrote docs/{path.name}\n")
