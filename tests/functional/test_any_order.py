@@ -63,6 +63,7 @@ def pieces(night: Path, into: Path, draw: random.Random) -> Iterator[Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2 * 3600)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_month_in_any_order_twice_and_in_pieces_is_the_month_in_order(
     tmp_path: Path, hospital: Path, in_order: Site, seed: int
