@@ -141,9 +141,12 @@ changed AS (
     FROM temp.current_record AS n FULL JOIN told AS t USING (patient_key, event_type, record)
     WHERE n.content IS DISTINCT FROM t.content
 ), moved AS (
-    -- told of one patient, current at another
-    SELECT record FROM changed GROUP BY record
-    HAVING bool_or(is_now AND NOT was_told) AND bool_or(was_told AND NOT is_now)
+    -- told of another patient, whether that one is linked again (has any infusion) or not
+    SELECT record FROM changed SEMI JOIN ledger.told_record USING (record)
+    WHERE is_now AND NOT was_told
+    UNION
+    SELECT record FROM changed SEMI JOIN temp.current_record USING (record)
+    WHERE was_told AND NOT is_now
 )
 SELECT patient_key, event_type, record, CASE
     WHEN record IN (FROM moved) THEN 'patient_merged'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from datetime import timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,10 @@ def outcomes(study_hash: str = "h") -> dict[str, list[dict[str, Any]]]:
     }
 
 
+#: Facts of the file that is about to be published.
+FACTS = {"site_id": "north", "software_version": version("dripwatch"), "settings": "{}"}
+
+
 @pytest.fixture(scope="module")
 def first_night(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A site whose first night is published, by run `r1`; read only."""
@@ -194,8 +199,7 @@ def test_reasons_are_kept_until_a_file_shows_them_and_a_killed_run_told_nothing(
     store: Store, site: Site, tmp_path: Path
 ) -> None:
     second_night(store, tmp_path)
-    facts = {"site_id": "north", "software_version": "0", "settings": "{}"}
-    assert changes.tell(store.con, site.warehouse, "r2", facts)  # and then it is killed
+    assert changes.tell(store.con, site.warehouse, "r2", FACTS)  # and then it is killed
     begin(store, "r3")
     load(store, tmp_path, "r3", second=True)
     assert publish(store, site, "r3").changes
@@ -212,6 +216,22 @@ def test_only_what_is_about_to_be_linked_again_is_kept(store: Store) -> None:
         "SELECT patient_key, status, len(records) FROM ledger.old_unit"
     ).fetchall()
     assert kept == [(wanted, "event", 1)]
+
+
+def test_a_record_comes_from_another_patient_also_where_that_one_is_not_linked(
+    store: Store, site: Site
+) -> None:
+    """Who has no infusion is never linked again, and may still have been somebody else."""
+    con, outcome = store.con, "patient_merged"
+    con.execute("CREATE TEMP TABLE touched AS SELECT ? AS patient_key", [patient(outcome)])
+    memory.keep_before(con, "temp.touched")
+    store.apply([make_batch("b2", SECOND, exported_at=night(1), data_through=night(1))])
+    con.execute("UPDATE linkage.unit_outcome SET status = 'event' WHERE outcome = ?", [outcome])
+    con.execute("UPDATE signals.risk SET n_events = 8 WHERE outcome = ?", [outcome])
+    [change] = changes.tell(con, site.warehouse, "r2", FACTS)
+    # the facts above hold no settings, which is a change of them too
+    assert change.reasons == ("settings_changed", "patient_merged")
+    assert (change.outcome, change.counts) == (outcome, {"patient_merged": 1})
 
 
 def test_another_study_or_version_is_told_and_so_is_a_store_that_remembers_nothing(
@@ -241,8 +261,7 @@ def test_a_published_file_that_cannot_be_read_costs_no_night(
 ) -> None:
     second_night(store, tmp_path)
     site.warehouse.write_bytes(b"damaged")
-    facts = {"site_id": "north", "software_version": "0", "settings": "{}"}
-    assert changes.tell(store.con, site.warehouse, "r2", facts) == []
+    assert changes.tell(store.con, site.warehouse, "r2", FACTS) == []
     site.warehouse.unlink()
     with connect(site.warehouse) as con:
         con.execute("CREATE SCHEMA ops; CREATE TABLE ops.change (run_id VARCHAR)")
