@@ -19,7 +19,7 @@ export PYTHONSAFEPATH := 1
 # Without bytecode a cold import of the big libraries takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-slow test-duckdb check docs bench clean
+.PHONY: help demo test test-slow test-duckdb soak check docs bench clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ test-slow: $(READY)  ## Run the tests that take minutes.
 	$(BIN)/python -m pytest -W error -m slow --timeout 3600
 	DRIPWATCH_EXAMPLES=10 $(BIN)/python -m pytest -W error -m "not slow" -n $(JOBS) --timeout 3600 $(SEARCHED)
 	$(MAKE) --no-print-directory test-duckdb
+
+soak: $(READY)  ## Kill 200 nights at random instants; hours.
+	DRIPWATCH_KILLS=200 $(BIN)/python -m pytest -W error -s tests/functional/test_faults_kill.py -k random_instants
 
 # Only information: the lock decides which DuckDB is used (docs/decisions/001).
 test-duckdb: $(READY)  ## Run what does not need a whole site on DuckDB 2, where it can be had.

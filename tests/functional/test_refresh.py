@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 import stat
 import subprocess
@@ -30,7 +29,6 @@ from tests.functional.refresh_site import (
 )
 
 __all__ = ["hospital"]
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -114,58 +112,6 @@ def test_a_run_leaves_no_staging_and_no_shards(whole: Site) -> None:
         for path in folder.rglob("*")
     ]
     assert left == []
-
-
-KILL = """
-import os, signal, sys
-from pathlib import Path
-from pipelines.base.site import load_site
-from tests.functional.refresh_site import run
-import pipelines.ingest.log, warehouse.publish, warehouse.store
-owner, name, when = sys.argv[2:5]
-target = {{"EventLog": pipelines.ingest.log.EventLog, "Store": warehouse.store.Store,
-          "publish": warehouse.publish}}[owner]
-original = getattr(target, name)
-def killed(*arguments, **options):
-    if when == "after":
-        original(*arguments, **options)
-    os.kill(os.getpid(), signal.SIGKILL)
-setattr(target, name, killed)
-run(load_site(Path(sys.argv[1])))
-""".replace("{{", "{").replace("}}", "}")
-
-
-@pytest.mark.parametrize(
-    ("owner", "name", "when", "n_committed"),
-    [
-        pytest.param("EventLog", "commit", "before", 0, marks=pytest.mark.slow),
-        ("Store", "load_linkage", "before", NIGHTS),
-        pytest.param("EventLog", "commit", "after", 1, marks=pytest.mark.slow),
-        pytest.param("publish", "publish_if_needed", "before", NIGHTS, marks=pytest.mark.slow),
-    ],
-)
-def test_killed_anywhere_the_next_run_finishes_it(
-    tmp_path: Path,
-    hospital: Path,
-    whole: Site,
-    owner: str,
-    name: str,
-    when: str,
-    n_committed: int,
-) -> None:
-    site = make_site(tmp_path, hospital)
-    deliver(site, hospital, *range(1, NIGHTS + 1))
-    arguments = [str(site.root), owner, name, when]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-P", "-c", KILL, *arguments]
-    done = subprocess.run(command, check=False, env=environment)
-    assert done.returncode == -9
-    committed = list((site.log_root / "committed").iterdir())
-    assert len(committed) == n_committed
-    assert not site.warehouse.exists()
-    result = run(site)
-    assert result.n_new_batches == NIGHTS - n_committed
-    assert state(site) == state(whole)
 
 
 def test_a_dry_run_tells_the_plan_and_writes_nothing(tmp_path: Path, hospital: Path) -> None:
