@@ -144,18 +144,18 @@ def deliver(
 def read(site: Site) -> RunContext:
     """Bring whatever arrived into the store, and link nothing."""
     context = RunContext(site, new_run_id(), SilentConsole(), datetime.now(UTC))
-    _stages(context, READING)
+    stages(context, READING)
     return context
 
 
 def link(site: Site) -> dict[str, str]:
     """Link what the store holds; return the digest of each table of linkage and signals."""
-    _stages(read(site), ("link", "signals"))
+    stages(read(site), ("link", "signals"))
     with Store(site) as store:
         return store.state_digests()
 
 
-def _stages(context: RunContext, names: Sequence[str]) -> None:
+def stages(context: RunContext, names: Sequence[str]) -> None:
     with patch.object(suites, "run", as_sql_says), patch.object(docs, "_gx_body", _no_page):
         run_in_process([one for one in STAGES if one.name in names], context)
 
