@@ -21,6 +21,7 @@ from pipelines.base.errors import ConfigError, ServerError
 from pipelines.base.files import write_durably
 from pipelines.base.site import Site, load_site
 from warehouse.alerts import SIGNAL_CHANGED
+from warehouse.feeds import FEED_QUIET
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -209,7 +210,7 @@ def _tell(client: SyncPrefectClient, site: Site, name: str, given: str) -> None:
     from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
     trigger = EventTrigger(
-        expect={SIGNAL_CHANGED},
+        expect={SIGNAL_CHANGED, FEED_QUIET},
         match={"prefect.resource.id": f"dripwatch.signal.{site.site.id}.*"},
         posture=Posture.Reactive,
         threshold=1,

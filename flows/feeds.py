@@ -5,15 +5,17 @@ No date of a record is named: in a small hospital it is a patient's.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from flows.console import plural
 from flows.context import RunContext
-from warehouse.feeds import Silence, last_told_days, silences
+from warehouse.feeds import FEED_QUIET, Silence, last_told_days, silences
 
 if TYPE_CHECKING:
+    from warehouse.outbox import Message
     from warehouse.store import Store
 
 #: Gaps that ended longer ago stay in `quality.silence` and are not said every night.
@@ -22,19 +24,54 @@ GAPS_SAID_FOR = timedelta(days=90)
 ALL_SILENT_DAYS = 7
 
 
+def tell_quiet(context: RunContext, store: Store) -> None:
+    """Put a message for each feed that holds windows open into the outbox, once in its silence.
+
+    What is quiet follows from the store alone, so a run that was killed before tells it again.
+    """
+    from warehouse.guard import guarded, transaction
+    from warehouse.outbox import put
+
+    store.keep_feeds()
+    quiet = [one for one in _needed(context, store) if one.holds_windows]
+    if not quiet or not context.channels:
+        return
+    with guarded("writing to the outbox", context.site.store_path), transaction(store.con):
+        for channel in context.channels:
+            put(store.con, [_message(context, one, channel) for one in quiet])
+
+
+def _message(context: RunContext, silence: Silence, channel: str) -> Message:
+    from warehouse.outbox import Message, message_key
+
+    site = context.site.site
+    feed = f"{silence.source}/{silence.event_type}"
+    key = message_key(FEED_QUIET, site.id, channel, feed, silence.last_date)
+    mark = "SYNTHETIC: " if site.synthetic else ""
+    subject = f"{mark}{site.id}: {feed} is quiet"
+    told = {
+        "event": FEED_QUIET,
+        "key": key,
+        "site_id": site.id,
+        "source": silence.source,
+        "event_type": silence.event_type,
+        "alert_key": f"feed/{feed}",
+        "state": "quiet",
+        "synthetic": site.synthetic,
+        "run_id": context.run_id,
+        "subject": subject,
+        "text": mark + quiet_text(silence),
+    }
+    return Message(key, site.id, channel, subject, json.dumps(told), context.run_id)
+
+
 def remark_on_silences(context: RunContext, store: Store) -> None:
     """Remark on feeds that are quiet, on gaps that nobody filled, and on a site without any news.
 
     Feeds that no outcome of the site's studies reads are left to `quality.silence`.
     """
     through = store.declared_through()
-    read = {
-        name
-        for study in context.studies
-        for one in study.model.outcome
-        for name in study.reads(one)
-    }
-    told = [one for one in silences(store.con) if one.event_type in read]
+    told = _needed(context, store)
     for silence in told:
         if silence.holds_windows:
             context.remark(quiet_text(silence))
@@ -47,6 +84,16 @@ def remark_on_silences(context: RunContext, store: Store) -> None:
             "complete. Windows close all the same: a clinic may have been closed, or every extract "
             "empty."
         )
+
+
+def _needed(context: RunContext, store: Store) -> list[Silence]:
+    read = {
+        name
+        for study in context.studies
+        for outcome in study.model.outcome
+        for name in study.reads(outcome)
+    }
+    return [one for one in silences(store.con) if one.event_type in read]
 
 
 def quiet_text(silence: Silence) -> str:

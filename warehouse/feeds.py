@@ -24,6 +24,9 @@ TRAILING_DAYS = 28
 #: With fewer days on which the site delivered anything, a habit would be made of chance.
 MIN_SITE_DAYS = 7
 
+#: What a message of a quiet feed says that it is; also the name of its event on a Prefect server.
+FEED_QUIET = "dripwatch.feed.quiet"
+
 _STATE = "feeds"
 
 
