@@ -172,7 +172,7 @@ WHERE old.counted IS DISTINCT FROM new.counted
 
 # A window that closes over what was told of it before needs no record to be explained by. The
 # records behind an outcome are its evidence; a unit comes and goes with its infusions.
-_REASON = """
+_REASON = f"""
 CREATE OR REPLACE TEMP TABLE changed_unit AS
 WITH judged AS (
     SELECT *, CASE
@@ -185,7 +185,7 @@ WITH judged AS (
 ), behind AS (
     SELECT pair, unnest(records) AS record FROM temp.pair
     UNION
-    SELECT pair, md5_number_lower(e.record_key)
+    SELECT pair, {memory.hashed("e.record_key")}
     FROM temp.pair JOIN linkage.evidence AS e USING (study_id, unit_id, outcome, window_name)
 ), of_patient AS (
     SELECT pair, event_type, record, kind,
