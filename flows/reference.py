@@ -160,6 +160,12 @@ def exit_codes_page() -> str:
     ]
     for code, (meaning, remedy) in EXIT_MEANING.items():
         lines.append(f"| {int(code)} | {code.name} | {cell(meaning)} | {cell(remedy)} |")
+    lines += [
+        "",
+        "A process that the system kills says nothing and has no number of ours: a shell tells 137 "
+        "(SIGKILL, as when memory is out), systemd and Prefect a signal. Run it again: "
+        "[what a crash leaves](../recovery.md) is finished by the next run.",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from studies.load import Study
 
 WIDTH = 80
+#: Narrower, a timeline has no room; wider, a sentence is hard to read.
+NARROWEST, WIDEST = 64, 120
 _AMOUNT = re.compile(r"(\d) (h|min|days?|%)\b")
 
 
@@ -80,7 +83,7 @@ def explain(path: str, svg: Path | None, answer: Reply) -> None:
     }
     answer.message = f"The study {study.id}, version {study.model.study.version}."
     if not answer.as_json:
-        answer.console.say(page(study))
+        answer.console.say(page(study, width=page_width()))
     if svg is not None:
         from pipelines.base.files import write_durably
 
@@ -102,34 +105,40 @@ def _refuse_other_files(svg: Path) -> None:
         raise UsageError(wrong, remedy="Write `--svg windows.svg`, say; nothing was written.")
 
 
-def page(study: Study, *, with_hash: bool = True) -> str:
-    """Return a study as text of 80 columns."""
+def page_width() -> int:
+    """Return the columns of the terminal (`COLUMNS`, where it is set), within limits."""
+    return min(max(shutil.get_terminal_size((WIDTH, 24)).columns, NARROWEST), WIDEST)
+
+
+def page(study: Study, *, with_hash: bool = True, width: int = WIDTH) -> str:
+    """Return a study as text of so many columns."""
     from studies.sentences import about, outcome_sentences
     from studies.timeline import LOOKED_AT, as_text
 
     head = study.model.study
-    parts = [_filled(f"{head.title} ({study.id}, version {head.version})"), "", "WHO COUNTS"]
-    parts += [_filled(one, 2) for one in about(study)]
+    title = f"{head.title} ({study.id}, version {head.version})"
+    parts = [_filled(title, width), "", "WHO COUNTS"]
+    parts += [_filled(one, width, 2) for one in about(study)]
     parts += ["", "OUTCOMES"]
     for one in study.model.outcome:
         unpublished = "" if one.publish else " Read by composites, not published."
         parts += [
-            _filled(f"{one.name}: {one.label}.{unpublished}", 2),
-            _filled(" ".join(outcome_sentences(study, one)), 4),
+            _filled(f"{one.name}: {one.label}.{unpublished}", width, 2),
+            _filled(" ".join(outcome_sentences(study, one)), width, 4),
             "",
         ]
-    note = _filled(f"Edges in order, not to scale. {LOOKED_AT}", 2)
-    parts += ["WINDOWS", note, "", as_text(study)]
+    note = _filled(f"Edges in order, not to scale. {LOOKED_AT}", width, 2)
+    parts += ["WINDOWS", note, "", as_text(study, width)]
     if with_hash:
-        parts += ["", f"study hash {study.study_hash}"]
+        parts += ["", _filled(f"study hash {study.study_hash}", width)]
     return "\n".join(parts)
 
 
-def _filled(text: str, indent: int = 0) -> str:
+def _filled(text: str, width: int, indent: int = 0) -> str:
     # An amount and its unit stay on one line.
     filled = textwrap.fill(
         _AMOUNT.sub("\\1\N{NO-BREAK SPACE}\\2", text),
-        WIDTH,
+        width,
         initial_indent=" " * indent,
         subsequent_indent=" " * (indent + 2 if indent == 2 else indent),
         break_long_words=False,

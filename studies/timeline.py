@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 #: How long an infusion is drawn, in hours; decides only whether `start + x` stands before `end`.
 DRAWN_HOURS = 2.0
-LEFT, WIDTH = 22, 78
+LEFT = 22
 _SVG_LEFT, _SVG_RIGHT, _SVG_STEP = 190, 840, 26
 
 LOOKED_AT = "Where nobody looked in `looked at`, a unit is unobserved."
@@ -110,10 +110,10 @@ def _edges(study: Study) -> list[Edge]:
     return sorted({edge for bar in bars for edge in (bar.lo, bar.hi)})
 
 
-def as_text(study: Study) -> str:
-    """Return the timeline for a terminal of 80 columns, in ASCII."""
+def as_text(study: Study, width: int = 80) -> str:
+    """Return the timeline for a terminal of so many columns, in ASCII."""
     edges = _edges(study)
-    step = (WIDTH - LEFT - 4) // max(1, len(edges) - 1)
+    step = (width - LEFT - 6) // max(1, len(edges) - 1)
     places = {edge: LEFT + step * number for number, edge in enumerate(edges)}
     close = "]" if study.model.study.resolution == "day" else ")"
 
@@ -121,9 +121,9 @@ def as_text(study: Study) -> str:
         lo, hi = places[bar.lo], places[bar.hi]
         return f"  {bar.name:<{LEFT - 2}}" + " " * (lo - LEFT) + f"[{mark * (hi - lo - 1)}{close}"
 
-    drawn = [*_labels(places), line(_infusion(study), "#")]
+    drawn = [*_labels(places, width - 2), line(_infusion(study), "#")]
     for group in groups(study):
-        drawn += ["", *_wrapped(group.outcomes)]
+        drawn += ["", *_wrapped(group.outcomes, width - 2)]
         drawn += [line(bar, _MARKS.get(bar.name, "=")) for bar in group.bars]
     return "\n".join(drawn)
 
@@ -131,18 +131,18 @@ def as_text(study: Study) -> str:
 _MARKS = {"baseline": ".", "looked at": "-"}
 
 
-def _wrapped(names: tuple[str, ...]) -> list[str]:
+def _wrapped(names: tuple[str, ...], width: int) -> list[str]:
     import textwrap
 
-    return textwrap.wrap(", ".join(names), WIDTH)
+    return textwrap.wrap(", ".join(names), width)
 
 
-def _labels(places: dict[Edge, int]) -> list[str]:
+def _labels(places: dict[Edge, int], width: int) -> list[str]:
     """Return the lines above the bars: each label begins over its edge, and hides no other."""
     lines: list[str] = []
     for edge, place in places.items():
         label = edge.label
-        start = min(place, WIDTH - len(label))
+        start = min(place, width - len(label))
         row = next((i for i, line in enumerate(lines) if len(line) + 1 <= start), len(lines))
         if row == len(lines):
             lines.append("")

@@ -157,9 +157,23 @@ def test_a_window_is_looked_at_as_the_settings_say() -> None:
     assert early.bars[-1].lo.label == "start - 72 h", "it ends before those hours are over"
 
 
-def test_a_page_fits_80_columns_and_a_picture_is_xml() -> None:
+@pytest.mark.parametrize("width", [64, 80, 120])
+def test_a_page_fits_its_columns_and_uses_them(width: int) -> None:
+    text = page(load_study("iv_bisphosphonate"), width=width)
+    assert width - 8 < max(map(len, text.splitlines())) <= width
+
+
+@pytest.mark.parametrize(("columns", "widest"), [("70", 70), ("100", 100), ("20", 64), ("", 80)])
+def test_the_command_keeps_to_the_columns_of_the_terminal(
+    columns: str, widest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    lines = run("iv_bisphosphonate").stdout.splitlines()
+    assert widest - 8 < max(map(len, lines)) <= widest
+
+
+def test_a_picture_is_xml() -> None:
     study = load_study("iv_bisphosphonate")
-    assert max(map(len, page(study).splitlines())) <= 80
     drawn = ElementTree.fromstring(as_svg(study))  # noqa: S314 - our own picture
     texts = {one.text for one in drawn.iter("{http://www.w3.org/2000/svg}text")}
     assert {"risk", "extended", "baseline", "end + 72 h"} <= texts
