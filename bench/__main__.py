@@ -2,7 +2,8 @@
 
 Run by `make bench`. Each size is measured in processes of their own, so that imports and memory
 count for both; the result replaces bench/RESULTS.md. `python -m bench only-fhir [ROWS]` replaces
-its part on FHIR alone, `python -m bench linkage [SHARE]` that on linkage.
+its part on FHIR alone, `python -m bench linkage [SHARE]` that on linkage, `python -m bench
+incremental [SHARE]` that on a night that touches few patients.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import fhir, linkage
+from bench import fhir, incremental, linkage
 
 HERE = Path(__file__).parent
 ROAD = "# What the road costs"
@@ -166,6 +167,14 @@ def measure_linkage(share: float = 1.0) -> str:
     return linkage.section(counts, beam, sql)
 
 
+def measure_incremental(share: float = 1.0) -> str:
+    """Measure a night that touches few patients, at a share of the full size."""
+    with tempfile.TemporaryDirectory(prefix="dripwatch-bench-") as name:
+        folder = Path(name)
+        (folder / "share").write_text(str(share), encoding="utf-8")
+        return incremental.section(in_own_process("link_few", folder, dict(os.environ)))
+
+
 def section(
     n_rows: int, n_units: int, simulated: float, bare: dict[str, Any], road: dict[str, Any]
 ) -> str:
@@ -215,6 +224,7 @@ def run_one(what: str, folder: Path) -> None:
     runs = {"road": run_road, "bare": run_bare}
     runs |= {"fhir": fhir.run_source, "read_json": fhir.run_read_json}
     runs |= {"link_sql": linkage.run_sql, "link_beam": linkage.run_beam}
+    runs["link_few"] = incremental.run
     found = runs[what](folder)
     print(json.dumps({"peak_mb": peak_mb()} | found))
 
@@ -229,6 +239,8 @@ def main() -> None:
             parts[fhir.HEADING] = measure_fhir(n)
         case ["linkage", *rest]:
             parts[linkage.HEADING] = measure_linkage(*map(float, rest))
+        case ["incremental", *rest]:
+            parts[incremental.HEADING] = measure_incremental(*map(float, rest))
         case [what, folder]:
             return run_one(what, Path(folder))
         case _:
@@ -236,6 +248,7 @@ def main() -> None:
                 ROAD: measure_road(),
                 fhir.HEADING: measure_fhir(fhir.N_OBSERVATIONS),
                 linkage.HEADING: measure_linkage(),
+                incremental.HEADING: measure_incremental(),
             }
     text = "\n".join(part.rstrip() + "\n" for part in parts.values())
     results.write_text(text, encoding="utf-8")

@@ -123,26 +123,38 @@ _TYPES = {
 }
 
 
+def event_queries(con: Any, share: float) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - DuckDB's
+    """Yield event types with SQL for their rows, at a share of the full size."""
+    n_doses = int(N_INFUSIONS * share)
+    n_labs = int(N_MEASURED * share * 12 / 25)
+    n_rows = {"LabResulted": n_labs, "VitalSignMeasured": int(N_MEASURED * share) - n_labs}
+    people = _PEOPLE.format(n_patients=n_doses // INFUSIONS_EACH, each=INFUSIONS_EACH)
+    con.execute(people.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+    for name, (number, at, told, source) in _TYPES.items():
+        head = _HEAD.format(type=name, number=number, at=at)
+        rows = source.format(type=name, n=n_rows.get(name), n_doses=n_doses)
+        yield name, f"SELECT {head}, {told} {rows}"
+
+
+def through() -> dict[str, datetime]:
+    """Return up to when each event type is complete."""
+    return dict.fromkeys(_TYPES, _THROUGH)
+
+
 def make_shards(folder: Path, share: float) -> dict[str, int]:
     """Write events of all patients in `all`, and by bucket in `buckets`; return rows by type."""
     from pipelines.base import duck
     from schemas import create_table_sql
     from warehouse.shards import bucket_sql
 
-    n_doses = int(N_INFUSIONS * share)
-    n_labs = int(N_MEASURED * share * 12 / 25)
-    n_rows = {"LabResulted": n_labs, "VitalSignMeasured": int(N_MEASURED * share) - n_labs}
     places = [folder / "all", *(folder / "buckets" / f"bucket={n}" for n in range(BUCKETS))]
     for place in places:
         place.mkdir(parents=True)
     counts = {}
     with duck.connect() as con:
-        con.execute(_PEOPLE.format(n_patients=n_doses // INFUSIONS_EACH, each=INFUSIONS_EACH))
-        for name, (number, at, told, source) in _TYPES.items():
-            head = _HEAD.format(type=name, number=number, at=at)
-            rows = source.format(type=name, n=n_rows.get(name), n_doses=n_doses)
+        for name, query in event_queries(con, share):
             con.execute(create_table_sql(name, "made"))
-            con.execute(f"INSERT INTO made BY NAME SELECT {head}, {told} {rows}")
+            con.execute(f"INSERT INTO made BY NAME {query}")
             counts[name] = _number(con.execute("SELECT count(*) FROM made").fetchone())
             for number_of, place in enumerate(places, start=-1):
                 test = "true" if number_of < 0 else f"{bucket_sql(BUCKETS)} = {number_of}"
@@ -168,14 +180,14 @@ def _given(folder: Path, counts: list[str]) -> LinkageInput:
     return LinkageInput(load_study(_STUDY), through, memory_limit=MEMORY, temp_dir=spill)
 
 
-def _on_two_cores() -> None:
+def on_two_cores() -> None:
     """DuckDB takes a thread for each core that the process may use."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
 
 
 def run_beam(folder: Path) -> dict[str, Any]:
     """Link bucket by bucket in Beam; imports and the files' making are not in the seconds."""
-    _on_two_cores()
+    on_two_cores()
     from pipelines.linkage.transform import run_linkage
 
     given = _given(folder, list(_TYPES))
@@ -187,7 +199,7 @@ def run_beam(folder: Path) -> dict[str, Any]:
 
 def run_sql(folder: Path) -> dict[str, Any]:
     """Run the kernel over all patients at once; return seconds, also of each of its files."""
-    _on_two_cores()
+    on_two_cores()
     from pipelines.linkage import kernel
 
     given = _given(folder, list(_TYPES))

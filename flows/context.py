@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pipelines.sources.rows.stage import Scope
     from studies.load import ConceptRow, Study
     from warehouse.store import RunRecord
+    from warehouse.touched import Relinked
 
 
 @dataclass
@@ -71,6 +72,7 @@ class RunContext:
         is_replay: the store is made again from the log, and published whatever the file in place
             says that it shows.
         linked: what linkage gave; None where it did not run.
+        relinked: whom it was run for, and what to keep of them; None where it was not asked for.
         headline: the first numbers of a synthetic site.
         attrition: of a synthetic site, from records to counted units: study, step, number.
         changes: what changed in the signals and why, as the summary tells it.
@@ -92,6 +94,7 @@ class RunContext:
     must_link: bool = True
     is_replay: bool = False
     linked: LinkageResult | None = None
+    relinked: Relinked | None = None
     headline: tuple[tuple[str, str], ...] = ()
     attrition: tuple[tuple[str, str, int], ...] = ()
     changes: list[dict[str, Any]] = field(default_factory=list)

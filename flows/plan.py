@@ -115,24 +115,34 @@ def _read_back(source: str, mapping: Path) -> ConfigError:
 
 def inputs_hash(context: RunContext, batch_ids: list[str]) -> str:
     """Return a hash of everything that linkage and signals are a function of."""
-    site = context.site.site
-    content = {
-        "batches": sorted(batch_ids),
-        "studies": {study.id: study.study_hash for study in context.studies},
-        "version": metadata.version("dripwatch"),
-        "code": code_hash(),
-        "site": [site.id, site.zone, site.scope, site.patients],
-        "feeds": [context.site.feeds.quiet_after_days, sorted(context.site.feeds.believed)],
-    }
+    content = {"batches": sorted(batch_ids), **inputs_parts(context)}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def inputs_parts(context: RunContext) -> dict[str, object]:
+    """Return all of that but the batches; where it changes, nothing linked before can be kept."""
+    site = context.site.site
+    feeds = context.site.feeds
+    return {
+        "studies": {study.id: study.study_hash for study in context.studies},
+        "software": [metadata.version("dripwatch"), code_hash()],
+        "settings": [
+            *(site.id, site.zone, site.scope, site.patients),
+            *(feeds.quiet_after_days, sorted(feeds.believed)),
+        ],
+    }
+
+
 def would_link(context: RunContext) -> str:
-    """Say whether linkage would run, without opening the store: it may not be there yet."""
+    """Say what linkage would do, without opening the store: it may not be there yet.
+
+    Whether it would come to everybody, for a changed study or new software, is known once the store
+    is open; `link` says so then.
+    """
     if not context.site.store_path.exists():
         return "Everything would be linked: there is no site store yet."
     if context.incoming:
-        return "Everything would be linked: there are new deliveries."
+        return "The patients whom the new deliveries touch would be linked."
     committed = [one.batch_id for one in context.log.in_force()]
     known = _linked_inputs(context)
     if known is None:

@@ -6,7 +6,6 @@ attempt left is either whole or thrown away.
 
 from __future__ import annotations
 
-import math
 import shutil
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -27,7 +26,9 @@ from flows.closing import (
 from flows.console import Step, plural
 from flows.context import Incoming, RunContext
 from flows.derived import sweep
-from flows.feeds import remark_on_silences
+from flows.drift import earlier_of, remark_on_drift
+from flows.feeds import remark_on_silences, tell_quiet
+from flows.linking import link, signals
 from flows.news import keep_fresh, remark_on_bad_nights, remark_on_stale, tell_changes
 from flows.plan import LINKED, find_deliveries, inputs_hash
 from flows.run import Stage, StageResult
@@ -38,12 +39,7 @@ from pipelines.ingest.accounting import n_candidates, n_set_aside
 if TYPE_CHECKING:
     import duckdb
 
-    from pipelines.linkage.kernel import LinkageInput
     from warehouse.store import Store
-
-
-#: Enough to keep a bucket's fixed cost small, few enough for a small machine's memory.
-EVENTS_PER_BUCKET = 250_000
 
 
 def _store(context: RunContext) -> Store:
@@ -123,7 +119,7 @@ def validate(context: RunContext, step: Step) -> StageResult:
         from expectations.validate import validate as judge
 
         is_last = number == len(context.incoming)
-        with closing(_staging(context, one)) as con:
+        with closing(_staging(context, one)) as con, earlier_of(context, one, con) as earlier:
             one.validation = judge(
                 con,
                 event_types=tuple(one.facts.data_through),
@@ -132,6 +128,8 @@ def validate(context: RunContext, step: Step) -> StageResult:
                 thresholds=context.site.thresholds,
                 docs_dir=context.site.report / "data_docs" if is_last else None,
                 proven=proven,
+                earlier=earlier,
+                hold_on=context.site.feeds.hold_on,
             )
             one.n_rejected = n_set_aside(con)
             n_in += n_candidates(con)
@@ -183,6 +181,7 @@ def store(context: RunContext, _step: Step) -> StageResult:
     with _store(context) as site_store:
         n_applied = len(site_store.apply_missing(context.log, context.run_id))
         context.n_applied += n_applied
+        tell_quiet(context, site_store)
         tables: dict[str, list[dict[str, object]]] = {}
         for study in context.studies:
             for name, rows in study.reference_tables().items():
@@ -191,66 +190,6 @@ def store(context: RunContext, _step: Step) -> StageResult:
         wanted = inputs_hash(context, site_store.batch_ids())
         context.must_link = site_store.get_state(LINKED) != wanted
     return StageResult("store", note=f"{plural(n_applied, 'batch', 'batches')} applied")
-
-
-def link(context: RunContext, step: Step) -> StageResult:
-    """Link every infusion to what followed it, bucket by bucket of patients."""
-    if not context.must_link:
-        return StageResult("link", note="nothing new: not run")
-    from pipelines.linkage.transform import run_linkage
-
-    site = context.site
-    out = site.shards / "out"
-    shutil.rmtree(out, ignore_errors=True)
-    with _store(context) as site_store:
-        n_events = _number(site_store.con, "SELECT sum(n_accepted) FROM quality.reconciliation")
-        n_buckets = bucket_count(n_events, site.resources.buckets)
-        shards = site_store.export_shards(site.shards / "in", n_buckets)
-        given = _linkage_inputs(context, site_store)
-    step.expect(len(shards))
-    context.linked = run_linkage(shards, given, make_private(out))
-    return StageResult("link", rows_out=context.linked.n_units, note="units linked")
-
-
-def bucket_count(n_events: int, at_most: int) -> int:
-    """Return how many buckets to link in: each costs half a second, whatever it holds."""
-    return max(1, min(at_most, math.ceil(n_events / EVENTS_PER_BUCKET)))
-
-
-def _linkage_inputs(context: RunContext, site_store: Store) -> list[LinkageInput]:
-    from pipelines.linkage.kernel import LinkageInput
-
-    site = context.site
-    through = tuple(
-        (site.site.id, event_type, instant)
-        for event_type, instant in site_store.data_through().items()
-    )
-    return [
-        LinkageInput(
-            study,
-            through,
-            patients_implied=site.site.patients == "implied",
-            memory_limit=site.resources.memory_limit,
-            temp_dir=site.spill,
-        )
-        for study in context.studies
-    ]
-
-
-def signals(context: RunContext, step: Step) -> StageResult:
-    """Load linked rows, counts and risks into the store, in one transaction."""
-    if context.linked is None:
-        return StageResult("signals", note="nothing new: not run")
-    with _store(context) as site_store:
-        tables, channels = context.linked.tables, context.channels
-        loaded = site_store.load_linkage(tables, context.run_id, channels)
-        site_store.set_state(LINKED, inputs_hash(context, site_store.batch_ids()))
-    for table in loaded:
-        step.advance(table.name)
-    n_changed = sum(table.has_changed for table in loaded)
-    n_rows = sum(table.n_rows for table in loaded)
-    shutil.rmtree(context.site.shards, ignore_errors=True)
-    return StageResult("signals", rows_out=n_rows, note=f"{plural(n_changed, 'table')} changed")
 
 
 def publish(context: RunContext, _step: Step) -> StageResult:
@@ -275,6 +214,7 @@ def report(context: RunContext, _step: Step) -> StageResult:
     """Collect what the reader must be told: rejected, held, stale, provisional."""
     context.held = find_held(context)
     remark_on_rows(context)
+    remark_on_drift(context)
     remark_on_held(context)
     remark_on_reading(context)
     remark_on_sources(context)

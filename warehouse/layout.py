@@ -14,7 +14,7 @@ import duckdb
 
 import schemas
 from pipelines.base.duck import literal, quote
-from warehouse import memory, merges, resources
+from warehouse import memory, merges, resources, touched
 from warehouse.batch import FILES
 from warehouse.models import in_schemas
 
@@ -48,7 +48,7 @@ def layout_hash() -> str:
         columns = [(field.name, field.duckdb_type) for field in schemas.fields(event_type)]
         parts.append(f"{event_type} {columns}")
     parts.extend(_modelled_sql())
-    parts += [resources.TABLES, merges.ALIAS, FILES, memory.TABLES]
+    parts += [resources.TABLES, merges.ALIAS, FILES, memory.TABLES, touched.TABLES]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -68,6 +68,7 @@ def create_layout(con: duckdb.DuckDBPyConnection) -> None:
     con.execute(merges.ALIAS)
     con.execute(FILES)
     con.execute(memory.TABLES)
+    con.execute(touched.TABLES)
     con.execute(_LATEST_SNAPSHOT)
     con.execute(_QUARANTINED_SEEN)
     con.execute(_DATA_THROUGH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,13 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.base.duck import literal, quote
+from warehouse.digest import Columns, Sums, content_sums, digest_columns, digest_of
 from warehouse.guard import one_row
 from warehouse.models import RUN_COLUMN, Model
+
+#: Facts of `ops.state` on a table's content, with the table's name at the end.
+DIGEST = "digest:"
+SUMS = "sums:"
 
 ARROW_TYPES: dict[str, pa.DataType] = {
     "VARCHAR": pa.string(),
@@ -57,6 +63,12 @@ def stage_parquet(con: duckdb.DuckDBPyConnection, model: Model, paths: Sequence[
     con.execute(f"INSERT INTO temp.incoming SELECT {columns} FROM {reader}")
 
 
+def stage_query(con: duckdb.DuckDBPyConnection, model: Model, query: str) -> None:
+    """Make temp table `incoming` from what the store tells."""
+    con.execute(f"CREATE OR REPLACE TEMP TABLE incoming ({_column_types(model)})")
+    con.execute(f"INSERT INTO temp.incoming BY NAME {query}")
+
+
 def stage_rows(
     con: duckdb.DuckDBPyConnection, model: Model, rows: Sequence[Mapping[str, object]]
 ) -> None:
@@ -83,30 +95,107 @@ def replace_content(
     Errors:
         ValueError: two rows of `incoming` have one key.
     """
-    _check_grain(con, model)
-    table = model.target("store")
-    same = " AND ".join(
-        f"old.{quote(name)} IS NOT DISTINCT FROM new.{quote(name)}"
-        for name in model.content_columns
-    )
+    check_grain(con, model)
+    table, same = model.target("store"), _same(model)
     (n_removed,) = one_row(
         con.execute(
             f"""DELETE FROM {table} WHERE rowid IN
             (SELECT old.rowid FROM {table} AS old ANTI JOIN temp.incoming AS new ON {same})"""
         )
     )
+    n_added = _insert(
+        con, model, run_id, f"FROM temp.incoming AS new ANTI JOIN {table} AS old ON {same}"
+    )
+    con.execute("DROP TABLE temp.incoming")
+    if n_added or n_removed or _known_sums(con, model) is None:
+        _keep_sums(con, model, content_sums(con, table, _digested(con, model)))
+    return LoadedTable(model.full_name, _n_rows(con, table), n_added, n_removed)
+
+
+def replace_part(
+    con: duckdb.DuckDBPyConnection, model: Model, run_id: str | None, part: str
+) -> LoadedTable:
+    """Make a part of a table equal to `incoming`; all other rows stay unread but for that.
+
+    Args:
+        con: connection that uses the store.
+        model: the table.
+        run_id: written on rows that are new or changed.
+        part: SQL condition on the table's rows that are replaced.
+
+    Errors:
+        ValueError: two rows of `incoming` have one key.
+    """
+    check_grain(con, model)
+    table, same, columns = model.target("store"), _same(model), _digested(con, model)
+    sums = _known_sums(con, model) or content_sums(con, table, columns)
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE part AS SELECT rowid AS row_number, * FROM {table}
+        WHERE {part};
+        CREATE OR REPLACE TEMP TABLE gone AS
+        FROM temp.part AS old ANTI JOIN temp.incoming AS new ON {same};
+        CREATE OR REPLACE TEMP TABLE come AS
+        FROM temp.incoming AS new ANTI JOIN temp.part AS old ON {same}"""
+    )
+    less, more = (content_sums(con, f"temp.{name}", columns) for name in ("gone", "come"))
+    con.execute(f"DELETE FROM {table} WHERE rowid IN (SELECT row_number FROM temp.gone)")
+    _insert(con, model, run_id, "FROM temp.come AS new")
+    for name in ("incoming", "part", "gone", "come"):
+        con.execute(f"DROP TABLE temp.{name}")
+    n_rows, lower, upper = (n - a + b for n, a, b in zip(sums, less, more, strict=True))
+    _keep_sums(con, model, (n_rows, lower, upper))
+    return LoadedTable(model.full_name, _n_rows(con, table), more[0], less[0])
+
+
+def _same(model: Model) -> str:
+    return " AND ".join(
+        f"old.{quote(name)} IS NOT DISTINCT FROM new.{quote(name)}"
+        for name in model.content_columns
+    )
+
+
+def _insert(con: duckdb.DuckDBPyConnection, model: Model, run_id: str | None, rows: str) -> int:
     has_run = RUN_COLUMN in model.column_names
     (n_added,) = one_row(
         con.execute(
-            f"""INSERT INTO {table} BY NAME
-            SELECT new.*{f", ? AS {RUN_COLUMN}" if has_run else ""}
-            FROM temp.incoming AS new ANTI JOIN {table} AS old ON {same}""",
+            f"""INSERT INTO {model.target("store")} BY NAME
+            SELECT new.*{f", ? AS {RUN_COLUMN}" if has_run else ""} {rows}""",
             [run_id] if has_run else [],
         )
     )
-    (n_rows,) = one_row(con.execute(f"SELECT count(*) FROM {table}"))
-    con.execute("DROP TABLE temp.incoming")
-    return LoadedTable(model.full_name, n_rows, n_added, n_removed)
+    return int(n_added)
+
+
+def _n_rows(con: duckdb.DuckDBPyConnection, table: str) -> int:
+    return int(one_row(con.execute(f"SELECT count(*) FROM {table}"))[0])
+
+
+# Digests of tables are kept by what adds up, so that a night reads the rows that it changes.
+
+
+def _digested(con: duckdb.DuckDBPyConnection, model: Model) -> Columns:
+    return digest_columns(con, "store", *model.full_name.split("."))
+
+
+def _known_sums(con: duckdb.DuckDBPyConnection, model: Model) -> Sums | None:
+    row = con.execute(
+        "SELECT value FROM ops.state WHERE name = ?", [SUMS + model.full_name]
+    ).fetchone()
+    if row is None:
+        return None
+    n_rows, lower, upper = json.loads(row[0])
+    return n_rows, lower, upper
+
+
+def _keep_sums(con: duckdb.DuckDBPyConnection, model: Model, sums: Sums) -> None:
+    facts = {
+        SUMS: json.dumps(sums),
+        DIGEST: digest_of(_digested(con, model), sums),
+    }
+    for name, value in facts.items():
+        con.execute(
+            "INSERT OR REPLACE INTO ops.state VALUES (?, ?)", [name + model.full_name, value]
+        )
 
 
 def _column_types(model: Model) -> str:
@@ -123,11 +212,18 @@ def _check_columns(model: Model, found: set[str]) -> None:
         raise ValueError(msg)
 
 
-def _check_grain(con: duckdb.DuckDBPyConnection, model: Model) -> None:
+def check_grain(
+    con: duckdb.DuckDBPyConnection, model: Model, source: str = "temp.incoming"
+) -> None:
+    """Refuse rows of which two have the key of the table.
+
+    Errors:
+        ValueError: there are such.
+    """
     key = ", ".join(quote(name) for name in model.key)
     (n_repeated,) = one_row(
         con.execute(
-            f"SELECT count(*) FROM (SELECT 1 FROM temp.incoming GROUP BY {key} HAVING count(*) > 1)"
+            f"SELECT count(*) FROM (SELECT 1 FROM {source} GROUP BY {key} HAVING count(*) > 1)"
         )
     )
     if n_repeated:

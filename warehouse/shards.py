@@ -1,8 +1,9 @@
-"""Exporting current events as Parquet shards, one folder per bucket of patients."""
+"""Exporting current events and linked rows as Parquet, one folder per bucket of patients."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
@@ -10,6 +11,7 @@ import duckdb
 import schemas
 from pipelines.base.duck import literal, quote
 from pipelines.base.files import make_private
+from warehouse.guard import guarded
 from warehouse.layout import columns_of
 
 #: A patient's slot is the first ten bits of the patient's key; a bucket is a range of slots.
@@ -22,69 +24,119 @@ def bucket_sql(n_buckets: int) -> str:
     return f"{slot} * {n_buckets} // {N_SLOTS}"
 
 
-def export_shards(con: duckdb.DuckDBPyConnection, folder: Path, n_buckets: int) -> list[Path]:
+def export_shards(
+    con: duckdb.DuckDBPyConnection, folder: Path, n_buckets: int, only: Path | None = None
+) -> list[Path]:
     """Write `<folder>/bucket=K/<Type>.parquet` for every clinical type and return the K folders.
 
-    Only buckets that hold an infusion are written: nothing can be linked in the others. Each
-    written bucket has a file of every type, empty where its patients have no such event. Events
-    without a patient are left out; no infusion can be theirs. What the folder held is removed.
+    Only patients with an infusion are written: nothing can be linked of the others. Each written
+    bucket has a file of every type, empty where its patients have no such event. What the folder
+    held is removed.
 
     Args:
         con: connection that uses the store.
         folder: becomes private (0700): shards are patient level.
         n_buckets: 1 to 1024.
+        only: Parquet with the column `patient_key`: write no others. None for all.
+    """
+    only_these = "" if only is None else f"SEMI JOIN {_parquet(only)} USING (patient_key)"
+    con.execute(
+        f"""CREATE OR REPLACE TEMP TABLE treated AS
+        SELECT DISTINCT patient_key FROM current."InfusionRecorded" {only_these}
+        WHERE patient_key IS NOT NULL"""
+    )
+    tables = {
+        event_type: f"SELECT {columns_of(event_type)} FROM current.{quote(event_type)}"
+        for event_type in schemas.CLINICAL_TYPES
+    }
+    return _export(con, folder, n_buckets, tables, "temp.treated")
+
+
+def export_linked(
+    con: duckdb.DuckDBPyConnection, folder: Path, n_buckets: int, only: Path
+) -> tuple[list[Path], Path]:
+    """Write linked rows of some patients by bucket, and the counts of everybody.
+
+    Returns:
+        Folders with `linkage.course.parquet` and `linkage.unit_outcome.parquet`, whole patients
+        each, and the Parquet file of `signals.counts`; without `run_id`.
+
+    Errors:
+        StorageError: the files cannot be written.
+    """
+    tables = {
+        name: f"SELECT * EXCLUDE (run_id) FROM {name}"
+        for name in ("linkage.course", "linkage.unit_outcome")
+    }
+    counts = folder / "signals.counts.parquet"
+    with guarded("exporting linked rows", folder):
+        buckets = _export(con, folder, n_buckets, tables, _parquet(only))
+        con.execute(
+            f"COPY (SELECT * EXCLUDE (run_id) FROM signals.counts) TO {literal(str(counts))} "
+            "(FORMAT parquet)"
+        )
+    return buckets, counts
+
+
+def _parquet(path: Path) -> str:
+    return f"read_parquet({literal(str(path))}, hive_partitioning = false)"
+
+
+def _export(
+    con: duckdb.DuckDBPyConnection,
+    folder: Path,
+    n_buckets: int,
+    tables: Mapping[str, str],
+    patients: str,
+) -> list[Path]:
+    """Write rows of these patients, one file a table and bucket; return the buckets' folders.
+
+    Args:
+        con: connection that uses the store.
+        folder: becomes private (0700); what it held is removed.
+        n_buckets: 1 to 1024.
+        tables: SELECT by the name of the file, each with a column `patient_key`.
+        patients: table with the column `patient_key`.
     """
     shutil.rmtree(folder, ignore_errors=True)
     make_private(folder)
     bucket = bucket_sql(n_buckets)
     con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE treated AS
-        SELECT DISTINCT {bucket} AS bucket FROM current."InfusionRecorded"
-        WHERE patient_key IS NOT NULL"""
+        f"CREATE OR REPLACE TEMP TABLE wanted AS SELECT patient_key, {bucket} AS bucket "
+        f"FROM {patients}"
     )
-    buckets = [row[0] for row in con.execute("FROM temp.treated ORDER BY bucket").fetchall()]
+    numbers = con.execute("SELECT DISTINCT bucket FROM temp.wanted ORDER BY bucket").fetchall()
+    buckets = [row[0] for row in numbers]
     # One open file per bucket: with fewer, DuckDB closes a file and goes on in a second one.
     con.execute(f"SET partitioned_write_max_open_files = {max(n_buckets, 2)}")
-    for event_type in schemas.CLINICAL_TYPES:
-        _export_type(con, folder, event_type, bucket)
-        _fill_gaps(con, folder, event_type, buckets)
-    con.execute("DROP TABLE temp.treated")
+    for name, query in tables.items():
+        con.execute(
+            f"""COPY (FROM ({query}) JOIN temp.wanted USING (patient_key))
+            TO {literal(str(folder))}
+            (FORMAT parquet, COMPRESSION zstd, PARTITION_BY (bucket), OVERWRITE_OR_IGNORE,
+             FILENAME_PATTERN {literal(name + "-{i}")})"""
+        )
+        _fill_gaps(con, folder, name, query, buckets)
+    con.execute("DROP TABLE temp.wanted")
     return [folder / f"bucket={number}" for number in buckets]
 
 
-def _export_type(
-    con: duckdb.DuckDBPyConnection, folder: Path, event_type: str, bucket: str
-) -> None:
-    con.execute(
-        f"""COPY (
-            SELECT {columns_of(event_type)}, {bucket} AS bucket
-            FROM current.{quote(event_type)}
-            WHERE patient_key IS NOT NULL AND {bucket} IN (FROM temp.treated)
-        ) TO {literal(str(folder))}
-        (FORMAT parquet, COMPRESSION zstd, PARTITION_BY (bucket), OVERWRITE_OR_IGNORE,
-         FILENAME_PATTERN {literal(event_type + "-{i}")})"""
-    )
-
-
 def _fill_gaps(
-    con: duckdb.DuckDBPyConnection, folder: Path, event_type: str, buckets: list[int]
+    con: duckdb.DuckDBPyConnection, folder: Path, name: str, query: str, buckets: list[int]
 ) -> None:
-    """Give each bucket exactly one file of the type under its plain name."""
-    template = folder / f"{event_type}.empty"
-    con.execute(
-        f"""COPY (SELECT {columns_of(event_type)} FROM current.{quote(event_type)} LIMIT 0)
-        TO {literal(str(template))} (FORMAT parquet)"""
-    )
+    """Give each bucket exactly one file of the table under its plain name."""
+    template = folder / f"{name}.empty"
+    con.execute(f"COPY (FROM ({query}) LIMIT 0) TO {literal(str(template))} (FORMAT parquet)")
     for number in buckets:
         place = folder / f"bucket={number}"
         place.mkdir(exist_ok=True)
-        parts = sorted(place.glob(f"{event_type}-*.parquet"))
-        target = place / f"{event_type}.parquet"
+        parts = sorted(place.glob(f"{name}-*.parquet"))
+        target = place / f"{name}.parquet"
         if not parts:
             shutil.copyfile(template, target)
         elif len(parts) == 1:
             parts[0].rename(target)
         else:
-            msg = f"{event_type}: {len(parts)} files in one bucket"
+            msg = f"{name}: {len(parts)} files in one bucket"
             raise RuntimeError(msg)
     template.unlink()

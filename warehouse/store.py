@@ -19,9 +19,9 @@ from pipelines.base.duck import connect, literal
 from pipelines.base.files import make_private
 from pipelines.base.site import Site
 from pipelines.ingest.log import EventLog
-from warehouse import alerts, changes, feeds, history, intake, memory, results, shards
+from warehouse import alerts, changes, feeds, history, intake, memory, results, shards, touched
 from warehouse.batch import AppliedBatch, Batch, committed_batch
-from warehouse.digest import table_digest, table_digests
+from warehouse.digest import table_digests
 from warehouse.guard import (
     READERS_SECONDS,
     guarded,
@@ -32,11 +32,9 @@ from warehouse.guard import (
 )
 from warehouse.layout import LINKED_BATCHES, batch_ids, create_layout, layout_hash
 from warehouse.models import model, models_hash
-from warehouse.results import LoadedTable
 from warehouse.run import RunRecord as RunRecord  # part of what this module offers
 
 _LAYOUT = "layout_hash"
-_DIGEST = "digest:"
 
 
 class Store:
@@ -148,7 +146,8 @@ class Store:
         Equal whatever the order in which batches came.
         """
         digests = self.con.execute(
-            "SELECT name, value FROM ops.state WHERE starts_with(name, ?) ORDER BY name", [_DIGEST]
+            "SELECT name, value FROM ops.state WHERE starts_with(name, ?) ORDER BY name",
+            [results.DIGEST],
         ).fetchall()
         parts = {
             "models": models_hash(),
@@ -217,14 +216,14 @@ class Store:
         with guarded("counting what feeds deliver", self.path), transaction(self.con):
             feeds.keep_feeds(self.con, self.site, self.batch_ids())
 
-    def export_shards(self, folder: Path, n_buckets: int) -> list[Path]:
+    def export_shards(self, folder: Path, n_buckets: int, only: Path | None = None) -> list[Path]:
         """Write current events as Parquet, one folder per bucket of patients; see `shards`.
 
         Errors:
             StorageError: the shards cannot be written.
         """
         with guarded("exporting shards", folder):
-            return shards.export_shards(self.con, folder, n_buckets)
+            return shards.export_shards(self.con, folder, n_buckets, only)
 
     # Results -------------------------------------------------------------------------------
 
@@ -233,32 +232,31 @@ class Store:
         tables: Mapping[str, Sequence[Path]],
         run_id: str,
         channels: Sequence[str] = (),
-    ) -> list[LoadedTable]:
+        relinked: touched.Relinked | None = None,
+    ) -> list[results.LoadedTable]:
         """Make linkage and signals equal to Parquet files, in one transaction.
 
         Args:
             tables: `schema.table` to its files; a table that is not named stays as it is.
             run_id: written on rows that are new or changed; others keep theirs.
             channels: those that are told where the state of an alert has changed.
+            relinked: the patients whose rows of linkage the files hold; None for everybody.
 
         Errors:
             ValueError: columns or keys are not those of the table's model.
             StorageError: a file cannot be read, or the store cannot be written.
         """
-        loaded = []
         with guarded("loading linkage", self.path), transaction(self.con):
-            memory.keep_before(self.con)
-            for name, paths in sorted(tables.items()):
-                results.stage_parquet(self.con, model(name), paths)
-                loaded.append(self._replace(name, run_id))
+            memory.keep_before(self.con, touched.begin(self.con, relinked))
+            loaded = touched.load(self.con, tables, run_id, relinked)
             alerts.stage_alerts(self.con, self.site, run_id, channels)
-            self._replace(alerts.TABLE, run_id)
+            results.replace_content(self.con, model(alerts.TABLE), run_id)
             self.set_state(LINKED_BATCHES, json.dumps(self.batch_ids()))
         return loaded
 
     def load_reference(
         self, tables: Mapping[str, Sequence[Mapping[str, object]]]
-    ) -> list[LoadedTable]:
+    ) -> list[results.LoadedTable]:
         """Make `reference.*` equal to the studies' tables, in one transaction.
 
         Args:
@@ -273,15 +271,8 @@ class Store:
             for name, rows in sorted(tables.items()):
                 full_name = name if "." in name else f"reference.{name}"
                 results.stage_rows(self.con, model(full_name), rows)
-                loaded.append(self._replace(full_name, None))
+                loaded.append(results.replace_content(self.con, model(full_name), None))
         return loaded
-
-    def _replace(self, name: str, run_id: str | None) -> LoadedTable:
-        table = results.replace_content(self.con, model(name), run_id)
-        if table.has_changed or self.get_state(_DIGEST + name) is None:
-            value = table_digest(self.con, "store", *name.split("."))
-            self.set_state(_DIGEST + name, value)
-        return table
 
     def state_digests(self) -> dict[str, str]:
         """Return the digest of each table of linkage and signals, as `digest` computes it."""

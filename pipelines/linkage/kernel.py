@@ -38,7 +38,19 @@ OUTPUTS = {
     "linkage.evidence": "SELECT * FROM out_evidence",
 }
 
+#: What must be kept of each patient, so that a later night can tell who is touched and take the
+#: patient's part out of what was summed; by their name in the site store.
+KEPT = {
+    "ledger.linked_feed": "SELECT * FROM out_settled",
+    "ledger.patient_attrition": "SELECT * FROM out_attrition",
+}
+
 COMPOSITE_FILE = "09_composite.sql"
+COUNTS_FILE = "13_counts.sql"
+
+_ATTRITION = """
+SELECT study_id, site_id, step_number, step, sum(n)::BIGINT FROM out_attrition GROUP BY ALL
+"""
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,7 @@ class LinkageInput:
 
 @dataclass(frozen=True)
 class LinkedBucket:
-    """What one bucket gave: Parquet files by table, attrition and mergeable counts."""
+    """What one bucket gave: Parquet by table (OUTPUTS, KEPT), attrition and mergeable counts."""
 
     files: dict[str, str]
     attrition: list[tuple[Any, ...]]
@@ -148,10 +160,10 @@ def _link(con: duckdb.DuckDBPyConnection, given: LinkageInput, out: Path) -> Lin
             _run_composites(con, text)
         else:
             con.execute(text)
-    files = {table: _write(con, sql, out, table) for table, sql in OUTPUTS.items()}
+    files = {table: _write(con, sql, out, table) for table, sql in (OUTPUTS | KEPT).items()}
     return LinkedBucket(
         files,
-        con.execute("SELECT * FROM out_attrition").fetchall(),
+        con.execute(_ATTRITION).fetchall(),
         con.execute("SELECT * FROM out_counts").fetchall(),
     )
 

@@ -19,9 +19,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipelines.base.errors import DripwatchError, ExitCode
-from pipelines.linkage.kernel import OUTPUTS, LinkageInput, LinkedBucket, link_bucket
+from pipelines.linkage.kernel import KEPT, OUTPUTS, LinkageInput, LinkedBucket, link_bucket
+from pipelines.linkage.recount import signal_tables
 from pipelines.signals.counts import COUNT_SCHEMA, KEY_LENGTH, merge_counts
-from pipelines.signals.risk import risk_table
 
 _ATTRITION_FIELDS: dict[str, pa.DataType] = {
     "study_id": pa.string(),
@@ -51,9 +51,17 @@ class Work:
 
 @dataclass(frozen=True)
 class LinkageResult:
-    """What linkage gave: Parquet files by warehouse table, `signals.*` included."""
+    """What linkage gave of the patients it was given.
+
+    Attributes:
+        tables: Parquet files by warehouse table, `signals.*` included.
+        kept: Parquet files of what the store keeps for the next night (`kernel.KEPT`), by table.
+        n_buckets: buckets that were linked.
+        n_units: units of all studies.
+    """
 
     tables: dict[str, list[Path]]
+    kept: dict[str, list[Path]]
     n_buckets: int
     n_units: int
 
@@ -169,14 +177,17 @@ def run_linkage(shards: list[Path], given: list[LinkageInput], out: Path) -> Lin
         failed = linked["failed"] | "FailedList" >> beam.combiners.ToList()
         _ = failed | "FailedFile" >> beam.Map(_write_failed, str(failed_path))
     _raise_failed(failed_path)
-    tables: dict[str, list[Path]] = {
-        table: sorted(Path(work.out) / f"{table}.parquet" for work in works) for table in OUTPUTS
-    }
+    tables = _files(works, OUTPUTS)
     tables["linkage.attrition"] = [Path(attrition_path)]
-    tables["signals.counts"] = [Path(counts_path)]
-    tables["signals.risk"] = [write_risk(Path(counts_path), out / "risk.parquet")]
+    tables |= signal_tables(Path(counts_path), out)
     n_units = sum(pq.read_metadata(path).num_rows for path in tables["linkage.course"])
-    return LinkageResult(tables, len(shards), n_units)
+    return LinkageResult(tables, _files(works, KEPT), len(shards), n_units)
+
+
+def _files(works: list[Work], tables: Iterable[str]) -> dict[str, list[Path]]:
+    return {
+        table: sorted(Path(work.out) / f"{table}.parquet" for work in works) for table in tables
+    }
 
 
 def _collect(pairs: Any, name: str, write: Any, path: str) -> None:  # noqa: ANN401 - PCollection
@@ -186,9 +197,3 @@ def _collect(pairs: Any, name: str, write: Any, path: str) -> None:  # noqa: ANN
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:  # noqa: ANN401 - a number or a tuple of numbers
     return value if isinstance(value, tuple) else (value,)
-
-
-def write_risk(counts: Path, path: Path) -> Path:
-    """Write `signals.risk` from `signals.counts` and return its path."""
-    pq.write_table(risk_table(pq.read_table(counts)), path)
-    return path

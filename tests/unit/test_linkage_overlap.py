@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.signals.counts import KEY_COLUMNS, MOMENT_COLUMNS, STATUS_COLUMNS
+from pipelines.signals.counts import KEY_COLUMNS, SUM_COLUMNS
 from studies.load import Study, load_study
 from studies.model import StudyModel
 from tests.linkage_cases import Linked, Patient, link
@@ -261,7 +261,7 @@ def test_a_merged_window_is_observed_after_the_last_of_its_infusions(hours: Link
 
 
 def test_merged_units_are_in_no_denominator(hours: Linked) -> None:
-    columns = (*KEY_COLUMNS, *MOMENT_COLUMNS, *STATUS_COLUMNS)
+    columns = (*KEY_COLUMNS, *SUM_COLUMNS)
     counts = [dict(zip(columns, values, strict=True)) for values in hours.counts]
     [everybody] = [
         one

@@ -30,6 +30,7 @@
 --   n_tested BIGINT - Closed units with a usable laboratory result in the window; null where the outcome has none.
 --   n_tested_with_baseline BIGINT - Of those, units with a baseline value; null where the outcome has none.
 --   n_determined BIGINT - Closed units whose composite outcome can be told; null where the outcome has none (it is no composite).
+--   n_rows BIGINT - All units of the stratum, whatever became of them (merged and unplaceable ones included).
 --   run_id VARCHAR - Run that last changed the row.
 
 select counts.*

@@ -57,7 +57,8 @@ SELECT
         count(*) FILTER (WHERE known AND o.is_tested AND o.has_baseline)
     END AS n_tested_with_baseline,
     CASE WHEN any_value(k.family) = 'composite' THEN
-        count(*) FILTER (WHERE known AND o.is_determined) END AS n_determined
+        count(*) FILTER (WHERE known AND o.is_determined) END AS n_determined,
+    count(*) AS n_rows
 FROM (
     SELECT
         *,
@@ -179,7 +180,8 @@ SELECT
     t.n_observed,
     t.n_tested,
     t.n_tested_with_baseline,
-    t.n_determined
+    t.n_determined,
+    t.n_rows
 FROM stratum_status AS t
 JOIN (
     VALUES

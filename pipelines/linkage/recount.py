@@ -1,0 +1,115 @@
+"""Sums after a part of the patients was linked again: less what they were, plus what they are.
+
+All sums are of whole numbers over whole patients, so the result is the one that linking everybody
+again would give, to the last digit. Nothing here knows the store: files in, files out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.base import duck
+from pipelines.linkage.kernel import COUNTS_FILE, LinkageInput, sql_files
+from pipelines.linkage.study_tables import load_tables, study_tables
+from pipelines.signals.counts import COUNT_SCHEMA, KEY_COLUMNS, PRESENCE_COLUMN, SUM_COLUMNS
+from pipelines.signals.risk import risk_table
+
+
+@dataclass(frozen=True)
+class Before:
+    """What was linked before, as Parquet.
+
+    Attributes:
+        buckets: folders with `linkage.course.parquet` and `linkage.unit_outcome.parquet` of the
+            patients who were linked again, whole patients each.
+        counts: `signals.counts` of everybody.
+    """
+
+    buckets: Sequence[Path]
+    counts: Path
+
+
+def recount(before: Before, counts: Path, given: Iterable[LinkageInput], out: Path) -> Path:
+    """Write `signals.counts` of everybody and return its path.
+
+    Args:
+        before: what was linked before.
+        counts: counts of the patients who were linked again, as they are now.
+        given: one entry per study, with the settings that `before` was counted under.
+        out: private folder for scratch files and the result.
+    """
+    given = list(given)
+    parts = [
+        count_linked(bucket, one, out / f"before-{one.study.id}-{bucket.name}.parquet")
+        for bucket in before.buckets
+        for one in given
+    ]
+    path = out / "counts-all.parquet"
+    sums = ", ".join(f"sum({name} * weight)::BIGINT AS {name}" for name in SUM_COLUMNS)
+    keys = ", ".join(KEY_COLUMNS)
+    with duck.connect() as con:
+        _weighed(con, [before.counts, counts], 1)
+        _weighed(con, parts, -1)
+        found = con.execute(
+            f"""SELECT {keys}, {sums} FROM weighed GROUP BY ALL
+            HAVING sum({PRESENCE_COLUMN} * weight) > 0 ORDER BY ALL"""
+        ).to_arrow_table()
+    pq.write_table(found.cast(COUNT_SCHEMA), path)
+    return path
+
+
+def _weighed(con: duckdb.DuckDBPyConnection, paths: Sequence[Path], weight: int) -> None:
+    columns = ", ".join(f"{field.name} {_TYPES[field.type]}" for field in COUNT_SCHEMA)
+    con.execute(f"CREATE TABLE IF NOT EXISTS weighed ({columns}, weight BIGINT)")
+    for path in paths:
+        con.execute(
+            "INSERT INTO weighed BY NAME SELECT *, ?::BIGINT AS weight FROM read_parquet(?)",
+            [weight, str(path)],
+        )
+
+
+_TYPES = {pa.string(): "VARCHAR", pa.int64(): "BIGINT"}
+
+
+def count_linked(bucket: Path, given: LinkageInput, path: Path) -> Path:
+    """Write the counts of linked rows of whole patients, by the SQL that counts in linkage.
+
+    Args:
+        bucket: folder with `linkage.course.parquet` and `linkage.unit_outcome.parquet`; rows of
+            other studies are left out.
+        given: the study that the rows were linked under.
+        path: file of the result; it fits `COUNT_SCHEMA`.
+    """
+    study = given.study
+    with duck.connect(memory_limit=given.memory_limit, temp_dir=given.temp_dir) as con:
+        load_tables(con, study_tables(study, patients_implied=given.patients_implied))
+        for name, columns in _LINKED.items():
+            source = duck.literal(str(bucket / f"linkage.{name}.parquet"))
+            con.execute(
+                f"CREATE TABLE out_{name} AS SELECT {columns} "
+                f"FROM read_parquet({source}, hive_partitioning = false) WHERE study_id = ?",
+                [study.id],
+            )
+        con.execute(dict(sql_files())[COUNTS_FILE])
+        con.execute(f"COPY out_counts TO {duck.literal(str(path))} (FORMAT parquet)")
+    return path
+
+
+#: Microseconds come back exactly: a double tells them apart up to seventy years.
+_LINKED = {
+    "course": "*",
+    "unit_outcome": "*, round(person_days * 86400e6)::BIGINT AS person_us",
+}
+
+
+def signal_tables(counts: Path, out: Path) -> Mapping[str, list[Path]]:
+    """Write what follows from `signals.counts` alone; return files by table, counts included."""
+    risk = out / "risk.parquet"
+    pq.write_table(risk_table(pq.read_table(counts)), risk)
+    return {"signals.counts": [counts], "signals.risk": [risk]}
