@@ -6,15 +6,13 @@ it outlives a store that is made anew.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from pipelines.base.files import make_private
+from pipelines.base.files import append_line, make_private
 from pipelines.base.site import Site
 from warehouse.run import RunRecord
 
@@ -64,15 +62,7 @@ class RunLog:
             OSError: the file cannot be written; at most half a line is there, which nobody reads.
         """
         path = make_private(self.root) / f"{run.record.started_at.astimezone(UTC):%Y-%m}.jsonl"
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(handle, "r+b") as stream:
-            # A run that is refused because another one is at work writes here beside it.
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            size = stream.seek(0, os.SEEK_END)
-            is_torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-            stream.write(b"\n" * is_torn + run.line().encode("ascii") + b"\n")
-            stream.flush()
-            os.fsync(handle)
+        append_line(path, run.line())
 
     def read(self, *, months: int = 0) -> list[LoggedRun]:
         """Return the runs by their ids, that is, by their start.

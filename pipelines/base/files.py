@@ -68,7 +68,8 @@ def append_line(path: Path, line: str) -> None:
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(handle, "r+b") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)  # two processes may write one log of runs
+        # A run that is refused because another one is at work writes its log of runs beside it.
+        fcntl.flock(stream, fcntl.LOCK_EX)
         size = stream.seek(0, os.SEEK_END)
         is_cut_off = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
         stream.write(b"\n" * is_cut_off + line.encode() + b"\n")
