@@ -25,25 +25,24 @@ from pipelines.base.errors import ExitCode
 from pipelines.base.site import Site
 from studies.load import HERE
 from tests.functional.refresh_site import deliver, hospital, make_site, run
-from warehouse.digest import digest
+from warehouse.digest import LEVELS, digest
 
 __all__ = ["hospital"]
 
 
 @pytest.fixture(scope="module")
-def two_nights(tmp_path_factory: pytest.TempPathFactory, hospital: Path) -> tuple[Site, list[str]]:
-    """A site that was refreshed on two nights, and the digest of what it published on each."""
-    root = tmp_path_factory.mktemp("nights")
+def refreshed(tmp_path_factory: pytest.TempPathFactory, hospital: Path) -> Site:
+    """A site that was refreshed once, after both nights; read only."""
+    site = _site(tmp_path_factory.mktemp("refreshed"), hospital)
+    deliver(site, hospital, 1, 2)
+    run(site)
+    return site
+
+
+def _site(root: Path, hospital: Path) -> Site:
     shutil.copytree(HERE / "iv_bisphosphonate", root / "study")
     _keep_outcomes(root / "study" / "study.toml", "fever")
-    site = make_site(root, hospital, site={"studies": ["study"]}, resources={"buckets": 1})
-    digests = []
-    for night in (1, 2):
-        deliver(site, hospital, night)
-        run(site)
-        digests.append(digest(site.warehouse).value)
-    assert digests[0] != digests[1]
-    return site, digests
+    return make_site(root, hospital, site={"studies": ["study"]}, resources={"buckets": 1})
 
 
 def _keep_outcomes(path: Path, *names: str) -> None:
@@ -55,12 +54,11 @@ def _keep_outcomes(path: Path, *names: str) -> None:
 
 
 @pytest.fixture
-def site(two_nights: tuple[Site, list[str]]) -> Iterator[Site]:
+def site(refreshed: Site) -> Iterator[Site]:
     """The same site; the test fails where it leaves another file of it behind than it found."""
-    site = two_nights[0]
-    before = contents(site)
-    yield site
-    assert contents(site) == before
+    before = contents(refreshed)
+    yield refreshed
+    assert contents(refreshed) == before
 
 
 def contents(site: Site) -> dict[str, bytes]:
@@ -81,8 +79,9 @@ def dripwatch(*arguments: str | Path) -> dict[str, Any]:
     return answer
 
 
-def nights_of(site: Site) -> list[str]:
-    with duck.connect(site.warehouse, read_only=True) as con:
+def nights_of(site: Site, warehouse: Path | None = None) -> list[str]:
+    """The dates of the exports that a warehouse was made from."""
+    with duck.connect(warehouse or site.warehouse, read_only=True) as con:
         rows = con.execute(
             "SELECT exported_at::DATE FROM ops.batch ORDER BY exported_at"
         ).fetchall()
@@ -90,16 +89,24 @@ def nights_of(site: Site) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_replay_of_nights_gives_the_digest_that_each_night_published(
-    site: Site, two_nights: tuple[Site, list[str]]
+def test_nights_replayed_and_dated_are_what_each_night_published(
+    hospital: Path, tmp_path: Path
 ) -> None:
-    second = nights_of(site)[1]
+    site = _site(tmp_path, hospital)
+    published = []
+    for night in (1, 2):
+        deliver(site, hospital, night)
+        run(site)
+        published.append([digest(site.warehouse, level).value for level in LEVELS])
+    assert published[0] != published[1]
+    first, second = nights_of(site)
     result = dripwatch("replay", "--config", site.config_path, "--from", second)["result"]
     assert result["is_published"]
-    told = result["nights"]
-    assert [one["night"] for one in told] == [BEFORE, second]
-    assert [one["state"] for one in told] == two_nights[1]
-    assert [one["n_batches"] for one in told] == [1, 1]
+    assert [one["night"] for one in result["nights"]] == [BEFORE, second]
+    assert [[one[level] for level in LEVELS] for one in result["nights"]] == published
+    assert [one["n_batches"] for one in result["nights"]] == [1, 1]
+    then = dripwatch("refresh", "--config", site.config_path, "--as-of", first)["result"]
+    assert [then["digest"], digest(Path(then["warehouse"]), "history").value] == published[0]
 
 
 def test_nights_from_and_to_are_chosen_by_date_of_export(site: Site) -> None:
@@ -119,18 +126,16 @@ def test_nights_from_and_to_are_chosen_by_date_of_export(site: Site) -> None:
     }
 
 
-def test_a_warehouse_as_of_a_date_is_the_one_that_was_published_then(
-    site: Site, two_nights: tuple[Site, list[str]], tmp_path: Path
-) -> None:
-    out, (first, second) = tmp_path / "then.duckdb", nights_of(site)
+def test_a_warehouse_as_of_a_date_holds_what_had_been_exported(site: Site, tmp_path: Path) -> None:
+    out, (first, _) = tmp_path / "then.duckdb", nights_of(site)
     arguments = ("refresh", "--config", site.config_path, "--as-of", first, "--out", out)
-    answer = dripwatch(*arguments)
-    assert digest(out).value == two_nights[1][0] == answer["result"]["digest"]
-    assert answer["result"]["n_batches"] == 1
+    result = dripwatch(*arguments)["result"]
+    assert result["digest"] == digest(out).value != digest(site.warehouse).value
+    assert result["n_batches"] == 1
+    assert nights_of(site, out) == [first]
     with duck.connect(out, read_only=True) as con:
         facts = dict(con.execute("SELECT name, value FROM ops.state").fetchall())
     assert facts["as_of"] == first
-    assert second not in str(facts)
     out.write_bytes(b"something else")
     assert dripwatch(*arguments)["exit_name"] == "USAGE"
     assert out.read_bytes() == b"something else"
@@ -174,8 +179,11 @@ def test_a_shadow_study_is_held_against_the_running_one(site: Site, tmp_path: Pa
     )
     with (new / "codelists" / "measurements.csv").open("a", encoding="utf-8") as stream:
         stream.write("body_temperature,VitalSignMeasured,loinc,8480-6,exact,made up,a test\n")
-    answer = dripwatch("refresh", "--config", site.config_path, "--study", new)
+    out, (_, second) = tmp_path / "shadow.duckdb", nights_of(site)
+    beside = ("--study", new, "--as-of", second, "--out", out)
+    answer = dripwatch("refresh", "--config", site.config_path, *beside)
     told = answer["result"]
+    assert (told["as_of"], told["n_batches"], told["warehouse"]) == (second, 2, str(out))
     changes = {one["path"]: (one["old"], one["new"]) for one in told["definitions"]["settings"]}
     assert changes == {"study.version": ("1", "2"), "eligibility.max_age_years": (21.0, 12.0)}
     assert [one["code"] for one in told["definitions"]["codes"]["added"]] == ["8480-6"]
@@ -189,7 +197,7 @@ def test_a_shadow_study_is_held_against_the_running_one(site: Site, tmp_path: Pa
     )
     with duck.connect(site.warehouse, read_only=True) as running:
         assert undivided["old"]["n_units"] == _counted(running)
-    with duck.connect(Path(told["warehouse"]), read_only=True) as shadow:
+    with duck.connect(out, read_only=True) as shadow:
         assert undivided["new"]["n_units"] == _counted(shadow) < undivided["old"]["n_units"]
     page = Path(told["page"]).read_text(encoding="utf-8")
     assert page.count("eligibility.max_age_years") == 1
@@ -206,38 +214,38 @@ def _counted(con: duckdb.DuckDBPyConnection) -> int:
 
 
 def test_a_site_that_is_rebuilt_from_its_log_is_the_one_that_was_there(
-    two_nights: tuple[Site, list[str]], tmp_path: Path
+    refreshed: Site, tmp_path: Path
 ) -> None:
-    site = _copy(two_nights[0], tmp_path)
+    site = _copy(refreshed, tmp_path)
     site.warehouse.write_bytes(b"damaged")
     told = dripwatch("replay", "--config", site.config_path)["result"]
-    assert (told["digest_before"], told["digest"]) == (None, two_nights[1][1])
+    assert (told["digest_before"], told["digest"]) == (None, digest(refreshed.warehouse).value)
     assert told["must_be_equal"]
     assert told["is_equal"]
     with duck.connect(site.warehouse, read_only=True) as con:
         runs = con.execute("SELECT status FROM ops.run").fetchall()
-    assert runs == [("done",)] * 3
+    assert runs == [("done",)] * 2
 
 
 @pytest.mark.slow
 def test_a_store_that_was_changed_by_hand_is_found_by_a_replay(
-    two_nights: tuple[Site, list[str]], tmp_path: Path
+    refreshed: Site, tmp_path: Path
 ) -> None:
-    site = _copy(two_nights[0], tmp_path)
+    site = _copy(refreshed, tmp_path)
     with duck.connect(site.store_path) as con:
         con.execute("UPDATE linkage.course SET sex = 'other' WHERE sex = 'female'")
     answer = dripwatch("replay", "--config", site.config_path)
     assert answer["exit_code"] == ExitCode.PROBLEMS
     assert answer["result"]["tables_that_differ"] == ["linkage.course"]
-    assert digest(site.warehouse).value == two_nights[1][1]
+    assert digest(site.warehouse).value == digest(refreshed.warehouse).value
     again = dripwatch("replay", "--config", site.config_path)
     assert (again["exit_code"], again["result"]["is_equal"]) == (ExitCode.OK, True)
 
 
 def test_a_damaged_log_stops_a_replay_before_anything_is_thrown_away(
-    two_nights: tuple[Site, list[str]], tmp_path: Path
+    refreshed: Site, tmp_path: Path
 ) -> None:
-    site = _copy(two_nights[0], tmp_path)
+    site = _copy(refreshed, tmp_path)
     path = next(site.log_root.glob("committed/*/LabResulted.avro"))
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
@@ -245,10 +253,8 @@ def test_a_damaged_log_stops_a_replay_before_anything_is_thrown_away(
     _refuses(site)
 
 
-def test_a_batch_or_a_log_that_is_gone_stops_a_replay(
-    two_nights: tuple[Site, list[str]], tmp_path: Path
-) -> None:
-    site = _copy(two_nights[0], tmp_path)
+def test_a_batch_or_a_log_that_is_gone_stops_a_replay(refreshed: Site, tmp_path: Path) -> None:
+    site = _copy(refreshed, tmp_path)
     first, second = site.log_root.glob("committed/*")
     for lost in (first, second):
         lost.rename(tmp_path / lost.name)
