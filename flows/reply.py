@@ -174,11 +174,12 @@ def _refused(error: Exception) -> tuple[int, object] | None:
     quote it.
     """
     for one in _chain(error):
+        number, name = errno_in(str(one)), None
         if isinstance(one, OSError) and one.errno is not None:
-            if one is error or one.errno != errno.ENOENT:  # looking for a file may have failed
-                return one.errno, one.filename
-        elif (number := errno_in(str(one))) is not None:
-            return number, None
+            number, name = one.errno, one.filename
+        # That a file was looked for and not found may have led to this without being it.
+        if number is not None and (one is error or number != errno.ENOENT):
+            return number, name
     return None
 
 
