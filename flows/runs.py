@@ -38,24 +38,30 @@ def list_runs(config: Path, limit: int, answer: Reply) -> None:
     runs = RunLog(site).read()
     told = [_about(site, run) for run in reversed(runs[-limit:])]
     answer.result = {"runs": told, "n_runs": len(runs)}
-    answer.message = f"{plural(len(runs), 'run')} recorded."
+    label = "SYNTHETIC: " if site.site.synthetic else ""
+    answer.message = f"{label}{plural(len(runs), 'run')} recorded."
     if told:
-        header = ["run", "started (UTC)", ">seconds", "status", ">exit", ">new", "what"]
-        answer.console.wide_table(header, [_row(one) for one in told])
+        header = [">run", ">started (UTC)", ">seconds", "ended", ">new", "what"]
+        answer.console.table("", header, [_row(one) for one in told])
     answer.console.say(answer.message)
 
 
 def _row(one: dict[str, Any]) -> list[str]:
-    seconds, n_new = one["seconds"], one["n_new_batches"]
+    seconds, n_new, code = one["seconds"], one["n_new_batches"], one["exit_code"]
     return [
         one["run_id"][:SHOWN],
         one["started_at"][:16].replace("T", " "),
         "" if seconds is None else f"{seconds:.1f}",
-        one["status"],
-        "" if one["exit_code"] is None else str(one["exit_code"]),
+        f"{one['status']} {code}" if code else one["status"],
         "" if n_new is None else str(n_new),
-        printable(one["message"] or ""),
+        _what(one),
     ]
+
+
+def _what(one: dict[str, Any]) -> str:
+    if one["is_changed"] is None:  # it came to no result
+        return printable(one["message"] or "")
+    return "published" if one["is_changed"] else "nothing new"
 
 
 def _about(site: Site, run: LoggedRun) -> dict[str, Any]:
