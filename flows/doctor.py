@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from flows.addresses import address
 from flows.console import plural
 from flows.doctor_sources import deliveries, failed, feeds, mappings
 from flows.installation import Finding, installation
@@ -163,6 +164,16 @@ def _batches(site: Site) -> Iterator[Finding]:
         )
 
 
+def _receivers(site: Site) -> Iterator[Finding]:
+    """Whether those who are told of alerts can be addressed; nothing is sent to them."""
+    from flows.channels import channels_of
+
+    for name in ("webhook", "mail"):
+        address(site, name)
+    told = ", ".join(channels_of(site)) or "nobody: no server and no [announce]"
+    yield Finding("ok", "changed alerts", f"told to {told}")
+
+
 def _server(site: Site) -> Iterator[Finding]:
     url = configured_url(site)
     if not url:
@@ -189,4 +200,5 @@ EXAMINATIONS: dict[str, Callable[[Site], Iterator[Finding]]] = {
     "event log": _batches,
     "feeds": feeds,
     "Prefect server": _server,
+    "changed alerts": _receivers,
 }

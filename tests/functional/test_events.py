@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 import urllib.request
@@ -95,7 +94,7 @@ def test_a_file_that_arrives_leads_to_a_finished_run_with_its_summary(
         pool = [pool_name(site)]
         wait_for(lambda: ask(server, f"work_pools/{pool[0]}/workers"), 60)
         shutil.copytree(hospital / "deliveries" / "night-001", site.root / "elsewhere")
-        os.rename(site.root / "elsewhere", site.root / "inbox" / "night-001")
+        (site.root / "elsewhere").rename(site.root / "inbox" / "night-001")
         took = wait_for(
             lambda: any(
                 run["state_type"] in ("COMPLETED", "FAILED", "CRASHED")

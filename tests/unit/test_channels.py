@@ -10,6 +10,7 @@ import pytest
 from flows.addresses import address
 from flows.announce import send
 from flows.channels import channels_of
+from flows.doctor import EXAMINATIONS
 from pipelines.base.errors import ConfigError
 from pipelines.base.files import make_private
 from pipelines.base.site import Site
@@ -90,3 +91,11 @@ def test_a_secret_comes_from_the_environment_and_is_quoted_in_a_mail_address(
 def test_what_is_no_address_of_an_e_mail_is_refused(site: Site, text: str) -> None:
     with pytest.raises(ConfigError):
         address(site_with(site, announce={"mail": text}), "mail")
+
+
+def test_doctor_finds_by_day_that_a_secret_is_missing(site: Site) -> None:
+    told = site_with(site, announce={"webhook": "https://x.example/$NOT_SET"})
+    with pytest.raises(ConfigError, match="variable"):
+        list(EXAMINATIONS["changed alerts"](told))
+    [finding] = EXAMINATIONS["changed alerts"](site)
+    assert finding.found == "told to nobody: no server and no [announce]"
