@@ -4,141 +4,29 @@ from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipelines.base import duck
 from pipelines.base.errors import DeliveryError
-from pipelines.base.keys import SiteKey, load_key
-from pipelines.base.site import Site, load_site
-from pipelines.ingest.facts import DeliveryFacts
-from pipelines.sources import SourceMapping, source_kind
 from pipelines.sources.fhir import content
 from pipelines.sources.rows.errors import MappingError
-from pipelines.sources.rows.folders import discover
+from tests.fhir_site import (
+    AT,
+    DATA,
+    LAB,
+    LITERAL,
+    MAPPING,
+    PATIENT,
+    FhirSite,
+    fhir,
+    lines,
+    manifest,
+)
 
-KEY = bytes(range(1, 33)).hex()
-
-SITE = """
-[site]
-id = "north"
-zone = "Europe/Berlin"
-studies = ["iv_bisphosphonate"]
-scope = "all"
-[key]
-file = "site.key"
-[[source]]
-name = "ehr"
-kind = "fhir"
-mapping = "fhir.toml"
-path = "inbox"
-"""
-
-MAPPING = """\
-namespace = "mrn"
-
-[delivery]
-kind = "delta"
-exported_at = "manifest"
-data_through = { default = "manifest" }
-"""
-
-LOADED: dict[str, SourceMapping] = {}
-
-LITERAL = MAPPING.replace('"manifest"', '"2026-01-06T02:00:00Z"')
-AT = datetime(2026, 1, 6, 2, tzinfo=UTC)
-
-PATIENT = {"resourceType": "Patient", "id": "p1", "gender": "female", "birthDate": "2015-02-03"}
-LAB = {
-    "resourceType": "Observation",
-    "id": "o1",
-    "status": "final",
-    "category": [{"coding": [{"code": "laboratory"}]}],
-    "code": {"coding": [{"system": "http://loinc.org", "code": "17861-6"}]},
-    "subject": {"reference": "Patient/p1"},
-    "effectiveDateTime": "2025-03-01T08:30:00+01:00",
-    "valueQuantity": {"value": 2.21, "unit": "mmol/L"},
-}
-
-
-def lines(*resources: object) -> bytes:
-    return b"".join(json.dumps(one).encode() + b"\n" for one in resources)
-
-
-def manifest(**more: Any) -> dict[str, Any]:
-    """The manifest of an export with a patient and a laboratory result."""
-    told = {
-        "transactionTime": "2026-01-06T02:00:00Z",
-        "request": "https://h/fhir/$export?_since=2026-01-05T02:00:00Z",
-        "requiresAccessToken": False,
-        "output": [
-            {"type": "Patient", "url": "https://h/1/patient.ndjson", "count": 1},
-            {"type": "Observation", "url": "https://h/1/lab.ndjson", "count": 1},
-        ],
-        "error": [],
-    }
-    return told | more
-
-
-@dataclass
-class FhirSite:
-    """A site with one FHIR source and one delivery."""
-
-    root: Path
-    site: Site
-    key: SiteKey
-
-    def deliver(self, told: dict[str, Any] | None = None, /, **files: bytes) -> None:
-        """Write the files; the last underscore of a name stands for its dot."""
-        folder = self.root / "inbox" / "night1"
-        folder.mkdir(parents=True, exist_ok=True)
-        if told is not None:
-            (folder / "manifest.json").write_text(json.dumps(told))
-        for name, data in files.items():
-            stem, _, ending = name.rpartition("_")
-            (folder / f"{stem}.{ending}").write_bytes(data)
-
-    def map(self, text: str) -> SourceMapping:
-        """Load a mapping; each text is checked once, whatever the site."""
-        if text not in LOADED:
-            (self.root / "fhir.toml").write_text(text)
-            LOADED[text] = source_kind("fhir").load_mapping(self.root / "fhir.toml")
-        return LOADED[text]
-
-    def describe(self, mapping: str = MAPPING) -> DeliveryFacts:
-        (delivery,) = discover(self.site, self.site.source[0])
-        return source_kind("fhir").describe(delivery, self.map(mapping), self.site, "all")
-
-    def fates(self, mapping: str = MAPPING) -> tuple[list[Any], list[Any], list[str]]:
-        """Extract; return fates of rows, withdrawals and remarks."""
-        facts, kind = self.describe(mapping), source_kind("fhir")
-        con = duck.connect(threads=1)
-        try:
-            kind.extract(con, facts, self.map(mapping), self.site, "all", self.key)
-            fates = con.execute(
-                "SELECT source_row, fate, reason FROM fate.row ORDER BY ALL"
-            ).fetchall()
-            gone = con.execute("SELECT reason, version FROM fate.withdrawn").fetchall()
-            return fates, gone, kind.remarks(con, self.map(mapping), "ehr")
-        finally:
-            con.close()
-
-
-@pytest.fixture
-def fhir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FhirSite:
-    monkeypatch.delenv("DRIPWATCH_KEY", raising=False)
-    (tmp_path / "site.toml").write_text(SITE)
-    (tmp_path / "site.key").write_text(KEY)
-    (tmp_path / "site.key").chmod(0o600)
-    site = load_site(tmp_path / "site.toml")
-    return FhirSite(tmp_path, site, load_key(site))
-
-
-DATA = {"patient_ndjson": lines(PATIENT), "lab_ndjson": lines(LAB)}
+__all__ = ["fhir"]
 
 
 def test_a_manifest_tells_files_times_and_what_the_export_is_complete_for(fhir: FhirSite) -> None:
@@ -381,67 +269,6 @@ def test_kind_follows_the_request_where_the_mapping_says_so(fhir: FhirSite) -> N
             fhir.describe(by_manifest)
 
 
-def deletion(*urls: str, method: str = "DELETE") -> dict[str, Any]:
-    entries = [{"request": {"method": method, "url": url}} for url in urls]
-    return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
-
-
-@pytest.mark.parametrize("form", ["one line", "lines", "printed"])
-def test_deletions_withdraw_the_named_resources_alone(fhir: FhirSite, form: str) -> None:
-    bundles = [deletion("Patient/p7", "https://h/fhir/Observation/o7"), deletion("Patient/p7")]
-    content = {
-        "one line": lines(bundles[0]),
-        "lines": lines(*bundles),
-        "printed": json.dumps(bundles[0], indent=1).encode(),
-    }[form]
-    n_bundles = {"one line": 1, "lines": 2, "printed": 2}[form]
-    deleted = [{"type": "Bundle", "url": "https://h/1/del.ndjson", "count": n_bundles}]
-    fhir.deliver(manifest(deleted=deleted), **DATA, del_ndjson=content)
-    fates, gone, _ = fhir.fates()
-    assert [row[1:] for row in fates] == [("reference", "deletions")] * n_bundles
-    at = int(AT.timestamp()) * 1_000_000
-    assert gone == [("deleted", at)] * 2
-
-
-BAD: list[dict[str, Any]] = [
-    deletion("Patient?identifier=7"),
-    deletion("Patient/p8", method="PUT"),
-    deletion("Patient/../x"),
-    {"resourceType": "Bundle", "entry": "x"},
-    {"resourceType": "Bundle", "entry": [7]},
-    {"resourceType": "Bundle", "entry": [{"resource": None}]},
-]
-
-
-@pytest.mark.parametrize("entry", [{}, {"request": {"method": "PUT", "url": "Patient/p1"}}])
-def test_bundles_of_resources_line_by_line_stop_the_delivery(
-    fhir: FhirSite, entry: dict[str, Any]
-) -> None:
-    bundle = {"resourceType": "Bundle", "entry": [entry | {"resource": PATIENT}]}
-    fhir.deliver(a_ndjson=lines(bundle, bundle | {"id": "2"}))
-    with pytest.raises(DeliveryError, match="Bundle that holds resources"):
-        fhir.fates(LITERAL)
-
-
-def test_a_bundle_of_resources_among_records_is_quarantined_and_costs_no_other(
-    fhir: FhirSite,
-) -> None:
-    bundle = {"resourceType": "Bundle", "entry": [{"resource": PATIENT}]}
-    fhir.deliver(a_ndjson=lines(bundle, deletion("Observation/o7")))
-    fates, gone, _ = fhir.fates(LITERAL)
-    assert fates == [(1, "quarantined", "bundle_of_resources"), (2, "reference", "deletions")]
-    assert [reason for reason, _ in gone] == ["deleted"]
-
-
-def test_a_deletion_in_a_line_may_carry_what_was_deleted(fhir: FhirSite) -> None:
-    bundle = deletion("Patient/p1")
-    bundle["entry"][0]["resource"] = PATIENT
-    fhir.deliver(a_ndjson=lines(bundle, bundle))
-    fates, gone, _ = fhir.fates(LITERAL)
-    assert fates == [(1, "reference", "deletions"), (2, "reference", "deletions")]
-    assert [reason for reason, _ in gone] == ["deleted"]
-
-
 @pytest.mark.parametrize(
     "filtered",
     ["Observation%3Fcategory%3Dlaboratory", "Patient%3Factive%3Dtrue,Observation%3Fa%3Db"],
@@ -463,27 +290,6 @@ def test_a_filter_of_what_makes_no_events_needs_no_word(fhir: FhirSite) -> None:
     request = "https://h/$export?_since=x&_typeFilter=Practitioner%3Factive%3Dtrue"
     fhir.deliver(manifest(request=request), **DATA)
     assert "LabResulted" in fhir.describe().data_through
-
-
-def test_a_deletion_that_cannot_be_read_is_quarantined_and_costs_no_other(fhir: FhirSite) -> None:
-    deleted = [{"type": "Bundle", "url": "https://h/1/del.ndjson", "count": len(BAD) + 1}]
-    content = lines(deletion("Observation/o7"), *BAD)
-    fhir.deliver(manifest(deleted=deleted), **DATA, del_ndjson=content)
-    fates, gone, _ = fhir.fates()
-    assert fates == [
-        (1, "reference", "deletions"),
-        *((number, "quarantined", "unreadable_deletion") for number in range(2, len(BAD) + 2)),
-    ]
-    assert [reason for reason, _ in gone] == ["deleted"]
-
-
-def test_a_deletion_among_the_entries_of_a_bundle_counts_too(fhir: FhirSite) -> None:
-    entry = [{"resource": PATIENT}, *deletion("Observation/o7")["entry"]]
-    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": entry}
-    fhir.deliver(a_json=json.dumps(bundle).encode())
-    fates, gone, _ = fhir.fates(LITERAL)
-    assert fates == [(2, "reference", "deletions")]
-    assert [reason for reason, _ in gone] == ["deleted"]
 
 
 @pytest.mark.parametrize(

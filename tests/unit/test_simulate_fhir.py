@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.simulate import Form, simulate
+from pipelines.simulate import simulate
 
 Row = dict[str, str]
 NEW_YORK = zoneinfo.ZoneInfo("America/New_York")
@@ -38,9 +38,8 @@ NUMBERS = {"value", "valueInteger"}
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("both")
-    forms: tuple[Form, ...] = ("csv", "fhir")
-    for form in forms:
-        simulate(PATIENTS, "both", NIGHTS, DIRT, root / form, form=form)
+    simulate(PATIENTS, "both", NIGHTS, DIRT, root / "csv", form="csv")
+    simulate(PATIENTS, "both", NIGHTS, DIRT, root / "fhir", form="fhir")
     return {"csv": root / "csv", "fhir": root / "fhir"}
 
 
