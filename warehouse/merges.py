@@ -53,10 +53,13 @@ def settle(con: duckdb.DuckDBPyConnection) -> None:
     if not (any_link and any_link[0]):
         return
     followed = follow(con.execute(_LINKS).fetchall())
+    concerned = {*followed, *(survivor for survivor, _ in followed.values())}
     registered = {
         str(key)
         for (key,) in con.execute(
-            "SELECT DISTINCT patient_key FROM ledger.registered WHERE patient_key IS NOT NULL"
+            "SELECT DISTINCT patient_key FROM ledger.registered "
+            "WHERE patient_key IN (SELECT unnest($keys::VARCHAR[]))",
+            {"keys": sorted(concerned)},
         ).fetchall()
     }
     wanted = set(aliases(followed, registered))

@@ -94,6 +94,7 @@ def source_kind(name: Literal["flat", "fhir"]) -> SourceKind:
 
 def _flat() -> SourceKind:
     from pipelines.sources import flat
+    from pipelines.sources.flat import left_out
 
     return SourceKind(
         "flat",
@@ -101,7 +102,7 @@ def _flat() -> SourceKind:
         flat.load_mapping,
         flat.describe,
         flat.extract,
-        lambda _con, _mapping, _source: [],
+        left_out.remarks,
     )
 
 

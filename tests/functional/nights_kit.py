@@ -103,12 +103,17 @@ class Outcome(NamedTuple):
 
 def make_site(root: Path, kind: str) -> Site:
     """Make a site with one flat source and nothing delivered."""
+    told = MAPPING.format(kind=kind)
+    told += "".join(FILE.format(name=name) + fields for name, fields in FILES.items())
+    return site_of(root, "flat", told)
+
+
+def site_of(root: Path, kind: str, mapping: str) -> Site:
+    """Make a site with a source of a kind, read by this mapping, and nothing delivered."""
     make_private(root / "restricted")
     (root / "inbox").mkdir()
     write_new(root / "restricted" / "site.key", KEY, 0o600)
-    told = MAPPING.format(kind=kind)
-    told += "".join(FILE.format(name=name) + fields for name, fields in FILES.items())
-    (root / "mapping.toml").write_text(told)
+    (root / "mapping.toml").write_text(mapping)
     settings: dict[str, dict[str, object]] = {
         "site": {
             "id": "north",
@@ -119,7 +124,12 @@ def make_site(root: Path, kind: str) -> Site:
         },
         "resources": {"buckets": 1, "memory_limit": "1GB"},
     }
-    source: dict[str, object] = {"name": "ehr", "mapping": "mapping.toml", "path": "inbox"}
+    source: dict[str, object] = {
+        "name": "ehr",
+        "kind": kind,
+        "mapping": "mapping.toml",
+        "path": "inbox",
+    }
     write_new(root / "site.toml", site_toml(settings, [source]), 0o644)
     return load_site(root / "site.toml")
 

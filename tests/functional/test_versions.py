@@ -167,9 +167,8 @@ def test_the_same_batches_in_any_order_and_twice_leave_the_same_records(
     batches = [committed_batch(log, manifest) for manifest in log.in_force()]
     with store_of(batches) as con:
         expected = standing(con)
-    for order in ([2, 0, 1], [2, 1, 0, 2]):
-        with store_of([batches[n] for n in order]) as con:
-            assert standing(con) == expected
+    with store_of([batches[n] for n in (2, 0, 1, 2)]) as con:
+        assert standing(con) == expected
 
 
 def standing(con: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[object, ...]]]:
@@ -181,6 +180,7 @@ def standing(con: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[object, ...
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_nights_end_as_all_records_at_once_however_often_they_are_linked(
     tmp_path: Path, by_nights: tuple[Site, dict[str, str]]
 ) -> None:
@@ -194,6 +194,7 @@ def test_nights_end_as_all_records_at_once_however_often_they_are_linked(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_what_a_snapshot_leaves_out_is_gone_and_what_a_delta_leaves_out_is_not(
     tmp_path: Path,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.sources.flat.left_out import remarks
 from studies.load import ConceptRow
 from tests.flat_kit import HEADER, MAPPING, FlatSite, make_site, rows
 
@@ -51,6 +52,7 @@ def test_a_row_whose_code_no_study_asks_for_withdraws_the_record_it_would_have_b
     flat_site.deliver(labs_csv=labs(("1", "17861-6", "mmol/L", "1"), ("2", "2-2", "mmol/L", "5")))
     with flat_site.extracted(mapping(), CALCIUM) as con:
         found = rows(con, "SELECT resource_key, version, reason FROM fate.withdrawn")
+        assert remarks(con, None, "lis") == []
     expected = flat_site.key.record("north", "lis", "LabResulted", "2")
     assert found == [(expected, 5, "out_of_scope")]
 
@@ -108,6 +110,8 @@ def test_rows_that_can_be_of_two_types_are_one_record(flat_site: FlatSite) -> No
             for name in ("LabResulted", "VitalSignMeasured")
         ]
         gone = rows(con, "SELECT resource_key, version FROM fate.withdrawn")
+        [remark] = remarks(con, None, "lis")
+    assert remark.startswith("1 keys of a delivery of lis name rows of several event types")
     assert keys[0][0][0] == keys[1][0][0] is not None
     assert [n for (_, n) in (*keys[0], *keys[1], *gone)] == [1, 2, 3]
     assert gone[0][0] not in (None, keys[0][0][0])

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import duckdb
 
-from pipelines.base.duck import literal
+import schemas
+from pipelines.base.duck import literal, quote
 from pipelines.sources.flat.model import FileRule
 from pipelines.sources.rows import sql
 from pipelines.sources.rows.shared import Context, is_one_type, record_key
@@ -52,6 +53,35 @@ def withdraw_left_out(
         WHERE key IS NOT NULL AND version IS NOT NULL""",
         {"sha": sha256},
     )
+
+
+def remarks(con: duckdb.DuckDBPyConnection, _mapping: object, source: str) -> list[str]:
+    """Say where one key names records of several types in a delivery: perhaps it names too little.
+
+    Args:
+        con: the staging database after `extract`.
+        source: the source's short name.
+    """
+    found = con.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'event' ORDER BY ALL"
+    ).fetchall()
+    types = [str(name) for (name,) in found if name in schemas.CLINICAL_TYPES]
+    each = " UNION ALL ".join(
+        f"SELECT DISTINCT resource_key FROM event.{quote(name)} WHERE resource_key IS NOT NULL"
+        for name in types
+    )
+    if not types:
+        return []
+    row = con.execute(
+        f"SELECT count(*) FROM (SELECT 1 FROM ({each}) GROUP BY resource_key HAVING count(*) > 1)"
+    ).fetchone()
+    if not (row and row[0]):
+        return []
+    return [
+        f"{row[0]} keys of a delivery of {source} name rows of several event types: they count as "
+        "versions of one record. If numbers are unique per kind of row only, add the column of "
+        "the kind to `key` in the mapping."
+    ]
 
 
 def resource_text(rule: FileRule, column: dict[str, str]) -> str:
