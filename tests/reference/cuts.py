@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 from studies.analytes import analytes
@@ -93,17 +94,21 @@ def is_cleared(result: Result, row: CutRow) -> bool:
     return high is not None and result.value <= (high, 0)
 
 
-def holds(
-    row: CutRow,
-    result: Result,
-    baseline: Result | None,
-    study: Study,
-    events: list[Event],
-    outcome: GradeOutcome,
-    *,
-    by_own_limits: bool = False,
-) -> bool:
-    """Whether a result is across one cut; the study's own limits may be left out."""
+@dataclass(frozen=True)
+class Graded:
+    """A result that is graded, beside its baseline; the study's own limits may be left out."""
+
+    result: Result
+    baseline: Result | None
+    study: Study
+    events: list[Event]
+    outcome: GradeOutcome
+    by_own_limits: bool = False
+
+
+def holds(row: CutRow, asked: Graded) -> bool:
+    """Whether a result is across one cut."""
+    result, baseline, study, outcome = asked.result, asked.baseline, asked.study, asked.outcome
     of, side, cut = row["of"], row["side"], exact(float(row["cut"]))
     units = {one["unit"] for one in table_of(study, outcome, result) if one.get("unit")}
     system = result.unit.system_unit
@@ -117,8 +122,8 @@ def holds(
         return is_across(value, side, (cut, 0))
     if of in {"lower_limit", "upper_limit"}:
         limit = own_limit(result, of)
-        if limit is None and row["grade"] == "1" and not by_own_limits:
-            limit = normal_limit(study, events, outcome, result, of)
+        if limit is None and row["grade"] == "1" and not asked.by_own_limits:
+            limit = normal_limit(study, asked.events, outcome, result, of)
         return limit is not None and is_across(result.value, side, (limit * cut, 0))
     if baseline is None:
         return False
@@ -131,22 +136,10 @@ def holds(
     return is_across(converted(result, rise, row["unit"]), side, (cut, 0))
 
 
-def grade_of(
-    result: Result,
-    baseline: Result | None,
-    study: Study,
-    events: list[Event],
-    outcome: GradeOutcome,
-    *,
-    by_own_limits: bool = False,
-) -> int:
+def grade_of(asked: Graded) -> int:
     """The highest grade of which any row holds."""
-    grades = [
-        int(row["grade"])
-        for row in rows_for(study, events, outcome, result)
-        if holds(row, result, baseline, study, events, outcome, by_own_limits=by_own_limits)
-    ]
-    return max(grades, default=0)
+    rows = rows_for(asked.study, asked.events, asked.outcome, asked.result)
+    return max((int(row["grade"]) for row in rows if holds(row, asked)), default=0)
 
 
 def has_own_limit(result: Result, study: Study, outcome: GradeOutcome) -> bool:

@@ -200,7 +200,12 @@ def judge(
             for other in keeping
             if clean_days is not None and keeps_clean(other, group[0].when, clean_days, window.axis)
         ]
-        earlier = [Episode(kept) for one in groups[:place] if (kept := somewhere(one, window))]
+        # Of two events at one moment neither is earlier.
+        earlier = [
+            Episode(kept)
+            for one in groups[:place]
+            if one[0].when.at < group[0].when.at and (kept := somewhere(one, window))
+        ]
         each.append(judge_one(somewhere(group, window), earlier, window, clean))
     found = [one for one in each if one and (one.grade is None or one.grade >= min_grade)]
     events = [one for one in found if one.onset is not None]

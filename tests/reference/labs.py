@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from studies.load import Study
 from studies.outcomes import GradeOutcome, LabOutcome, RatioOutcome, ThresholdOutcome
 from tests.reference.clock import When, length, meets
-from tests.reference.cuts import grade_of, has_own_limit, is_beyond, is_raised, rows_for
+from tests.reference.cuts import Graded, grade_of, has_own_limit, is_beyond, is_raised, rows_for
 from tests.reference.events import Event
 from tests.reference.results import Result, measured
 from tests.reference.units import Unit
@@ -88,7 +88,7 @@ def grade(
     if isinstance(outcome, RatioOutcome):
         return int(baseline is not None and is_raised(result, baseline, outcome))
     assert isinstance(outcome, GradeOutcome)
-    return grade_of(result, baseline, study, events, outcome)
+    return grade_of(Graded(result, baseline, study, events, outcome))
 
 
 def looks_above(study: Study, outcome: LabOutcome) -> bool:
@@ -126,7 +126,7 @@ def grade_before(
 ) -> int:
     """Grade of a baseline; by the study's limits it has none against a result with its own."""
     if isinstance(outcome, GradeOutcome) and has_own_limit(result, study, outcome):
-        return grade_of(baseline, None, study, events, outcome, by_own_limits=True)
+        return grade_of(Graded(baseline, None, study, events, outcome, by_own_limits=True))
     return grade(baseline, None, study, events, outcome)
 
 

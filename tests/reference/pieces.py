@@ -123,13 +123,15 @@ def reading_ends(outcome: Episodic, onset: When, lower: list[When], *, by_days: 
     gap = outcome.same_episode_gap_hours
     if gap == "none":
         return End(onset.at, onset.first, onset.is_day)
-    limit = ends_after(onset, gap)
-    below = [
-        End(one.at, one.first, onset.is_day or one.is_day)
-        for one in lower
-        if one.first > onset.first or not (by_days or onset.is_day or one.is_day)
-    ]
-    return min([*below, limit], key=lambda one: one.at)
+    below = []
+    for one in lower:
+        if by_days or onset.is_day or one.is_day:
+            is_within = 0 < (one.first - onset.first).days <= length(gap, "day")
+        else:
+            is_within = one.at - onset.at <= timedelta(hours=gap)
+        if is_within:
+            below.append(End(one.at, one.first, one.is_day))
+    return min(below, key=lambda one: one.at, default=ends_after(onset, gap))
 
 
 def tenth(celsius: Fraction) -> Fraction:

@@ -11,15 +11,21 @@ from tests.reference.doses import Administration, drug_of, is_in_force
 from tests.reference.events import Event
 
 
+def last_part(dose: Administration) -> Administration:
+    """What was begun last, of one that was stopped and begun again."""
+    return Administration(dose.parts[-1]) if dose.parts else dose
+
+
 def is_stopped(dose: Administration) -> bool:
     """Whether the record that ends last says so; of equal ends, any; of a restart, its own."""
-    records = dose.parts[-1] if dose.parts else dose.records
+    records = last_part(dose).records
     last = max(one.end for one in records)
     return any(one.end == last and one.status == "stopped" for one in records)
 
 
-def is_soon_after(dose: Administration, earlier: Administration, hours: float) -> bool:
-    """After the end of the earlier and at most so much later; by dates where one is a day."""
+def is_soon_after(dose: Administration, stopped: Administration, hours: float) -> bool:
+    """After its end and at most so much later; by dates where one is a day."""
+    earlier = last_part(stopped)
     if dose.is_day or earlier.is_day:
         return 0 <= (dose.first - earlier.last).days <= ceil(hours / 24)
     return timedelta() < dose.start - earlier.end <= timedelta(hours=hours)
@@ -65,14 +71,15 @@ def is_within_order(study: Study, events: list[Event], two: list[Administration]
 
 def start_next(doses: list[Administration], stopped: Administration) -> Administration | None:
     """What starts next after a stopped dose ended; by dates, what is beside it or later."""
+    earlier = last_part(stopped)
     later = [
         one
         for one in doses
         if one is not stopped
         and (
-            (one.first >= stopped.last and order(one) > order(stopped))
-            if one.is_day or stopped.is_day
-            else one.start > stopped.end
+            (one.first >= earlier.last and order(one) > order(earlier))
+            if one.is_day or earlier.is_day
+            else one.start > earlier.end
         )
     ]
     return min(later, key=order, default=None)

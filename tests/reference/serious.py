@@ -34,7 +34,13 @@ class Asked:
 
     @property
     def by_days(self) -> bool:
-        return self.window.axis == "day" or self.onset.is_day
+        return self.window.axis == "day" or self.onset.is_day or self.onset.is_guess
+
+    def is_before_index(self, placed: When) -> bool:
+        """Known by an hour before the infusion's own, where the window begins no earlier."""
+        unit = self.window.unit
+        is_known = not (placed.is_day or unit.is_day_known)
+        return is_known and self.window.lo >= unit.start and placed.at < unit.start_at
 
 
 def window_start(window: Window, zone: str) -> When:
@@ -61,9 +67,7 @@ def is_in_time(asked: Asked, placed: When) -> bool:
 
 def is_told_in_time(asked: Asked, placed: When) -> bool:
     """So of an encounter or report; one of an hour before the infusion's is before the onset."""
-    unit = asked.window.unit
-    is_hour_known = not (placed.is_day or unit.is_day_known)
-    return is_in_time(asked, placed) and not (is_hour_known and placed.at < unit.start_at)
+    return is_in_time(asked, placed) and not asked.is_before_index(placed)
 
 
 def stay_holds(stay: Event, placed: When, *, by_days: bool) -> bool:
@@ -181,6 +185,8 @@ def hours_after(asked: Asked, event: Event, hours: float) -> bool:
     """From the onset to so long after; the onset's date is after it."""
     placed, onset = event.when, asked.onset
     assert placed is not None
+    if asked.is_before_index(placed):
+        return False
     if asked.by_days or placed.is_day:
         return 0 <= (placed.first - onset.first).days <= length(hours, "day")
     return timedelta() <= placed.at - onset.at <= timedelta(hours=hours)
@@ -193,7 +199,8 @@ def hours_before(asked: Asked, event: Event, hours: float) -> bool:
     assert span is not None
     if asked.by_days or placed.is_day:
         is_late = (onset.first - span.last).days <= length(hours, "day")
-        return placed.first < onset.first and is_late
+        is_early = placed.first < onset.first or asked.is_before_index(placed)
+        return is_early and is_late
     return placed.at < onset.at and onset.at - max(span.until, placed.at) <= timedelta(hours=hours)
 
 

@@ -83,9 +83,12 @@ class Unit:
 
 def continues(course: list[Administration], later: Administration, gap_hours: float) -> bool:
     """Whether a course goes on; by days where a day is all that is known of either."""
-    if later.is_day or any(one.is_day for one in course):
-        return (later.first - max(one.last for one in course)).days <= ceil(gap_hours / 24)
-    return later.start - max(one.end for one in course) <= timedelta(hours=gap_hours)
+    return any(
+        (later.first - one.last).days <= ceil(gap_hours / 24)
+        if later.is_day or one.is_day
+        else later.start - one.end <= timedelta(hours=gap_hours)
+        for one in course
+    )
 
 
 def units_of(study: Study, events: list[Event]) -> list[Unit]:
@@ -176,6 +179,8 @@ def premedicated(study: Study, events: list[Event], unit: Unit) -> bool:
             continue
         if event.when.is_day or unit.is_day_known:
             first = local_date(since, event.row["zone"])
+            if unit.is_day_known:
+                first = unit.index_date - timedelta(days=ceil(strata.premedication_hours / 24))
             if first <= event.when.first < unit.index_date:
                 return True
         elif since <= event.when.at < unit.start_at:

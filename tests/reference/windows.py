@@ -124,8 +124,11 @@ class Window:
         return self.cut
 
     def is_yielded(self, placed: When) -> bool:
-        """Whether it shares time with a window that this one gives way to."""
-        return any(one.shares_time(placed, is_own=one.unit is self.unit) for one in self.yields_to)
+        """Whether it is in a window that this one gives way to, or shares time with it."""
+        return any(
+            one.shares_time(placed, is_own=one.unit is self.unit) or one.holds(placed)
+            for one in self.yields_to
+        )
 
     def shares_time(self, placed: When, *, is_own: bool) -> bool:
         """As instants, what falls before the own start lies between midnight and the start."""

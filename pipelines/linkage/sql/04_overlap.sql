@@ -7,26 +7,38 @@
 -- The place of every unit among those that it competes with. Equal starts: the later end, then the
 -- smaller id, owns, and so comes last.
 CREATE TABLE unit_place AS
+WITH dated AS (
+    SELECT
+        u.*,
+        c.circle,
+        coalesce(c.circle, u.drug_class) AS overlap_group,
+        min(u.started_at) OVER on_date AS date_start_at,
+        bool_or(u.is_start_day) OVER on_date AS is_date_start_day
+    FROM unit AS u
+    JOIN (SELECT circle, any_value(drug_classes) AS classes FROM study_outcome GROUP BY circle) AS c
+      ON c.circle IS NULL OR list_contains(c.classes, u.drug_class)
+    WINDOW on_date AS (
+        PARTITION BY c.circle, u.patient_key, coalesce(c.circle, u.drug_class), u.index_day
+    )
+)
 SELECT
-    c.circle,
-    u.unit_id,
-    coalesce(c.circle, u.drug_class) AS overlap_group,
+    circle,
+    unit_id,
+    overlap_group,
     row_number() OVER in_group AS place,
-    lead(u.started_at) OVER in_group AS next_started_at,
-    local_day_of(lead(u.started_at) OVER in_group, u.zone) AS next_day,
-    lead(u.is_start_day) OVER in_group AS is_next_start_day,
-    coalesce(lead(u.started_at) OVER in_group = u.started_at, false) AS is_tie,
-    min(u.started_at) OVER on_date AS date_start_at,
-    bool_or(u.is_start_day) OVER on_date AS is_date_start_day
-FROM unit AS u
-JOIN (SELECT circle, any_value(drug_classes) AS classes FROM study_outcome GROUP BY circle) AS c
-  ON c.circle IS NULL OR list_contains(c.classes, u.drug_class)
+    lead(started_at) OVER in_group AS next_started_at,
+    -- Where the next one is placed by days, it begins for all units of its date.
+    lead(CASE axis WHEN 'day' THEN date_start_at ELSE started_at END) OVER in_group
+        AS next_begin_at,
+    local_day_of(lead(started_at) OVER in_group, zone) AS next_day,
+    lead(CASE axis WHEN 'day' THEN is_date_start_day ELSE is_start_day END) OVER in_group
+        AS is_next_start_day,
+    coalesce(lead(started_at) OVER in_group = started_at, false) AS is_tie,
+    date_start_at,
+    is_date_start_day
+FROM dated
 WINDOW in_group AS (
-    PARTITION BY c.circle, u.patient_key, coalesce(c.circle, u.drug_class)
-    ORDER BY u.started_at, u.ended_at, u.unit_id DESC
-),
-on_date AS (
-    PARTITION BY c.circle, u.patient_key, coalesce(c.circle, u.drug_class), u.index_day
+    PARTITION BY circle, patient_key, overlap_group ORDER BY started_at, ended_at, unit_id DESC
 );
 
 -- Units that may merge are placed by days where one of them is known by its day.
@@ -65,6 +77,7 @@ WITH watched AS (
         p.place,
         -- Only the latest index before an event keeps the others from it.
         CASE WHEN o.overlap = 'latest' THEN p.next_started_at END AS next_started_at,
+        CASE WHEN o.overlap = 'latest' THEN p.next_begin_at END AS next_begin_at,
         CASE WHEN o.overlap = 'latest' THEN p.next_day END AS next_day,
         p.is_next_start_day,
         p.is_tie AND o.overlap <> 'merge' AS is_tie
@@ -94,6 +107,7 @@ SELECT
     u.end_day,
     u.next_day,
     u.next_started_at AS next_start_at,
+    u.next_begin_at,
     u.is_next_start_day,
     CASE u.axis WHEN 'day' THEN u.next_day ELSE u.next_started_at END AS next_cut,
     CASE u.axis WHEN 'day' THEN u.death_cut_day ELSE u.death_cut END AS death_cut,

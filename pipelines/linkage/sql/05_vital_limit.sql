@@ -43,7 +43,7 @@ WHERE r.rate > u.high
   -- Where the start is known by its day, no reading of that day is known to follow it.
   AND NOT (w.is_start_day AND r.d_lo = w.index_day)
   AND (w.next_day IS NULL OR side_of(
-        w.same_day, w.is_next_start_day, w.next_day, w.next_start_at, r.time_precision, r.i_lo, r.d_lo
+        w.same_day, w.is_next_start_day, w.next_day, w.next_begin_at, r.time_precision, r.i_lo, r.d_lo
       ) = 'before')
   AND NOT EXISTS (
     FROM lost_to_risk AS x

@@ -25,12 +25,13 @@ FROM unit_window AS w
 JOIN study_outcome AS o USING (outcome)
 JOIN lab_outcome AS x USING (outcome);
 
--- The uncut windows that spoil a baseline.
+-- The uncut windows that spoil a baseline, of each unit by itself.
 CREATE TABLE lab_spoiler AS
 SELECT
     e.outcome, e.patient_key, e.overlap_group, e.place, e.axis, e.lo, e.hi, e.index_day,
-    e.same_day, e.is_start_day, draws_begin(e.begin_at) AS draws_begin
+    e.same_day, u.is_start_day, draws_begin(u.started_at) AS draws_begin
 FROM unit_window AS e
+JOIN unit AS u USING (unit_id)
 SEMI JOIN lab_outcome USING (outcome)
 WHERE e.window_name IN ('risk', 'extended');
 
@@ -100,7 +101,7 @@ WITH sided AS (
             w.same_day, w.is_start_day, w.index_day, u.draws_begin, l.time_precision, l.i_lo, l.d_lo
         ) AS own_side,
         CASE WHEN w.next_day IS NOT NULL THEN side_of(
-            w.same_day, w.is_next_start_day, w.next_day, draws_begin(w.next_start_at),
+            w.same_day, w.is_next_start_day, w.next_day, draws_begin(w.next_begin_at),
             l.time_precision, l.i_lo, l.d_lo
         ) END AS next_side,
         CASE WHEN NOT w.is_next_start_day THEN draws_begin(w.next_start_at) END AS next_at,

@@ -48,8 +48,8 @@ SELECT
     ) AS episode,
     -- When the piece's event is taken to have ended, as far as this piece can tell.
     CASE
-        WHEN is_chronic THEN TIMESTAMP '9999-01-01'
         WHEN ended_at IS NOT NULL THEN ended_at
+        WHEN is_chronic THEN TIMESTAMP '9999-01-01'
         WHEN event_type = 'VitalSignMeasured' THEN i_lo + to_microseconds(coalesce(gap_us, 0))
         ELSE i_lo + to_microseconds(resolved_us)
     END AS assumed_end_i
@@ -96,12 +96,12 @@ WITH ended AS (
         p.*,
         o.clean_us,
         CASE
-            WHEN p.is_chronic OR p.ended_at IS NULL THEN coalesce(r.end_i, p.assumed_end_i)
+            WHEN p.ended_at IS NULL THEN coalesce(r.end_i, p.assumed_end_i)
             ELSE greatest(p.i_lo, p.ended_at)
         END AS end_i,
         date_trunc('day', CASE
-            WHEN p.is_chronic THEN p.assumed_end_i
             WHEN p.ended_at IS NOT NULL THEN greatest(p.d_lo, p.end_day)
+            WHEN p.is_chronic THEN p.assumed_end_i
             WHEN r.end_d IS NOT NULL THEN r.end_d
             WHEN p.event_type = 'VitalSignMeasured'
                 THEN p.d_lo + to_microseconds(coalesce(o.gap_us, 0))
@@ -109,7 +109,7 @@ WITH ended AS (
         END) AS end_d,
         -- An end told as midnight is known by its day.
         CASE
-            WHEN p.is_chronic THEN false
+            WHEN p.is_chronic AND p.ended_at IS NULL THEN false
             WHEN p.ended_at > p.i_lo THEN utc_to_local(p.ended_at, p.zone) = p.end_day
             ELSE coalesce(r.is_end_day, p.time_precision = 'day')
         END AS is_end_day

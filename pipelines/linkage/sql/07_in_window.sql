@@ -22,7 +22,7 @@ WITH sided AS (
             p.time_precision, p.i_lo, p.d_lo
         ) AS own_side,
         CASE WHEN w.next_day IS NOT NULL THEN side_of(
-            coalesce(p.own_same_day, w.same_day), w.is_next_start_day, w.next_day, w.next_start_at,
+            coalesce(p.own_same_day, w.same_day), w.is_next_start_day, w.next_day, w.next_begin_at,
             p.time_precision, p.i_lo, p.d_lo
         ) END AS next_side
     FROM unit_window AS w

@@ -17,8 +17,13 @@ SELECT
     w.axis,
     w.hi,
     w.axis = 'day' OR coalesce(t.onset_precision = 'day', false) AS is_day,
-    -- What is known by its hour and lies before the infusion's own comes before any onset.
-    CASE WHEN NOT w.is_start_day THEN w.started_at END AS begin_i,
+    -- What is known by its hour and lies before the infusion's own comes before any onset, but in a
+    -- window that begins before it, too.
+    CASE
+        WHEN NOT w.is_start_day
+            AND w.lo >= CASE w.axis WHEN 'day' THEN w.index_day ELSE w.started_at END
+        THEN w.started_at
+    END AS begin_i,
     CASE WHEN t.onset_at IS NOT NULL OR w.axis = 'instant' THEN coalesce(t.onset_at, w.lo) END
         AS onset_i,
     CASE WHEN t.onset_at IS NULL AND w.axis = 'day' THEN w.lo
@@ -177,11 +182,12 @@ SELECT
     m.concept,
     m.dose_value,
     m.dose_unit,
-    m.is_given
-        AND is_from_onset(e.is_day OR m.is_day, m.i_lo, m.d_lo, e.onset_i, e.onset_d)
+    is_from_onset(e.is_day OR m.is_day, m.i_lo, m.d_lo, e.onset_i, e.onset_d)
+        AND is_after_begin(m.is_day, m.i_lo, e.begin_i) AS is_from_begin,
+    m.is_given AND is_from_begin
         AND CASE WHEN e.is_day OR m.is_day THEN m.d_lo <= e.onset_d + to_days(s.treatment_gap_days)
             ELSE m.i_lo <= e.onset_i + to_microseconds(s.treatment_gap_us) END AS is_after,
-    NOT is_from_onset(e.is_day OR m.is_day, m.i_lo, m.d_lo, e.onset_i, e.onset_d)
+    NOT is_from_begin
         AND CASE WHEN e.is_day OR m.is_day
             THEN m.d_last >= e.onset_d - to_days(s.treatment_lookback_days)
             ELSE m.i_last >= e.onset_i - to_microseconds(s.treatment_lookback_us) END AS is_before
