@@ -39,7 +39,7 @@ SECONDS = 30.0
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with own_server(tmp_path_factory.mktemp("prefect"), is_whole=True) as own:
-        yield own.wait()
+        yield own.wait(600)
 
 
 @pytest.fixture
