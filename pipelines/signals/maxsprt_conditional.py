@@ -16,7 +16,7 @@ from scipy import optimize, special
 from pipelines.signals.maxsprt import Boundary, Floats, largest, solve, survive
 
 #: Points of the quadrature over the historical person-time.
-_N_NODES = 96
+_N_NODES = 48
 
 
 def conditional_llr(events: int, share: float, known: int) -> float:
