@@ -7,7 +7,9 @@ row is rejected or flagged for drift, so that no result depends on the order of 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from expectations import sqlpass, suites
@@ -23,6 +25,25 @@ if TYPE_CHECKING:
     from expectations.suites import GxResult
 
 Cell = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What a source had told before a batch.
+
+    Attributes:
+        source: the source.
+        since: per event type, the naive UTC instant up to which it had declared itself complete.
+        relations: schemas, as SQL, that hold tables of its earlier events, one per event type; of
+            two that tell of one day the one that tells more stands.
+        unmapped: per event type, rows out of scope and all rows of the batches of the 28 days
+            before.
+    """
+
+    source: str
+    since: Mapping[str, datetime]
+    relations: tuple[str, ...]
+    unmapped: Mapping[str, tuple[int, int]]
 
 
 def judge(con: duckdb.DuckDBPyConnection, judged: Judged) -> tuple[list[CheckResult], list[Drift]]:

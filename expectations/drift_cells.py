@@ -8,12 +8,12 @@ chance is reckoned from patient days.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import schemas
 from expectations.columns import SCHEMA
+from expectations.drift import Earlier
 from expectations.judged import DRIFT, Judged
 from expectations.judged import DRIFT_TABLE as TABLE
 from pipelines.base.duck import literal, quote
@@ -33,25 +33,6 @@ CREATE OR REPLACE TABLE {SCHEMA}.{TABLE} (
     drift_volume DOUBLE, drift_null DOUBLE, drift_unit DOUBLE, drift_code DOUBLE,
     drift_unmapped DOUBLE, before DOUBLE, low DOUBLE, high DOUBLE)
 """
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """What a source had told before a batch.
-
-    Attributes:
-        source: the source.
-        since: per event type, the naive UTC instant up to which it had declared itself complete.
-        relations: schemas, as SQL, that hold tables of its earlier events, one per event type; of
-            two that tell of one day the one that tells more stands.
-        unmapped: per event type, rows out of scope and all rows of the batches of the 28 days
-            before.
-    """
-
-    source: str
-    since: Mapping[str, datetime]
-    relations: tuple[str, ...]
-    unmapped: Mapping[str, tuple[int, int]]
 
 
 def prepare(

@@ -7,12 +7,22 @@ the batch, and asks both compile targets to find exactly the planted rows.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from expectations import sqlpass, suites
 from expectations.columns import DOSED, MEASURED, SCHEMA
-from expectations.judged import DRIFT, DRIFT_TABLE, GRACE, RECORDS, Judged, prepare, prepare_records
+from expectations.judged import (
+    DRIFT,
+    DRIFT_TABLE,
+    EARLIEST,
+    GRACE,
+    RECORDS,
+    Judged,
+    prepare,
+    prepare_records,
+)
 from expectations.table import checks_of, dose_ranges
 from pipelines.base.duck import literal, quote
 from studies.analytes import analytes
@@ -20,6 +30,8 @@ from studies.analytes import analytes
 if TYPE_CHECKING:
     import duckdb
 
+#: Any instant would do: the sentinels of records that became no event have no time.
+_ANY_DAY = EARLIEST.replace(year=2000) + GRACE
 _PLANTED = "_planted"
 _TOKEN = "sentinel"  # noqa: S105 - a code of no code system
 _GOOD = {
@@ -136,3 +148,14 @@ def missed(con: duckdb.DuckDBPyConnection, event_type: str, latest_at: datetime)
         if number not in found or 0 in found or found != frozenset(by_sql.get(check.id, ())):
             wrong.append(check.id)
     return wrong
+
+
+def lost(
+    con: duckdb.DuckDBPyConnection, event_types: Iterable[str], latest: Mapping[str, datetime]
+) -> list[str]:
+    """Return why no verdict can be trusted: checks that did not find what was planted for them."""
+    return [
+        f"sentinel_missed: the check {name}.{check_id} did not find the bad row that was planted."
+        for name in event_types
+        for check_id in missed(con, name, latest.get(name, _ANY_DAY))
+    ]

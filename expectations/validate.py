@@ -14,18 +14,15 @@ import duckdb
 from expectations import judged as tables
 from expectations import sqlpass
 from expectations.columns import SCHEMA
-from expectations.judged import EARLIEST, GRACE, RECORDS, ConceptLike, Judged
+from expectations.judged import RECORDS, ConceptLike, Judged
 from expectations.table import Check, checks_hash, checks_of
 from pipelines.base.duck import insert, quote
 from pipelines.base.errors import DripwatchError
 from pipelines.ingest.facts import CheckResult, ValidationSummary
 
 if TYPE_CHECKING:
-    from expectations.drift_cells import Earlier
+    from expectations.drift import Earlier
     from expectations.suites import GxResult
-
-#: Any instant would do: the sentinels of records that became no event have no time.
-_ANY_DAY = EARLIEST.replace(year=2000) + GRACE
 
 
 class Thresholds(Protocol):
@@ -112,7 +109,7 @@ def _validate(
     docs_dir: Path | None,
     proven: set[str],
 ) -> Validation:
-    from expectations import suites
+    from expectations import sentinels, suites
 
     clock = _Clock()
     present = [name for name in event_types if _count(con, f"event.{quote(name)}")]
@@ -128,7 +125,7 @@ def _validate(
     by_gx = {
         name: suites.run(con, table, thresholds.share_of(name)) for name, table in judged.items()
     }
-    lost = _lost(con, [name for name in judged if name not in proven], latest)
+    lost = sentinels.lost(con, [name for name in judged if name not in proven], latest)
     if not lost:
         proven.update(judged)
     clock.lap("gx")
@@ -167,12 +164,12 @@ def _with_drift(
     proven: set[str],
 ) -> Validation:
     """Add what differs from the days before to a verdict about rows."""
-    from expectations import drift, drift_cells
+    from expectations import drift, drift_cells, sentinels
 
     cells = drift_cells.prepare(con, earlier, data_through)
     if cells is None:
         return verdict
-    lost = _lost(con, [] if tables.DRIFT in proven else [tables.DRIFT], {})
+    lost = sentinels.lost(con, {tables.DRIFT} - proven, {})
     if not lost:
         proven.add(tables.DRIFT)
     results, drifts = drift.judge(con, cells)
@@ -184,19 +181,6 @@ def _with_drift(
         hold_reasons=(*verdict.hold_reasons, *reasons),
         drift=tuple(drifts),
     )
-
-
-def _lost(
-    con: duckdb.DuckDBPyConnection, judged: Iterable[str], latest: Mapping[str, datetime]
-) -> list[str]:
-    """Return why no verdict can be trusted: checks that did not find what was planted for them."""
-    from expectations import sentinels
-
-    return [
-        f"sentinel_missed: the check {name}.{check_id} did not find the bad row that was planted."
-        for name in judged
-        for check_id in sentinels.missed(con, name, latest.get(name, _ANY_DAY))
-    ]
 
 
 class _Clock:

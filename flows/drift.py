@@ -14,7 +14,7 @@ from pipelines.base.duck import literal
 if TYPE_CHECKING:
     import duckdb
 
-    from expectations.drift_cells import Earlier
+    from expectations.drift import Earlier
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def earlier_of(
     Errors:
         StorageError, LockedError: the store cannot be read.
     """
-    from expectations.drift_cells import Earlier
+    from expectations.drift import Earlier
     from warehouse.guard import guarded
 
     before = [

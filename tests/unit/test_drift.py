@@ -9,8 +9,8 @@ import duckdb
 import pytest
 
 from expectations import judged, sqlpass, suites
-from expectations.drift import hold_reasons, judge
-from expectations.drift_cells import Earlier, prepare
+from expectations.drift import Earlier, hold_reasons, judge
+from expectations.drift_cells import prepare
 from expectations.validate import Validation, validate
 from pipelines.base.site import ThresholdTable
 from pipelines.ingest.facts import Drift

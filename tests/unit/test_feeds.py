@@ -10,10 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flows.console import SilentConsole
+from flows.context import RunContext
+from flows.feeds import remark_on_silences
 from pipelines.base import duck, zones
 from pipelines.base.site import Site
 from pipelines.base.site_nights import FeedsTable
 from pipelines.base.zones import to_utc
+from studies.load import load_study
 from tests.unit.store_batches import event, make_batch, make_site
 from warehouse.batch import Batch
 from warehouse.feeds import keep_silences, silences
@@ -163,6 +167,35 @@ def test_records_beyond_the_declared_end_or_known_by_their_year_break_no_silence
     assert store.data_through()["LabResulted"] == naive(FRIDAY + timedelta(days=1))
 
 
+def remarks(store: Store) -> list[str]:
+    context = RunContext(store.site, "r", SilentConsole(), datetime.now(UTC))
+    context.__dict__["studies"] = [load_study("iv_bisphosphonate", store.site.root)]
+    remark_on_silences(context, store)
+    return context.remarks
+
+
+def test_a_gap_that_nobody_filled_is_said_for_a_while(store: Store) -> None:
+    laboratory(store, FRIDAY + timedelta(days=13))
+    soon, late = FRIDAY + timedelta(days=20), FRIDAY + timedelta(days=120)
+    wards = [FRIDAY + timedelta(days=n) for n in range(13, 20)]
+    told = {"LabResulted": wards, "VitalSignMeasured": wards}
+    store.apply([batch("back", told, soon)])
+    [gap] = remarks(store)
+    assert gap.startswith("Gap: ehr told of no LabResulted for 12 days while others delivered,")
+    assert "2024" not in gap
+    store.apply([batch("late", {"LabResulted": [], "VitalSignMeasured": []}, late)])
+    [silent] = remarks(store)
+    assert silent.startswith("Silent: no source has told of anything in the last 100 days")
+
+
+def test_a_feed_that_no_outcome_reads_is_left_to_its_table(store: Store) -> None:
+    told = {"BoneDensityMeasured": LABORATORY, "VitalSignMeasured": WARDS}
+    store.apply([batch("dxa", told, FRIDAY + timedelta(days=13))])
+    store.keep_feeds()
+    assert [one.event_type for one in silences(store.con)] == ["BoneDensityMeasured"]
+    assert remarks(store) == []
+
+
 def by_hand(feeds: Mapping[str, set[date]], through: date) -> dict[str, date]:
     """The rule, word for word: the day of the last record of each feed that is quiet."""
     quiet: dict[str, date] = {}
@@ -202,7 +235,7 @@ def judging() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     feeds=st.fixed_dictionaries(
