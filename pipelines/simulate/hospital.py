@@ -65,6 +65,19 @@ class SimulationSummary:
     out: str
 
 
+@dataclass(frozen=True)
+class Hospital:
+    """What was planted, and the nights in which it is delivered."""
+
+    people: Patients
+    units: Units
+    plan: Plan
+    book: Book
+    seed: str
+    n_nights: int
+    silent_days: int
+
+
 def stream(seed: str, purpose: str) -> np.random.Generator:
     """Return an own random stream per purpose, so that dirt cannot change a scenario."""
     digest = sha256(f"{seed}/{purpose}".encode()).digest()
@@ -102,11 +115,10 @@ def simulate(
     people, units, plan = plant(patients, seed, nights, silent_days)
     book = casework.open_book(stream(seed, "cases"), people.n, cases, nights)
     people = casework.with_patients(book, people)
+    made = Hospital(people, units, plan, book, seed, nights, silent_days)
     say(f"planted {units.n} units of {people.n} patients")
-    table, risks = _write_truth(people, units, plan, book, silent_days, out / "truth")
-    counts, fates = _deliver(
-        people, units, plan, book, seed, nights, silent_days, dirt, form, out, say
-    )
+    table, risks = _write_truth(made, out / "truth")
+    counts, fates = _deliver(made, dirt, form, out, say)
     fates.write_csv(out / "truth" / "fate.csv")
     name = FORMS[form].MAPPING
     mapping = resources.files("pipelines.simulate").joinpath(name).read_bytes()
@@ -123,14 +135,13 @@ def simulate(
     return summary
 
 
-def _write_truth(
-    people: Patients, units: Units, plan: Plan, book: Book, silent_days: int, folder: Path
-) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _write_truth(made: Hospital, folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Write the truth; return its units and risks."""
+    people, units, plan, book = made.people, made.units, made.plan, made.book
     table = truth.unit_table(people, units, plan)
     outcomes = {
         resolution: truth.outcome_table(
-            people, units, plan, table, by_days=resolution == "day", silent_days=silent_days
+            people, units, plan, table, by_days=resolution == "day", silent_days=made.silent_days
         )
         for resolution in casetruth.RESOLUTIONS
     }
@@ -159,21 +170,14 @@ def plant(
     return people, units, plan
 
 
-def render(
-    people: Patients,
-    units: Units,
-    plan: Plan,
-    book: Book,
-    seed: str,
-    nights: int,
-    silent_days: int,
-) -> dict[str, pl.DataFrame]:
+def render(made: Hospital) -> dict[str, pl.DataFrame]:
     """Render scenarios into the rows of every file, as text, with the night that delivers each."""
-    made = {
+    people, units, plan, seed = made.people, made.units, made.plan, made.seed
+    files = {
         "patients": symptoms.render_patients(people),
         "encounters": care.render_encounters(stream(seed, "encounters"), people, units, plan),
         "medications": care.render_medications(
-            stream(seed, "medications"), people, units, plan, nights
+            stream(seed, "medications"), people, units, plan, made.n_nights
         ),
         "labs": labs.render_labs(stream(seed, "labs"), people, units, plan),
         "vitals": vitals.render_vitals(stream(seed, "vitals"), people, units, plan),
@@ -181,10 +185,11 @@ def render(
         "adverse_events": symptoms.render_reports(stream(seed, "reports"), units, plan),
         "dxa": symptoms.render_density(stream(seed, "dxa"), units),
     }
-    made = {file: stack([rows, casework.rows_of(book, file)]) for file, rows in made.items()}
+    files = {file: stack([rows, casework.rows_of(made.book, file)]) for file, rows in files.items()}
     rng = stream(seed, "delivery")
     return {
-        file: finish(rng, file, made[file], people, units, nights, silent_days) for file in FILES
+        file: finish(rng, file, files[file], people, units, made.n_nights, made.silent_days)
+        for file in FILES
     }
 
 
@@ -215,24 +220,14 @@ def _check_extras(form: Form, cases: int, silent_days: int) -> None:
 
 
 def _deliver(
-    people: Patients,
-    units: Units,
-    plan: Plan,
-    book: Book,
-    seed: str,
-    nights: int,
-    silent_days: int,
-    dirt: float,
-    form: Form,
-    out: Path,
-    say: Callable[[str], None],
+    made: Hospital, dirt: float, form: Form, out: Path, say: Callable[[str], None]
 ) -> tuple[dict[str, int], pl.DataFrame]:
     """Write every night's folder; return rows per file and the fates of dirty rows."""
-    rendered = render(people, units, plan, book, seed, nights, silent_days)
-    quiet = _quiet_times(people, units, nights)
-    rng = stream(seed, "dirt")
+    rendered, nights = render(made), made.n_nights
+    quiet = _quiet_times(made.people, made.units, nights)
+    rng = stream(made.seed, "dirt")
     fates, counts = [], Counter[str]()
-    for night in (Night(number, nights, silent_days) for number in range(1, nights + 1)):
+    for night in (Night(number, nights, made.silent_days) for number in range(1, nights + 1)):
         folder = out / "deliveries" / night.name
         folder.mkdir(parents=True)
         files = {}
