@@ -77,7 +77,7 @@ def remark_on_silences(context: RunContext, store: Store) -> None:
             context.remark(quiet_text(silence))
     for text in _gap_texts(told, through):
         context.remark(text)
-    days = last_told_days(store.con)
+    days = last_told_days(store.con, context.site.site.zone)
     if days is not None and days >= ALL_SILENT_DAYS:
         context.remark(
             f"Silent: no source has told of anything in the last {days} days that it says are "

@@ -122,14 +122,17 @@ def silences(con: duckdb.DuckDBPyConnection) -> list[Silence]:
     return [Silence(*row) for row in rows]
 
 
-def last_told_days(con: duckdb.DuckDBPyConnection) -> int | None:
+def last_told_days(con: duckdb.DuckDBPyConnection, zone: str) -> int | None:
     """Return the whole days, up to the latest declared end, since anybody told of anything.
 
     None where nothing is dated or nobody declared an end.
     """
+    zones.install(con)
     row = con.execute(
-        """SELECT date_diff('day', max(last_occurred_date), max(data_through_at)::DATE) - 1
-        FROM quality.feed"""
+        """SELECT date_diff('day', max(last_occurred_date),
+            utc_to_local(max(data_through_at), $zone)::DATE) - 1
+        FROM quality.feed""",
+        {"zone": zone},
     ).fetchone()
     return None if row is None or row[0] is None else int(row[0])
 
