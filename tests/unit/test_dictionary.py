@@ -14,7 +14,10 @@ from warehouse.models import Model, ModelError, load_models, model, parse
 CONTRACT = {
     "linkage": {"infusion", "course", "unit_outcome", "evidence", "attrition"},
     "signals": {"risk", "counts"},
-    "quality": {"check_result", "quarantine", "reconciliation", "completeness"},
+    "quality": {
+        *("check_result", "quarantine", "reconciliation", "completeness"),
+        *("feed", "silence", "drift"),
+    },
     "ops": {"run", "batch", "look", "outbox"},
     "reference": {"study", "outcome", "window", "codelist", "dictionary"},
 }
