@@ -234,6 +234,7 @@ def test_a_record_comes_from_another_patient_also_where_that_one_is_not_linked(
     assert (change.outcome, change.counts) == (outcome, {"patient_merged": 1})
 
 
+@pytest.mark.slow
 def test_another_study_or_version_is_told_and_so_is_a_store_that_remembers_nothing(
     store: Store, site: Site, tmp_path: Path
 ) -> None:
