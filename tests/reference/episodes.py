@@ -60,10 +60,11 @@ class Episode:
 
     @property
     def end(self) -> End | None:
-        """The latest end of its pieces; None if one never ends."""
+        """The latest end of its pieces, a day later than its hours; None if one never ends."""
         ends = [one.over for one in self.pieces]
         known = [one for one in ends if one is not None]
-        return max(known, key=lambda one: one.at) if len(known) == len(ends) else None
+        latest = max(known, key=lambda one: (one.day, one.is_day, one.at), default=None)
+        return latest if len(known) == len(ends) else None
 
 
 def are_near(one: Piece, later: Piece, gap: Gap, *, by_days: bool) -> bool:
