@@ -18,8 +18,8 @@ CONTRACT = {
         *("check_result", "quarantine", "reconciliation", "completeness"),
         *("feed", "silence", "drift"),
     },
-    "ops": {"run", "batch", "look", "outbox"},
-    "reference": {"study", "outcome", "window", "codelist", "dictionary"},
+    "ops": {"run", "batch", "look", "outbox", "change"},
+    "reference": {"study", "outcome", "window", "codelist", "dictionary", "freshness"},
 }
 
 GOOD = """\
