@@ -6,7 +6,9 @@ import hashlib
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -18,7 +20,7 @@ from pipelines.base.keys import SiteKey
 from pipelines.base.site import Site
 from pipelines.ingest.facts import DeliveredFile, DeliveryFacts, DeliveryKind
 from pipelines.sources.fhir.extract import extract
-from pipelines.sources.fhir.mapping import load_mapping
+from pipelines.sources.fhir.mapping import Mapping, load_mapping
 from pipelines.sources.rows.stage import Scope
 from studies.load import ConceptRow
 
@@ -70,6 +72,15 @@ def facts_of(paths: list[Path], types: tuple[str, ...], kind: DeliveryKind) -> D
     )
 
 
+@cache
+def mapping_of(text: str) -> Mapping:
+    """Load a mapping; each text is checked once."""
+    with TemporaryDirectory() as folder:
+        toml = Path(folder) / "fhir.toml"
+        toml.write_text(text)
+        return load_mapping(toml)
+
+
 @pytest.fixture
 def read(tmp_path: Path) -> Read:
     def reading(
@@ -80,9 +91,7 @@ def read(tmp_path: Path) -> Read:
     ) -> Staged:
         path = tmp_path / "all.ndjson"
         path.write_text("".join(json.dumps(one) + "\n" for one in resources))
-        toml = tmp_path / "fhir.toml"
-        toml.write_text(MAPPING + more)
-        mapping = load_mapping(toml)
+        mapping = mapping_of(MAPPING + more)
         con = duck.connect()
         site = cast("Site", SimpleNamespace(site=SimpleNamespace(zone="America/New_York")))
         facts = facts_of([path], mapping.event_types, kind)

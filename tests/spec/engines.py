@@ -26,6 +26,7 @@ from tests.spec.grammar import story_of
 from tests.spec.settings import outcome_name, studies_of, study_id
 from tests.spec.tables import Row, rows_of
 from tests.spec.times import Clock
+from tests.unmeasured import unmeasured
 
 Tables = dict[str, dict[tuple[str, str], list[Fields]]]
 
@@ -195,13 +196,14 @@ def _product_unit(unit: Fields, infusions: list[Fields]) -> Fields:
 def by_reference(spec: Spec, row: Row, resolution: str) -> Answer:
     """What the plain reference says of a row's patient; what it does not tell is left out."""
     story, name = spec.stories[row.key], study_id(row, resolution)
-    units, found = link_patient(
-        story.patient.events,
-        spec.studies[name],
-        story.feeds,
-        frozenset(story.quiet),
-        patients_implied=is_implied(name),
-    )
+    with unmeasured():
+        units, found = link_patient(
+            story.patient.events,
+            spec.studies[name],
+            story.feeds,
+            frozenset(story.quiet),
+            patients_implied=is_implied(name),
+        )
     place = {one.key: number for number, one in enumerate(units)}
     rows = {
         (place[one.unit], one.window): _reference_row(story.clock, one)
