@@ -42,8 +42,8 @@ def test_on_a_disk_that_is_full_nothing_is_lost(short_stream: Stream, tmp_path: 
     seen = source.model_copy(update={"config_path": disk / "site" / "site.toml"})
     codes = []
     with started(tmp_path, None, wanted) as runner:
-        # The namespace has the disk; here it is seen through the other process's eyes. DuckDB, which
-        # resolves paths, gets a copy.
+        # The namespace has the disk; here it is seen through the other process's eyes.
+        # DuckDB, which resolves paths, gets a copy.
         inside = Path(f"/proc/{runner.process.pid}/root{disk}")
         for kilobytes in FREE:
             shutil.copytree(source.root, inside / "site")
