@@ -62,6 +62,11 @@ def pieces(night: Path, into: Path, draw: random.Random) -> Iterator[Path]:
     yield from parts
 
 
+def content(delivery: Path) -> frozenset[tuple[str, bytes]]:
+    """What makes a delivery a batch of its own; the halves of a night without rows are one."""
+    return frozenset((file.name, file.read_bytes()) for file in delivery.iterdir())
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(2 * 3600)
 @pytest.mark.parametrize("seed", [1, 2])
@@ -79,7 +84,7 @@ def test_a_month_in_any_order_twice_and_in_pieces_is_the_month_in_order(
             run(site)
     run(site)
     with Store(site) as store:
-        assert len(store.batch_ids()) == len(set(arriving)) > N_NIGHTS
+        assert len(store.batch_ids()) == len(set(map(content, arriving))) > N_NIGHTS
         found = store.state_digests()
         store.rebuild()
     assert state(site) == state(in_order)
