@@ -29,7 +29,7 @@ from tests.functional.nights_kit import (
     read,
     row,
 )
-from tests.property.test_store_order import store_of
+from tests.store_kit import store_of
 from warehouse.batch import committed_batch
 
 INFUSED, DRAWN, LOW, OK = "2025-03-03 09:00", "2025-03-05 08:00", 7.2, 9.4

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.examples import examples
-from tests.property.test_store_order import store_of
+from tests.store_kit import store_of
 from tests.unit.store_batches import event, make_batch, night
 from warehouse.batch import Batch
 from warehouse.merges import aliases, follow

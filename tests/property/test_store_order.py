@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,41 +15,14 @@ from hypothesis import strategies as st
 import schemas
 from pipelines.base.duck import connect, quote
 from tests.examples import examples
+from tests.store_kit import store_of
 from tests.unit.store_batches import event, make_batch, night
 from warehouse.batch import Batch
-from warehouse.intake import apply_batch
-from warehouse.layout import create_layout
 from warehouse.shards import bucket_sql, export_shards
 
 TYPES = ("InfusionRecorded", "LabResulted")
 SOURCES = ("ehr", "ehr", "pdms")
-
 Saying = tuple[int, str, str] | str | None  # version, content, operation
-
-
-@cache
-def _empty_store() -> duckdb.DuckDBPyConnection:
-    con = connect(threads=1)
-    con.execute("ATTACH ':memory:' AS store")
-    con.execute("USE store")
-    create_layout(con)
-    return con
-
-
-@contextmanager
-def store_of(batches: Iterable[Batch]) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A store with the batches in it, undone afterwards: making one takes longer than a case."""
-    con = _empty_store()
-    con.execute("BEGIN")
-    try:
-        known: set[str] = set()
-        for batch in batches:
-            if batch.batch_id not in known:
-                apply_batch(con, batch, None)
-                known.add(batch.batch_id)
-        yield con
-    finally:
-        con.execute("ROLLBACK")
 
 
 def content(con: duckdb.DuckDBPyConnection) -> dict[str, list[Any]]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipelines.base.duck import quote
 from tests.examples import examples
-from tests.property.test_store_order import store_of
+from tests.store_kit import store_of
 from tests.unit.store_batches import event, make_batch, night
 from warehouse.batch import Batch
 

@@ -13,8 +13,8 @@ import pytest
 
 from pipelines.base.duck import connect
 from pipelines.base.site import Site
+from tests.results_kit import parquet
 from tests.unit.store_batches import event, make_batch, make_site, night
-from tests.unit.test_store_results import parquet
 from warehouse import changes, memory
 from warehouse.publish import publish
 from warehouse.query import run_query

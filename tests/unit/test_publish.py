@@ -14,8 +14,8 @@ import warehouse.publish as publishing
 from pipelines.base.duck import connect, literal
 from pipelines.base.errors import QueryError, StorageError
 from pipelines.base.site import Site
+from tests.results_kit import parquet
 from tests.unit.store_batches import event, make_batch, make_site, night
-from tests.unit.test_store_results import parquet
 from warehouse.models import load_models, model
 from warehouse.publish import publish, publish_if_needed, published_state
 from warehouse.query import run_query

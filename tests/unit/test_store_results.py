@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.base.errors import StorageError
+from tests.results_kit import parquet
 from tests.unit.store_batches import make_batch, make_site
 from warehouse.models import in_schemas, model
-from warehouse.results import ARROW_TYPES
 from warehouse.store import Store
 
 STEP = "linkage.attrition"
@@ -23,16 +23,6 @@ STEP = "linkage.attrition"
 def store(tmp_path: Path) -> Iterator[Store]:
     with Store(make_site(tmp_path)) as opened:
         yield opened
-
-
-def parquet(folder: Path, table: str, rows: list[dict[str, Any]]) -> list[Path]:
-    """Rows in two files, since every bucket of patients writes its own."""
-    found = model(table)
-    schema = pa.schema([(c.name, ARROW_TYPES[c.type]) for c in found.columns if c.name != "run_id"])
-    paths = [folder / f"{table}-{number}.parquet" for number in range(2)]
-    for number, path in enumerate(paths):
-        pq.write_table(pa.Table.from_pylist(rows[number::2], schema=schema), path)
-    return paths
 
 
 def step(number: int, n: int | None) -> dict[str, Any]:

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipelines.base.errors import ConfigError
-from studies.limit_tables import SHARED
 from studies.load import HERE, load_study, shipped_studies
+from tests.study_kit import SHIPPED, folder, line_of
 
-SHIPPED = HERE / "iv_bisphosphonate"
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The shipped study with the tables that it shares as its own."""
-    made = Path(shutil.copytree(SHIPPED, tmp_path / "study"))
-    shutil.copytree(SHARED, made / "limits", dirs_exist_ok=True)
-    return made
-
-
-def line_of(folder: Path, text: str) -> int:
-    lines = (folder / "study.toml").read_text().splitlines()
-    return next(n for n, line in enumerate(lines, start=1) if text in line)
+__all__ = ["folder"]
 
 
 #: What is changed in study.toml, and what the message must say beside the changed line.

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.base.errors import ConfigError
 from studies.load import load_study
-from tests.unit.test_study import folder, line_of
+from tests.study_kit import folder, line_of
 
 __all__ = ["folder"]
 
