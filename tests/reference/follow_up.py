@@ -96,15 +96,26 @@ def is_code_read(study: Study, event: Event) -> bool:
 
 
 def closes_at(study: Study, outcome: Outcome, window: Window, name: str, zone: str) -> datetime:
-    """The uncut end up to which feeds must be complete; of merged windows, the last."""
+    """The uncut end up to which feeds must be complete; of merged windows, the last.
+
+    An infusion that runs may go on for its longest: until then nothing of it closes.
+    """
+    [table] = [one for one in outcome.window if one.name == name]
+    hours = timedelta(hours=study.model.administration.max_infusion_hours)
     ends = []
     for unit in window.members:
-        [table] = [one for one in outcome.window if one.name == name]
         _, hi = bounds(table, unit)
-        is_instant = unit.axis == "instant"
-        end = instant_of(hi) if is_instant else midnight(date.fromordinal(hi), zone)
-        hours = study.model.administration.max_infusion_hours if unit.is_running else 0
-        ends.append(end + timedelta(hours=hours))
+        goes_on = unit.is_running and table.end_anchor == "end"
+        last_at = unit.end_at + hours
+        last_day = local_date(last_at, zone)
+        if unit.axis == "instant":
+            ends.append(instant_of(hi) + hours if goes_on else instant_of(hi))
+        else:
+            later = (last_day - unit.end_date).days if goes_on else 0
+            ends.append(midnight(date.fromordinal(hi + later), zone))
+        if unit.is_running:
+            by_day = midnight(last_day + timedelta(days=1), zone)
+            ends.append(last_at if unit.axis == "instant" else by_day)
     return max(ends)
 
 

@@ -114,9 +114,11 @@ class Window:
             return self.cut
         side = side_of(self.next_index, placed, self.same_day, self.grace)
         if side == "before":
-            # A day that is before it lies between midnight and its start.
+            # A day that is before it lies between midnight and its start, of draws its grace.
             is_clear = placed.is_day and not self.next_index.is_day_known
             start = starts_at(self.next_unit, self.axis)
+            if self.grace is not None:
+                start += self.grace // timedelta(microseconds=1) + 1
             return min(self.end, start) if is_clear and self.axis == "instant" else self.end
         is_its_own = placed.is_day or self.next_index.is_day_known
         if is_its_own and placed.first == self.next_index.day:

@@ -204,7 +204,7 @@ WITH corrected AS (
 SELECT
     scale, concept, kind, measure, lab_row, record_key, patient_key, i_lo, i_hi, d_lo, d_hi,
     time_precision, sex, age_months, low_limit, high_limit, is_provisional, is_imprecise,
-    is_converted, unit, system_unit, graded_unit, graded_to_canonical,
+    is_converted, unit, system_unit, graded_unit, graded_to_canonical, beyond,
     -- The number that is shown; as reported, where nothing was added to it.
     CASE WHEN added <> 0 THEN round(value + added / to_system_factor, 6) ELSE value END AS value,
     round(value * to_system_factor + added, 9) + beyond AS system_value,

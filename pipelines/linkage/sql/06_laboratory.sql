@@ -120,6 +120,7 @@ SELECT
     CASE WHEN b.is_table_grade AND l.has_own_limit THEN 0 ELSE b.grade END AS baseline_grade,
     coalesce(b.is_table_grade, false) AS is_baseline_by_table,
     b.canonical_value AS baseline_canonical,
+    b.beyond AS baseline_beyond,
     -- In the unit that the result is graded in, whichever the baseline came in.
     CASE
         WHEN b.graded_unit = l.graded_unit THEN b.graded_value
@@ -139,6 +140,9 @@ WHERE holds(
       AND meets(x.risk_axis, l.i_lo, l.i_hi, l.d_lo, l.d_hi, x.risk_lo, x.risk_hi)
   );
 
+-- So many times a number; what lies just above (or below) it, just above that.
+CREATE MACRO times(multiple, number, beyond) AS round(multiple * (number - beyond) + beyond, 9);
+
 -- Grades by rows of the baseline and of a rise: only where there is a baseline.
 CREATE TABLE lab_rise AS
 SELECT
@@ -157,7 +161,9 @@ WHERE CASE c.of
         WHEN 'baseline' THEN
             l.baseline_canonical > 0
             AND is_beyond(
-                c.side, round(l.canonical_value, 9), round(c.cut * l.baseline_canonical, 9)
+                c.side,
+                round(l.canonical_value, 9),
+                times(c.cut, l.baseline_canonical, l.baseline_beyond)
             )
             -- A step or two of what the laboratory reports in is no change.
             AND round(abs(l.canonical_value - l.baseline_canonical), 9) >= coalesce(o.min_rise, 0)
@@ -177,7 +183,8 @@ SELECT
     CASE l.kind
         WHEN 'ratio' THEN coalesce(
             l.baseline_canonical > 0
-            AND round(l.canonical_value, 9) >= round(o.ratio * l.baseline_canonical, 9)
+            AND round(l.canonical_value, 9)
+                >= times(o.ratio, l.baseline_canonical, l.baseline_beyond)
             AND round(l.canonical_value - l.baseline_canonical, 9) >= coalesce(o.min_rise, 0),
             false
         )
