@@ -49,7 +49,7 @@ SELECT
         ELSE least(i_hi, CASE WHEN own_side = 'before' THEN started_at END) <= lo
     END AS is_before
 FROM sided
-WHERE is_met OR CASE axis WHEN 'day' THEN d_lo < cut_at ELSE i_lo < cut_at END;
+WHERE is_met OR CASE axis WHEN 'day' THEN d_lo ELSE i_lo END < greatest(cut_at, lo);
 
 -- The risk window wins over control: nothing enters both. What risk windows took from a control window
 -- is outside it.

@@ -20,9 +20,9 @@ SELECT
     -- What is known by its hour and lies before the infusion's own comes before any onset, but in a
     -- window that begins before it, too.
     CASE
-        WHEN NOT w.is_start_day
+        WHEN NOT u.is_start_day
             AND w.lo >= CASE w.axis WHEN 'day' THEN w.index_day ELSE w.started_at END
-        THEN w.started_at
+        THEN u.started_at
     END AS begin_i,
     CASE WHEN t.onset_at IS NOT NULL OR w.axis = 'instant' THEN coalesce(t.onset_at, w.lo) END
         AS onset_i,
