@@ -84,8 +84,8 @@ MUTATIONS = [
     Mutation(
         "equal starts: the later end, then the smaller id owns (4)",
         "04_overlap.sql",
-        "ORDER BY u.started_at, u.ended_at, u.unit_id DESC",
-        "ORDER BY u.started_at, u.ended_at, u.unit_id",
+        "ORDER BY started_at, ended_at, unit_id DESC",
+        "ORDER BY started_at, ended_at, unit_id",
         "4_overlap",
         "equal ends too: the first of the two records owns",
     ),
