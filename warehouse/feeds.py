@@ -23,6 +23,8 @@ from pipelines.base.site_nights import FeedsTable
 TRAILING_DAYS = 28
 #: With fewer days on which the site delivered anything, a habit would be made of chance.
 MIN_SITE_DAYS = 7
+#: Told on fewer of those days, a feed has no habit that could be missed.
+MIN_TOLD_DAYS = 3
 
 #: What a message of a quiet feed says that it is; also the name of its event on a Prefect server.
 FEED_QUIET = "dripwatch.feed.quiet"
@@ -190,14 +192,15 @@ told AS (
         lead(occurred_date) OVER feed AS next_date,
         date_diff('day', occurred_date, coalesce(next_date, full_until)) - 1 AS n_days,
         coalesce(lead(place) OVER feed - 1, n_places) - place AS n_site_days,
+        n_told,
         n_site_days * n_told / greatest(n_trailing, {MIN_SITE_DAYS}) AS expected_days
     FROM habit WHERE is_told
     WINDOW feed AS (PARTITION BY source, event_type ORDER BY occurred_date)
 )
-SELECT *, next_date IS NULL AS is_open,
+SELECT * EXCLUDE (n_told), next_date IS NULL AS is_open,
     is_open AND NOT list_contains($believed, source)
         AND NOT list_contains($believed, source || '/' || event_type) AS holds_windows
-FROM told WHERE expected_days >= $threshold
+FROM told WHERE expected_days >= $threshold AND n_told >= {MIN_TOLD_DAYS}
 """
 
 _FEED = """

@@ -254,7 +254,7 @@ def _keep(con: duckdb.DuckDBPyConnection, relinked: Relinked) -> None:
         WHERE fingerprint IS NOT NULL"""
     )
     for table in KEPT:
-        if paths := [literal(str(path)) for path in relinked.kept[table]]:
+        if paths := [literal(str(path)) for path in relinked.kept.get(table, ())]:
             con.execute(
                 f"""INSERT INTO {table} BY NAME
                 FROM read_parquet([{", ".join(paths)}], hive_partitioning = false)"""

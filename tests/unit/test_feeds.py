@@ -208,7 +208,7 @@ def by_hand(feeds: Mapping[str, set[date]], through: date) -> dict[str, date]:
         site = set().union(*feeds.values())
         since = {day for day in site if last < day < through}
         expected = len(since) * len(month & own) / max(len(month & site), 7)
-        if expected >= 4:
+        if expected >= 4 and len(month & own) >= 3:
             quiet[name] = last
     return quiet
 

@@ -54,6 +54,7 @@ def test_clopper_pearson_equals_the_reference(
     assert clopper_pearson(events, units) == pytest.approx((low, high), abs=5e-9)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(1, 60))
 def test_both_intervals_equal_statsmodels(events: int, extra: int) -> None:
     units = events + extra
@@ -91,6 +92,7 @@ def test_cluster_variance_equals_the_sandwich_of_an_intercept_model(counts: Pati
     assert found == pytest.approx(fit.cov_params()[0, 0], abs=1e-12)
 
 
+@settings(deadline=None)
 @given(patients)
 def test_every_interval_contains_its_estimate(counts: PatientCounts) -> None:
     found = risk_of(counts)
@@ -105,6 +107,7 @@ def test_every_interval_contains_its_estimate(counts: PatientCounts) -> None:
     assert found.effective_n <= max(found.n_units, found.n_patients)
 
 
+@settings(deadline=None)
 @given(patients, st.integers(1, 5))
 def test_counts_of_buckets_add_up_to_the_counts_of_all(counts: PatientCounts, size: int) -> None:
     width = len(MOMENT_COLUMNS) + len(STATUS_COLUMNS)

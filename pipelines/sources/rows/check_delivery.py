@@ -64,5 +64,6 @@ def _literal(source: ToldTime, at: At) -> Mistakes:
 
 
 def _sidecar(source: ToldTime, at: At) -> Mistakes:
+    # Beside the data, or nobody would notice that it changed.
     if posixpath.basename(source.sidecar or "") != source.sidecar:
         yield Mistake(at, "not a file name.", "Name a file in the delivery: delivery.toml.")

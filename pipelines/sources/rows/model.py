@@ -207,9 +207,7 @@ class ToldTime(Checked):
     literal: str | None = Field(None, description="The time itself.")
     zone: str | None = Field(None, description="IANA zone of times without offset.")
     sidecar: str | None = Field(
-        None,
-        pattern=r"^[^/]+$",  # beside the data, or nobody would notice that it changed
-        description="TOML file in the delivery that tells it under the same key.",
+        None, description="TOML file in the delivery that tells it under the same key."
     )
 
 
