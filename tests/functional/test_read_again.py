@@ -39,6 +39,7 @@ def read_rightly(tmp_path_factory: pytest.TempPathFactory, hospital: Path) -> st
     return state(site)
 
 
+@pytest.mark.slow
 def test_a_mended_mapping_leaves_nothing_of_the_first_reading(
     tmp_path: Path,
     hospital: Path,

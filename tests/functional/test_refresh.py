@@ -53,6 +53,7 @@ def files_of(root: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
+@pytest.mark.slow
 def test_nights_in_any_order_end_in_the_state_of_all_at_once(
     tmp_path: Path, hospital: Path, whole: Site
 ) -> None:
@@ -170,6 +171,7 @@ def spoil(text: str) -> str:
     return "\n".join([header, *spoilt]) + "\n"
 
 
+@pytest.mark.slow
 def test_a_held_batch_waits_until_its_own_files_are_read_or_somebody_drops_it(
     tmp_path: Path, hospital: Path
 ) -> None:

@@ -78,6 +78,7 @@ def test_the_wheel_holds_every_file_of_our_packages(wheel: Path) -> None:
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
+@pytest.mark.slow
 def test_the_demo_runs_from_the_wheel_elsewhere(installed: Path, tmp_path: Path) -> None:
     arguments = ["--patients", "6", "--nights", "1", "--seed", "wheel", "--json"]
     done = call(installed, "demo", "--out", tmp_path / "out", *arguments, cwd=tmp_path)
