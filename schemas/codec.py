@@ -249,8 +249,9 @@ def _decode(data: bytes, plan: dict[str, str | None], event_type: str, n_rows: i
         raise ContainerError from None
     if frame.height != n_rows:
         raise ContainerError
+    # Repeated, not a literal: where every field is new, literals alone would be one row.
     picked = frame.select(
-        (pl.lit(None) if source is None else pl.col(source)).alias(name)
+        (pl.repeat(None, n_rows) if source is None else pl.col(source)).alias(name)
         for name, source in plan.items()
     )
     naive = picked.with_columns(

@@ -178,3 +178,12 @@ def test_the_judge_does_refuse_what_the_rules_refuse() -> None:
     except fastavro.read.SchemaResolutionError:
         return
     raise AssertionError
+
+
+def test_where_every_written_field_is_gone_every_row_is_still_there(tmp_path: Path) -> None:
+    old, new = named("f0", "boolean"), named("v2", "boolean")
+    path = tmp_path / "old.avro"
+    with pretend({1: record([old]), 2: record([new, old]), 3: record([new])}):
+        with path.open("wb") as stream:
+            fastavro.writer(stream, record([old]), [{"f0": True}] * 3)
+        assert read_events(path, "LabResulted").to_pylist() == [{"v2": None}] * 3
