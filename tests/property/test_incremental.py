@@ -234,9 +234,9 @@ def keys_in(touched: Touched) -> set[str]:
     return {str(key) for key in column.to_pylist()}
 
 
-def check(seed: int, n_patients: int, n_nights: int, study: Study, n_buckets: int) -> list[int]:
+def check(nights: list[Night], study: Study, n_buckets: int) -> list[int]:
     """Hold the nights against a store that was linked once; return how many each night touched."""
-    nights, touched = nights_of(seed, n_patients, n_nights), []
+    touched = []
     with TemporaryDirectory() as name:
         nightly = Site(Path(name) / "nightly", study, n_buckets)
         for number, one in enumerate(nights):
@@ -254,8 +254,21 @@ def check(seed: int, n_patients: int, n_nights: int, study: Study, n_buckets: in
 
 
 def test_a_night_of_touched_patients_comes_to_what_linking_everybody_does() -> None:
-    _, touched = check(1, 12, 2, load_study("iv_bisphosphonate"), 1)
+    _, touched = check(nights_of(1, 12, 2), load_study("iv_bisphosphonate"), 1)
     assert 1 <= touched < 12, "some are touched, and some are left"
+
+
+def test_feeds_that_move_alone_touch_whose_windows_they_close_or_open() -> None:
+    [first] = nights_of(2, 8, 1)
+    later = {name: at + timedelta(days=400) for name, at in first.through.items()}
+    quiet = [
+        Night(batch_of(1, []), later), Night(batch_of(2, []), later),
+        Night(batch_of(3, []), first.through),
+    ]  # fmt: skip
+    _, closed, nobody, opened = check([first, *quiet], load_study("iv_bisphosphonate"), 1)
+    assert closed >= 1
+    assert nobody == 0
+    assert opened >= 1
 
 
 @pytest.mark.slow
@@ -269,4 +282,4 @@ def test_a_night_of_touched_patients_comes_to_what_linking_everybody_does() -> N
 def test_any_nights_of_touched_patients_come_to_what_linking_everybody_does(
     seed: int, n_patients: int, study: Drawn, n_buckets: int
 ) -> None:
-    check(seed, n_patients, 4, drawn(study), n_buckets)
+    check(nights_of(seed, n_patients, 4), drawn(study), n_buckets)
