@@ -133,8 +133,14 @@ def taken_by(earlier: Episode, days: float, window: Window, zone: str) -> tuple[
 
 
 def somewhere(pieces: list[Piece], window: Window) -> list[Piece]:
-    """Without pieces of an excluded day, which still tie the others to one event."""
-    return [one for one in pieces if seen_by(window, one).side(one.when) != "nowhere"]
+    """Without what an excluded day or the next unit has; it still ties the others to one event."""
+    end = max(window.cut, window.lo)
+    return [
+        one
+        for one in pieces
+        if (seen := seen_by(window, one)).side(one.when) != "nowhere"
+        and (seen.holds(one.when) or one.when.on(window.axis)[0] < end)
+    ]
 
 
 def seen_by(window: Window, piece: Piece) -> Window:
