@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Literal
 
@@ -126,10 +126,14 @@ class Window:
         return self.cut
 
     def is_yielded(self, placed: When) -> bool:
-        """Whether it is in a window that this one gives way to, or shares time with it."""
+        """Whether it is in a window that this one gives way to, or shares time with it.
+
+        On the infusion's day it lies for that window on the side where it lies for this one.
+        """
+        others = [replace(one, same_day=self.same_day) for one in self.yields_to]
         return any(
             one.shares_time(placed, is_own=one.unit is self.unit) or one.holds(placed)
-            for one in self.yields_to
+            for one in others
         )
 
     def shares_time(self, placed: When, *, is_own: bool) -> bool:
