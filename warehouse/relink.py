@@ -53,5 +53,6 @@ def relink(
     store.close()
     linked = run_linkage(shards, given, make_private(out))
     [counts] = linked.tables["signals.counts"]
-    tables = signal_tables(recount(before, counts, given, out), out)
+    merged = {"signals.counts": recount(before, counts, given, out)}
+    tables = signal_tables(merged, out, [one.study for one in given])
     return replace(linked, tables={**linked.tables, **tables})

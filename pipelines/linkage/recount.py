@@ -18,7 +18,8 @@ from pipelines.base import duck
 from pipelines.linkage.kernel import COUNTS_FILE, LinkageInput, sql_files
 from pipelines.linkage.study_tables import load_tables, study_tables
 from pipelines.signals.counts import COUNT_SCHEMA, KEY_COLUMNS, PRESENCE_COLUMN, SUM_COLUMNS
-from pipelines.signals.risk import risk_table
+from pipelines.signals.tables import MAKERS
+from studies.load import Study
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,14 @@ _LINKED = {
 }
 
 
-def signal_tables(counts: Path, out: Path) -> Mapping[str, list[Path]]:
-    """Write what follows from `signals.counts` alone; return files by table, counts included."""
-    risk = out / "risk.parquet"
-    pq.write_table(risk_table(pq.read_table(counts)), risk)
-    return {"signals.counts": [counts], "signals.risk": [risk]}
+def signal_tables(
+    counts: Mapping[str, Path], out: Path, studies: Sequence[Study]
+) -> dict[str, list[Path]]:
+    """Write what follows from counts alone; return files by table, counts included."""
+    read = {name: pq.read_table(path) for name, path in counts.items()}
+    files = {name: [path] for name, path in counts.items()}
+    for name, make in MAKERS.items():
+        path = out / f"{name}.parquet"
+        pq.write_table(make(read, studies), path)
+        files[name] = [path]
+    return files

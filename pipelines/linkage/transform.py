@@ -179,7 +179,8 @@ def run_linkage(shards: list[Path], given: list[LinkageInput], out: Path) -> Lin
     _raise_failed(failed_path)
     tables = _files(works, OUTPUTS)
     tables["linkage.attrition"] = [Path(attrition_path)]
-    tables |= signal_tables(Path(counts_path), out)
+    studies = [one.study for one in given]
+    tables |= signal_tables({"signals.counts": Path(counts_path)}, out, studies)
     n_units = sum(pq.read_metadata(path).num_rows for path in tables["linkage.course"])
     return LinkageResult(tables, _files(works, KEPT), len(shards), n_units)
 

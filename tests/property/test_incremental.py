@@ -134,7 +134,8 @@ def plainly(shards: list[Path], given: list[LinkageInput], out: Path) -> Linkage
     summed = [key + merge_counts(rows) for key, rows in counts.items()]
     tables = {name: files[name] for name in OUTPUTS}
     tables["linkage.attrition"] = [write(attrition, ATTRITION_SCHEMA, out / "attrition.parquet")]
-    tables |= signal_tables(write(summed, COUNT_SCHEMA, out / "counts.parquet"), out)
+    counts = {"signals.counts": write(summed, COUNT_SCHEMA, out / "counts.parquet")}
+    tables |= signal_tables(counts, out, [one.study for one in given])
     return LinkageResult(tables, {name: files[name] for name in KEPT}, len(shards), 0)
 
 

@@ -1,0 +1,18 @@
+"""Every table of `signals.*` that follows from counts alone, and who makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import pyarrow as pa
+
+from pipelines.signals.risk import risk_table
+from studies.load import Study
+
+#: Merged counts by their name in the warehouse.
+Counts = Mapping[str, pa.Table]
+
+#: By name in the warehouse: makes the table from all counts, under all studies of the site.
+MAKERS: Mapping[str, Callable[[Counts, Sequence[Study]], pa.Table]] = {
+    "signals.risk": lambda counts, _studies: risk_table(counts["signals.counts"]),
+}
