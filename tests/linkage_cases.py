@@ -171,7 +171,6 @@ def link(
     *,
     through: dict[str, datetime] | None = None,
     patients_implied: bool = False,
-    quiet: tuple[str, ...] = (),
 ) -> Linked:
     """Link patients and read everything back."""
     feeds = dict.fromkeys(ALL_TYPES, THROUGH) if through is None else through
@@ -179,7 +178,6 @@ def link(
         study or load_study("iv_bisphosphonate"),
         tuple(("here", name, instant) for name, instant in feeds.items()),
         patients_implied=patients_implied,
-        quiet_feeds=tuple(("here", name) for name in quiet),
     )
     with tempfile.TemporaryDirectory() as folder:
         linked = link_tables(event_tables(patients), given, Path(folder))

@@ -62,8 +62,6 @@ class LinkageInput:
         data_through: per (site_id, event_type), the UTC instant up to which the feed is complete;
             types that nobody delivered are absent.
         patients_implied: no source delivers patients, naming one makes one.
-        quiet_feeds: (site_id, event_type) that deliver nothing while others do; they close no
-            window, whatever they say of themselves.
         memory_limit: DuckDB size for the bucket's database.
         temp_dir: private folder for spill files.
     """
@@ -71,7 +69,6 @@ class LinkageInput:
     study: Study
     data_through: tuple[tuple[str, str, datetime], ...]
     patients_implied: bool = False
-    quiet_feeds: tuple[tuple[str, str], ...] = ()
     memory_limit: str | None = None
     temp_dir: Path | None = None
 
@@ -152,9 +149,6 @@ def _link(con: duckdb.DuckDBPyConnection, given: LinkageInput, out: Path) -> Lin
             "INSERT INTO data_through VALUES (?, ?, ?)",
             [site_id, event_type, instant.replace(tzinfo=None)],
         )
-    con.execute("CREATE TABLE quiet_feed (site_id VARCHAR, event_type VARCHAR)")
-    for site_id, event_type in given.quiet_feeds:
-        con.execute("INSERT INTO quiet_feed VALUES (?, ?)", [site_id, event_type])
     for name, text in sql_files():
         if name == COMPOSITE_FILE:
             _run_composites(con, text)

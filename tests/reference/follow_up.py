@@ -19,10 +19,9 @@ Cut = tuple[int, int, str]
 
 @dataclass(frozen=True)
 class Feeds:
-    """Up to when each event type is complete, and the types that deliver nothing (quiet)."""
+    """Up to when each event type is complete."""
 
     through: dict[str, datetime]
-    quiet: frozenset[str] = frozenset()
 
 
 def after_moment(moment: datetime, zone: str, axis: Axis) -> int:
@@ -133,6 +132,6 @@ def is_closed(
             continue
         lag = timedelta(hours=model.follow_up.settle_lag_hours.get(event_type, 0))
         through = feeds.through.get(event_type)
-        if through is None or event_type in feeds.quiet or through < end_at + lag:
+        if through is None or through < end_at + lag:
             return False
     return True

@@ -54,7 +54,6 @@ def link_patient(
     rows: list[tuple[str, dict[str, Any]]],
     study: Study,
     through: dict[str, datetime],
-    quiet: frozenset[str] = frozenset(),
     *,
     patients_implied: bool = False,
 ) -> tuple[list[UnitRow], list[Row]]:
@@ -64,7 +63,6 @@ def link_patient(
         rows: the patient's events, by type.
         study: the study.
         through: `data_through` by event type.
-        quiet: types of which the site delivers nothing while others do.
         patients_implied: whether a patient exists by being named.
     """
     if patients_implied and not any(kind == "PatientRegistered" for kind, _ in rows):
@@ -76,7 +74,7 @@ def link_patient(
         }
         rows = [*rows, ("PatientRegistered", known)]
     events = read_events(study, rows)
-    patient = Patient(study, events, units_of(study, events), Feeds(through, quiet))
+    patient = Patient(study, events, units_of(study, events), Feeds(through))
     found: list[Row] = []
     for unit in patient.units:
         for outcome in study.model.outcome:

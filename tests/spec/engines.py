@@ -58,9 +58,8 @@ class Spec:
             for key, story in told.items()
             for event_type, instant in story.feeds.items()
         )
-        quiet = tuple((key, one) for key, story in told.items() for one in sorted(story.quiet))
         inputs = [
-            LinkageInput(study, through, patients_implied=is_implied(name), quiet_feeds=quiet)
+            LinkageInput(study, through, patients_implied=is_implied(name))
             for name, study in self.studies.items()
         ]
         with tempfile.TemporaryDirectory() as folder:
@@ -201,7 +200,6 @@ def by_reference(spec: Spec, row: Row, resolution: str) -> Answer:
             story.patient.events,
             spec.studies[name],
             story.feeds,
-            frozenset(story.quiet),
             patients_implied=is_implied(name),
         )
     place = {one.key: number for number, one in enumerate(units)}

@@ -190,10 +190,6 @@ def _no_feed(story: Story, match: Match) -> None:
     del story.feeds[FEEDS[match[1]]]
 
 
-def _quiet(story: Story, match: Match) -> None:
-    story.quiet.add(FEEDS[match[1]])
-
-
 _AT = rf" (?:at )?(?P<time>{TIME}|{UNTIMED})"
 _UNTIL = rf"(?:(?:-| to )(?P<end>\d\d:\d\d(?::\d\d)?|{TIME}))?"
 _MORE = r"(?: \((?P<attrs>[^()]+)\))?"
@@ -216,7 +212,6 @@ _CLAUSES: list[tuple[re.Pattern[str], Callable[[Story, Match], None]]] = [
         (rf"seen{_AT}", _seen),
         (rf"(?P<feed>all|{one_of(FEEDS)}) feeds? until (?P<time>{TIME})", _feed),
         (rf"no ({one_of(FEEDS)}) feed", _no_feed),
-        (rf"({one_of(FEEDS)}) feed quiet", _quiet),
         (r"born (\d{4}-\d\d-\d\d)", _set("birth_date", lambda _, text: date.fromisoformat(text))),
         (r"(girl)", _set("sex", lambda _, __: "female")),
         (rf"dies ({TIME})", _set("died_at", Clock.instant)),

@@ -23,7 +23,6 @@ class Story:
     patient: Patient = field(init=False)
     clock: Clock = field(default_factory=Clock)
     feeds: dict[str, datetime] = field(default_factory=lambda: dict.fromkeys(ALL_TYPES, THROUGH))
-    quiet: set[str] = field(default_factory=set)
     person: dict[str, Any] = field(
         default_factory=lambda: {"birth_date": date.fromisoformat(BORN), "sex": "male"}
     )

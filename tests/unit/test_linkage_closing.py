@@ -20,13 +20,6 @@ def test_a_silent_laboratory_holds_its_windows_open_and_no_others() -> None:
     assert link([patient], through=feeds).of("silent", "hypocalcaemia")["status"] == "event"
 
 
-def test_a_quiet_feed_closes_no_window_that_reads_it_whatever_it_says_of_itself() -> None:
-    patient = infused("quiet-feed").calcium("2024-03-03 09:00", 7.0, low_limit=8.5)
-    linked = link([patient], quiet=("LabResulted",))
-    assert linked.of("quiet-feed", "hypocalcaemia")["status"] == "open_event"
-    assert linked.of("quiet-feed", "fever")["status"] == "no_event"
-
-
 def test_a_feed_that_nobody_delivers_never_closes_what_it_alone_can_show() -> None:
     patient = infused("no-lab-feed")
     feeds = {name: THROUGH for name in ALL_TYPES if name != "LabResulted"}

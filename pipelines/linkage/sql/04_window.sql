@@ -2,8 +2,8 @@
 --
 -- `latest`: a unit's windows are cut where the next unit that it competes with starts, so that every
 -- event has one owner, the latest index at or before it; what is known to lie before that start on its
--- own date is still the earlier unit's. Death and the end of observation cut all. A window is closed when every feed that its outcome reads has delivered past its uncut end plus the
--- feed's settle lag; a quiet feed closes none.
+-- own date is still the earlier unit's. Death and the end of observation cut all. A window is closed when
+-- every feed that its outcome reads is complete past its uncut end plus the feed's settle lag.
 
 -- Is the feed complete up to the end? One row a unit, outcome and window of the simple outcomes;
 -- composites close with their components.
@@ -14,7 +14,6 @@ SELECT
     w.window_name,
     coalesce(bool_and(
         CASE
-            WHEN q.event_type IS NOT NULL THEN false
             WHEN t.data_through_at IS NULL THEN NOT r.is_required
             WHEN w.axis = 'day' THEN
                 utc_to_local(t.data_through_at, w.zone) >= w.closing_hi + to_microseconds(r.lag_us)
@@ -25,7 +24,6 @@ SELECT
 FROM unit_window_span AS w
 JOIN outcome_reads AS r USING (outcome)
 LEFT JOIN data_through AS t ON t.site_id = w.site_id AND t.event_type = r.event_type
-LEFT JOIN quiet_feed AS q ON q.site_id = w.site_id AND q.event_type = r.event_type
 GROUP BY w.unit_id, w.outcome, w.window_name;
 
 CREATE TABLE unit_window AS
