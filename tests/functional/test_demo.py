@@ -80,7 +80,9 @@ def test_a_folder_that_holds_no_demo_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_demo_that_is_stopped_stops_its_server(tmp_path: Path, number: signal.Signals) -> None:
     with (tmp_path / "out.txt").open("w") as out:
         child = subprocess.Popen(

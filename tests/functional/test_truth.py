@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -116,12 +115,10 @@ def test_the_other_fates_and_flags_are_as_planted(made: Planted) -> None:
         assert got >= n
 
 
-def test_dirt_changes_no_truth(tmp_path: Path) -> None:
-    for name, dirt in (("clean", 0.0), ("dirty", 0.01)):
-        simulate(NAMED_PATIENTS, NAMED_SEED, NAMED_NIGHTS, dirt, tmp_path / name)
-        shutil.rmtree(tmp_path / name / "deliveries")
+def test_dirt_changes_no_truth(made: Planted, tmp_path: Path) -> None:
+    simulate(NAMED_PATIENTS, NAMED_SEED, NAMED_NIGHTS, 0.0, tmp_path)
     for table in ("risk", "unit_outcome"):
-        clean, dirty = (tmp_path / n / "truth" / f"{table}.csv" for n in ("clean", "dirty"))
+        clean, dirty = (root / "truth" / f"{table}.csv" for root in (tmp_path, made.hospital))
         assert clean.read_bytes() == dirty.read_bytes()
 
 
