@@ -187,7 +187,7 @@ def link(
         rows["linkage.course"],
         rows["linkage.infusion"],
         rows["linkage.evidence"],
-        linked.counts,
+        linked.counts["signals.counts"],
         linked.attrition,
     )
 

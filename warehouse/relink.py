@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pipelines.base.files import make_private
 from pipelines.linkage.kernel import LinkageInput
 from pipelines.linkage.recount import Before, recount, signal_tables
+from pipelines.signals.counts import COUNT_TABLES
 from warehouse.shards import export_linked
 from warehouse.store import Store
 from warehouse.touched import Touched
@@ -49,10 +50,12 @@ def relink(
         store.close()
         return run_linkage(shards, given, make_private(out))
     shards = store.export_shards(folder / "in", n_buckets, touched.file)
-    before = Before(*export_linked(store.con, folder / "before", n_buckets, touched.file))
+    before = Before(
+        *export_linked(store.con, folder / "before", n_buckets, touched.file, list(COUNT_TABLES))
+    )
     store.close()
     linked = run_linkage(shards, given, make_private(out))
-    [counts] = linked.tables["signals.counts"]
-    merged = {"signals.counts": recount(before, counts, given, out)}
+    counts = {name: linked.tables[name][0] for name in COUNT_TABLES}
+    merged = recount(before, counts, given, out)
     tables = signal_tables(merged, out, [one.study for one in given])
     return replace(linked, tables={**linked.tables, **tables})

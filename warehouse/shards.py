@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -53,13 +53,17 @@ def export_shards(
 
 
 def export_linked(
-    con: duckdb.DuckDBPyConnection, folder: Path, n_buckets: int, only: Path
-) -> tuple[list[Path], Path]:
+    con: duckdb.DuckDBPyConnection,
+    folder: Path,
+    n_buckets: int,
+    only: Path,
+    count_tables: Sequence[str],
+) -> tuple[list[Path], dict[str, Path]]:
     """Write linked rows of some patients by bucket, and the counts of everybody.
 
     Returns:
         Folders with `linkage.course.parquet` and `linkage.unit_outcome.parquet`, whole patients
-        each, and the Parquet file of `signals.counts`; without `run_id`.
+        each, and the Parquet file of each table of counts; without `run_id`.
 
     Errors:
         StorageError: the files cannot be written.
@@ -68,13 +72,14 @@ def export_linked(
         name: f"SELECT * EXCLUDE (run_id) FROM {name}"
         for name in ("linkage.course", "linkage.unit_outcome")
     }
-    counts = folder / "signals.counts.parquet"
+    counts = {name: folder / f"{name}.parquet" for name in count_tables}
     with guarded("exporting linked rows", folder):
         buckets = _export(con, folder, n_buckets, tables, _parquet(only))
-        con.execute(
-            f"COPY (SELECT * EXCLUDE (run_id) FROM signals.counts) TO {literal(str(counts))} "
-            "(FORMAT parquet)"
-        )
+        for name, path in counts.items():
+            con.execute(
+                f"COPY (SELECT * EXCLUDE (run_id) FROM {name}) TO {literal(str(path))} "
+                "(FORMAT parquet)"
+            )
     return buckets, counts
 
 

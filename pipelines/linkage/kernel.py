@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from pipelines.base import codes, duck, zones
 from pipelines.linkage.study_tables import load_tables, study_tables
+from pipelines.signals.counts import COUNT_TABLES
 from schemas import create_table_sql
 from studies.load import Study
 
@@ -46,7 +47,8 @@ KEPT = {
 }
 
 COMPOSITE_FILE = "09_composite.sql"
-COUNTS_FILE = "13_counts.sql"
+#: What these files make depends on linked rows and the study alone.
+COUNTS_FILES = "13_counts"
 
 _ATTRITION = """
 SELECT study_id, site_id, step_number, step, sum(n)::BIGINT FROM out_attrition GROUP BY ALL
@@ -75,11 +77,11 @@ class LinkageInput:
 
 @dataclass(frozen=True)
 class LinkedBucket:
-    """What one bucket gave: Parquet by table (OUTPUTS, KEPT), attrition and mergeable counts."""
+    """What one bucket gave: Parquet by table (OUTPUTS, KEPT), attrition, and counts by table."""
 
     files: dict[str, str]
     attrition: list[tuple[Any, ...]]
-    counts: list[tuple[Any, ...]]
+    counts: dict[str, list[tuple[Any, ...]]]
 
 
 @cache
@@ -158,7 +160,10 @@ def _link(con: duckdb.DuckDBPyConnection, given: LinkageInput, out: Path) -> Lin
     return LinkedBucket(
         files,
         con.execute(_ATTRITION).fetchall(),
-        con.execute("SELECT * FROM out_counts").fetchall(),
+        {
+            name: con.execute(f"SELECT * FROM {table.sql_name}").fetchall()
+            for name, table in COUNT_TABLES.items()
+        },
     )
 
 

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.base import duck
-from pipelines.linkage.kernel import COUNTS_FILE, LinkageInput, sql_files
+from pipelines.linkage.kernel import COUNTS_FILES, LinkageInput, sql_files
 from pipelines.linkage.study_tables import load_tables, study_tables
-from pipelines.signals.counts import COUNT_SCHEMA, KEY_COLUMNS, PRESENCE_COLUMN, SUM_COLUMNS
+from pipelines.signals.counts import COUNT_TABLES, CountTable
 from pipelines.signals.tables import MAKERS
 from studies.load import Study
 
@@ -29,48 +29,64 @@ class Before:
     Attributes:
         buckets: folders with `linkage.course.parquet` and `linkage.unit_outcome.parquet` of the
             patients who were linked again, whole patients each.
-        counts: `signals.counts` of everybody.
+        counts: of everybody, by table.
     """
 
     buckets: Sequence[Path]
-    counts: Path
+    counts: Mapping[str, Path]
 
 
-def recount(before: Before, counts: Path, given: Iterable[LinkageInput], out: Path) -> Path:
-    """Write `signals.counts` of everybody and return its path.
+def recount(
+    before: Before, counts: Mapping[str, Path], given: Iterable[LinkageInput], out: Path
+) -> dict[str, Path]:
+    """Write every table of counts of everybody and return their files.
 
     Args:
         before: what was linked before.
-        counts: counts of the patients who were linked again, as they are now.
+        counts: of the patients who were linked again, as they are now, by table.
         given: one entry per study, with the settings that `before` was counted under.
         out: private folder for scratch files and the result.
     """
     given = list(given)
     parts = [
-        count_linked(bucket, one, out / f"before-{one.study.id}-{bucket.name}.parquet")
+        count_linked(bucket, one, out / f"before-{one.study.id}-{bucket.name}")
         for bucket in before.buckets
         for one in given
     ]
-    path = out / "counts-all.parquet"
-    sums = ", ".join(f"sum({name} * weight)::BIGINT AS {name}" for name in SUM_COLUMNS)
-    keys = ", ".join(KEY_COLUMNS)
+    return {
+        name: _merge(
+            table,
+            [before.counts[name], counts[name]],
+            [part[name] for part in parts],
+            out / f"{name}-all.parquet",
+        )
+        for name, table in COUNT_TABLES.items()
+    }
+
+
+def _merge(table: CountTable, more: Sequence[Path], less: Sequence[Path], path: Path) -> Path:
+    """Write what some files add up to, less what others do."""
+    sums = ", ".join(f"sum({name} * weight)::BIGINT AS {name}" for name in table.sums)
     with duck.connect() as con:
-        _weighed(con, [before.counts, counts], 1)
-        _weighed(con, parts, -1)
+        _weighed(con, table, more, 1)
+        _weighed(con, table, less, -1)
         found = con.execute(
-            f"""SELECT {keys}, {sums} FROM weighed GROUP BY ALL
-            HAVING sum({PRESENCE_COLUMN} * weight) > 0 ORDER BY ALL"""
+            f"""SELECT {", ".join(table.keys)}, {sums} FROM weighed GROUP BY ALL
+            HAVING sum({table.presence} * weight) > 0 ORDER BY ALL"""
         ).to_arrow_table()
-    pq.write_table(found.cast(COUNT_SCHEMA), path)
+    pq.write_table(found.cast(table.schema), path)
     return path
 
 
-def _weighed(con: duckdb.DuckDBPyConnection, paths: Sequence[Path], weight: int) -> None:
-    columns = ", ".join(f"{field.name} {_TYPES[field.type]}" for field in COUNT_SCHEMA)
+def _weighed(
+    con: duckdb.DuckDBPyConnection, table: CountTable, paths: Sequence[Path], weight: int
+) -> None:
+    columns = ", ".join(f"{field.name} {_TYPES[field.type]}" for field in table.schema)
     con.execute(f"CREATE TABLE IF NOT EXISTS weighed ({columns}, weight BIGINT)")
     for path in paths:
         con.execute(
-            "INSERT INTO weighed BY NAME SELECT *, ?::BIGINT AS weight FROM read_parquet(?)",
+            """INSERT INTO weighed BY NAME SELECT *, ?::BIGINT AS weight
+            FROM read_parquet(?, hive_partitioning = false)""",
             [weight, str(path)],
         )
 
@@ -78,16 +94,17 @@ def _weighed(con: duckdb.DuckDBPyConnection, paths: Sequence[Path], weight: int)
 _TYPES = {pa.string(): "VARCHAR", pa.int64(): "BIGINT"}
 
 
-def count_linked(bucket: Path, given: LinkageInput, path: Path) -> Path:
-    """Write the counts of linked rows of whole patients, by the SQL that counts in linkage.
+def count_linked(bucket: Path, given: LinkageInput, out: Path) -> dict[str, Path]:
+    """Count linked rows of whole patients, by the SQL that counts in linkage; files by table.
 
     Args:
         bucket: folder with `linkage.course.parquet` and `linkage.unit_outcome.parquet`; rows of
             other studies are left out.
         given: the study that the rows were linked under.
-        path: file of the result; it fits `COUNT_SCHEMA`.
+        out: folder of the results; it is made.
     """
-    study = given.study
+    study, files = given.study, {}
+    out.mkdir()
     with duck.connect(memory_limit=given.memory_limit, temp_dir=given.temp_dir) as con:
         load_tables(con, study_tables(study, patients_implied=given.patients_implied))
         for name, columns in _LINKED.items():
@@ -97,9 +114,15 @@ def count_linked(bucket: Path, given: LinkageInput, path: Path) -> Path:
                 f"FROM read_parquet({source}, hive_partitioning = false) WHERE study_id = ?",
                 [study.id],
             )
-        con.execute(dict(sql_files())[COUNTS_FILE])
-        con.execute(f"COPY out_counts TO {duck.literal(str(path))} (FORMAT parquet)")
-    return path
+        for name, text in sql_files():
+            if name.startswith(COUNTS_FILES):
+                con.execute(text)
+        for name, table in COUNT_TABLES.items():
+            files[name] = out / f"{name}.parquet"
+            con.execute(
+                f"COPY {table.sql_name} TO {duck.literal(str(files[name]))} (FORMAT parquet)"
+            )
+    return files
 
 
 #: Microseconds come back exactly: a double tells them apart up to seventy years.

@@ -21,7 +21,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from pipelines.base.errors import DripwatchError, ExitCode
 from pipelines.linkage.kernel import KEPT, OUTPUTS, LinkageInput, LinkedBucket, link_bucket
 from pipelines.linkage.recount import signal_tables
-from pipelines.signals.counts import COUNT_SCHEMA, KEY_LENGTH, merge_counts
+from pipelines.signals.counts import COUNT_TABLES, merge_counts
 
 _ATTRITION_FIELDS: dict[str, pa.DataType] = {
     "study_id": pa.string(),
@@ -82,8 +82,11 @@ class _LinkBucket(beam.DoFn):  # type: ignore[misc] # Beam is untyped
             kind = type(error).__name__
             yield beam.pvalue.TaggedOutput("failed", (kind, work.given.study.id, work.shard))
             return
-        for row in linked.counts:
-            yield beam.pvalue.TaggedOutput("counts", (row[:KEY_LENGTH], row[KEY_LENGTH:]))
+        for name, rows in linked.counts.items():
+            n_keys = len(COUNT_TABLES[name].keys)
+            for row in rows:
+                key = (name, *row[:n_keys])
+                yield beam.pvalue.TaggedOutput("counts", (key, row[n_keys:]))
         for row in linked.attrition:
             yield beam.pvalue.TaggedOutput("attrition", (row[:_ATTRITION_KEY], row[-1]))
         yield linked.files
@@ -93,7 +96,7 @@ class LinkInfusions(beam.PTransform):  # type: ignore[misc] # Beam is untyped
     """Link every work item and merge what merges.
 
     Input: a PCollection of `Work`. Output: `files` (one mapping of table to path an item),
-    `counts` ((key, sums) per stratum, merged), `attrition` ((key, n), merged) and `failed`
+    `counts` ((table and key, sums), merged), `attrition` ((key, n), merged) and `failed`
     ((kind of error, study, shard) an item that could not be linked).
     """
 
@@ -119,9 +122,18 @@ def _write_table(rows: Iterable[tuple[Any, ...]], path: str, schema: pa.Schema) 
     pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path)
 
 
-def _write_counts(rows: list[tuple[Any, ...]], path: str) -> str:
-    _write_table(rows, path, COUNT_SCHEMA)
-    return path
+def _counts_path(folder: str, name: str) -> Path:
+    return Path(folder) / f"{name}.parquet"
+
+
+def _write_counts(rows: list[tuple[Any, ...]], folder: str) -> str:
+    """Write rows that begin with the name of their table, a file a table."""
+    by_table: dict[str, list[tuple[Any, ...]]] = {name: [] for name in COUNT_TABLES}
+    for name, *row in rows:
+        by_table[name].append(tuple(row))
+    for name, table in COUNT_TABLES.items():
+        _write_table(by_table[name], str(_counts_path(folder, name)), table.schema)
+    return folder
 
 
 def _write_failed(failed: list[tuple[str, str, str]], path: str) -> str:
@@ -166,13 +178,13 @@ def run_linkage(shards: list[Path], given: list[LinkageInput], out: Path) -> Lin
         for one in given
         for shard in shards
     ]
-    counts_path, attrition_path = str(out / "counts.parquet"), str(out / "attrition.parquet")
+    attrition_path = str(out / "attrition.parquet")
     failed_path = out / "failed.json"
     # By name: the switching DirectRunner would first try to download another runner.
     options = PipelineOptions(["--no_pipeline_type_check"])
     with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
         linked = pipeline | beam.Create(works, reshuffle=False) | "LinkInfusions" >> LinkInfusions()
-        _collect(linked["counts"], "Counts", _write_counts, counts_path)
+        _collect(linked["counts"], "Counts", _write_counts, str(out))
         _collect(linked["attrition"], "Attrition", _write_attrition, attrition_path)
         failed = linked["failed"] | "FailedList" >> beam.combiners.ToList()
         _ = failed | "FailedFile" >> beam.Map(_write_failed, str(failed_path))
@@ -180,7 +192,7 @@ def run_linkage(shards: list[Path], given: list[LinkageInput], out: Path) -> Lin
     tables = _files(works, OUTPUTS)
     tables["linkage.attrition"] = [Path(attrition_path)]
     studies = [one.study for one in given]
-    tables |= signal_tables({"signals.counts": Path(counts_path)}, out, studies)
+    tables |= signal_tables({n: _counts_path(str(out), n) for n in COUNT_TABLES}, out, studies)
     n_units = sum(pq.read_metadata(path).num_rows for path in tables["linkage.course"])
     return LinkageResult(tables, _files(works, KEPT), len(shards), n_units)
 

@@ -1,10 +1,45 @@
-"""Counts that merge: the columns of `signals.counts` and how two rows of one key become one."""
+"""Counts that merge: which tables of them there are, and how two rows of one key become one.
+
+All are sums of whole numbers over whole patients, who never straddle buckets: parts of a hospital
+can be added up, and taken apart again, in any order and to the last digit.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class CountTable:
+    """A table of counts.
+
+    Attributes:
+        name: in the warehouse.
+        sql_name: in the database of a bucket, as the SQL of linkage makes it, columns in order.
+        keys: what a row is about; rows with equal keys are added up.
+        sums: whole numbers.
+        presence: the sum that is zero exactly where there is nothing that the row is about.
+        whole_keys: keys that are whole numbers; the others are texts.
+    """
+
+    name: str
+    sql_name: str
+    keys: tuple[str, ...]
+    sums: tuple[str, ...]
+    presence: str
+    whole_keys: frozenset[str] = frozenset()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns with their types: keys, then sums."""
+        kinds = [pa.int64() if name in self.whole_keys else pa.string() for name in self.keys]
+        return pa.schema(
+            [*zip(self.keys, kinds, strict=True), *((name, pa.int64()) for name in self.sums)]
+        )
+
 
 #: What a row is about; rows with equal keys are added up.
 KEY_COLUMNS = (
@@ -16,7 +51,6 @@ KEY_COLUMNS = (
     "stratum_value",
     "denominator",
 )
-KEY_LENGTH = len(KEY_COLUMNS)
 
 #: Sums over units, and over patients of events e and units n; patients never straddle buckets.
 MOMENT_COLUMNS = (
@@ -44,9 +78,11 @@ STATUS_COLUMNS = (
 PRESENCE_COLUMN = "n_rows"
 SUM_COLUMNS = (*MOMENT_COLUMNS, *STATUS_COLUMNS, PRESENCE_COLUMN)
 
-COUNT_SCHEMA = pa.schema(
-    [(name, pa.string()) for name in KEY_COLUMNS] + [(name, pa.int64()) for name in SUM_COLUMNS]
-)
+COUNTS = CountTable("signals.counts", "out_counts", KEY_COLUMNS, SUM_COLUMNS, PRESENCE_COLUMN)
+
+#: Every table of counts, by its name in the warehouse. One that is new is a line here, a table made
+#: by a file `sql/13_counts*.sql` of linkage, and a model.
+COUNT_TABLES = {table.name: table for table in (COUNTS,)}
 
 
 def merge_counts(rows: Iterable[tuple[int | None, ...]]) -> tuple[int | None, ...]:

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from pipelines.linkage.kernel import KEPT, OUTPUTS, LinkageInput, link_bucket
 from pipelines.linkage.recount import signal_tables
 from pipelines.linkage.transform import ATTRITION_SCHEMA, LinkageResult
-from pipelines.signals.counts import COUNT_SCHEMA, KEY_LENGTH, merge_counts
+from pipelines.signals.counts import COUNT_TABLES, merge_counts
 from studies.load import Study, load_study
 from tests.examples import examples
 from tests.linkage_cases import ALL_TYPES
@@ -118,7 +118,7 @@ def batch_of(number: int, rows: list[Row]) -> Batch:
 
 def plainly(shards: list[Path], given: list[LinkageInput], out: Path) -> LinkageResult:
     """What `run_linkage` does, without a pipeline: that costs a second."""
-    counts: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
+    counts: dict[str, dict[tuple[Any, ...], list[tuple[Any, ...]]]] = {}
     attrition: list[tuple[Any, ...]] = []
     files: dict[str, list[Path]] = {name: [] for name in OUTPUTS | KEPT}
     for shard in shards:
@@ -126,16 +126,24 @@ def plainly(shards: list[Path], given: list[LinkageInput], out: Path) -> Linkage
             place = out / one.study.id / shard.name
             place.mkdir(parents=True)
             linked = link_bucket(shard, one, place)
-            for row in linked.counts:
-                counts.setdefault(row[:KEY_LENGTH], []).append(row[KEY_LENGTH:])
+            for name, rows in linked.counts.items():
+                mine, n_keys = counts.setdefault(name, {}), len(COUNT_TABLES[name].keys)
+                for row in rows:
+                    mine.setdefault(row[:n_keys], []).append(row[n_keys:])
             attrition += linked.attrition
             for name, path in linked.files.items():
                 files[name].append(Path(path))
-    summed = [key + merge_counts(rows) for key, rows in counts.items()]
+    merged = {
+        name: write(
+            [key + merge_counts(rows) for key, rows in counts.get(name, {}).items()],
+            table.schema,
+            out / f"{name}.parquet",
+        )
+        for name, table in COUNT_TABLES.items()
+    }
     tables = {name: files[name] for name in OUTPUTS}
     tables["linkage.attrition"] = [write(attrition, ATTRITION_SCHEMA, out / "attrition.parquet")]
-    counts = {"signals.counts": write(summed, COUNT_SCHEMA, out / "counts.parquet")}
-    tables |= signal_tables(counts, out, [one.study for one in given])
+    tables |= signal_tables(merged, out, [one.study for one in given])
     return LinkageResult(tables, {name: files[name] for name in KEPT}, len(shards), 0)
 
 
