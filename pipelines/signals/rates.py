@@ -10,11 +10,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
-from pipelines.signals.intervals import CONFIDENCE, clopper_pearson, garwood
+from pipelines.signals.columns import first_note, make_table, numbers, signal_keys, texts
+from pipelines.signals.counts import KEY_COLUMNS
+from pipelines.signals.intervals import CONFIDENCE, Floats, clopper_pearson, garwood
+
+#: Censored units bring the time that they were followed: a rate needs nobody left out.
+HEADLINE = "all"
+NO_TIME = "no time at risk"
 
 _DAYS = 1000.0
+_DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -64,16 +74,36 @@ class RateRatio:
         return f"{self.ratio:.3g} ({self.low:.3g}-{high}; exact p = {self.p_value:.2g})"
 
 
+@dataclass(frozen=True)
+class Rates:
+    """Columns of rates per 1,000 person-days; nan where there is none, and `note` says why."""
+
+    rate: Floats
+    low: Floats
+    high: Floats
+    note: NDArray[np.object_]
+
+
+def estimate_rates(n_events: ArrayLike, person_days: ArrayLike) -> Rates:
+    """Estimate rates of events over time at risk, for whole columns; see `estimate_rate`."""
+    e, days = (np.asarray(x, dtype=np.float64) for x in (n_events, person_days))
+    has_time = days > 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rate, low, high = (np.where(has_time, x * _DAYS / days, np.nan) for x in (e, *garwood(e)))
+    return Rates(rate, low, high, first_note(e, (~has_time, NO_TIME)))
+
+
 def estimate_rate(n_events: int, person_days: float) -> Rate:
     """Estimate the rate of events over time at risk.
 
-    Estimand: events per 1,000 person-days of the units in the denominator, events of one patient
-    taken as independent.
+    Estimand: events per 1,000 person-days of the units in the denominator, with Garwood's interval;
+    events of one patient are taken as independent.
     """
-    if person_days <= 0:
-        return Rate(n_events, person_days, None, None, None, "no time at risk")
-    low, high = (float(limit) * _DAYS / person_days for limit in garwood(n_events))
-    return Rate(n_events, person_days, n_events * _DAYS / person_days, low, high)
+    found = estimate_rates([n_events], [person_days])
+    if found.note[0]:
+        return Rate(n_events, person_days, None, None, None, found.note[0])
+    rate, low, high = (float(x[0]) for x in (found.rate, found.low, found.high))
+    return Rate(n_events, person_days, rate, low, high)
 
 
 def compare_rates(
@@ -120,3 +150,41 @@ def compare_rates(
 
 def _undefined(note: str) -> RateRatio:
     return RateRatio(None, None, None, None, None, None, note)
+
+
+RATE_SCHEMA = pa.schema(
+    [(name, pa.string()) for name in KEY_COLUMNS]
+    + [("is_headline", pa.bool_())]
+    + [(name, pa.int64()) for name in ("n_units", "n_first_events", "n_patients")]
+    + [
+        (name, pa.float64())
+        for name in ("person_days", "events_per_1000_person_days", "ci_low", "ci_high")
+    ]
+    + [("ci_method", pa.string()), ("note", pa.string()), ("signal_key", pa.string())]
+)
+
+
+def rate_table(counts: pa.Table) -> pa.Table:
+    """Return `signals.rate` (RATE_SCHEMA) of rows of `signals.counts`, in their order.
+
+    Estimand: first events of a unit in its window per 1,000 person-days at risk up to that event,
+    over the units of the denominator. Clustered limits would need sums over patients of squared
+    time, which the counts do not hold: Garwood's are too narrow where few children have most
+    events.
+    """
+    units, events, time_us = numbers(counts, "n_units", "n_events", "person_us")
+    person_days = time_us / _DAY_US
+    found = estimate_rates(events, person_days)
+    method = "garwood, events taken as independent"
+    made = {
+        "is_headline": np.equal(counts["denominator"].to_numpy(zero_copy_only=False), HEADLINE),
+        "n_first_events": counts["n_events"].to_numpy(),
+        "person_days": person_days,
+        "events_per_1000_person_days": found.rate,
+        "ci_low": found.low,
+        "ci_high": found.high,
+        "ci_method": np.where(np.isnan(found.rate), "none", texts(method, events)),
+        "note": np.where(units == 0, "no units", found.note),
+        "signal_key": signal_keys(counts),
+    }
+    return make_table(RATE_SCHEMA, made, counts)

@@ -16,9 +16,9 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
+from pipelines.signals.columns import make_table, signal_keys, texts
 from pipelines.signals.counts import KEY_COLUMNS, STATUS_COLUMNS
 from pipelines.signals.intervals import CONFIDENCE, Floats, clopper_pearson, wilson
-from pipelines.signals.key import SignalKey
 
 #: The denominator of an outcome's headline risk: closed, eligible, at risk and not censored.
 HEADLINE = "complete"
@@ -167,23 +167,19 @@ def estimate_risks(
         design_effect=design,
         method=np.select(
             [is_empty | is_lone, is_flat],
-            [_texts("none", e), _texts("clopper-pearson, n = patients", e)],
-            _texts("korn-graubard", e),
+            [texts("none", e), texts("clopper-pearson, n = patients", e)],
+            texts("korn-graubard", e),
         ),
         note=np.select(
             [is_empty, is_lone, ~is_flat & (raw > n)],
             [
-                _texts("no units", e),
-                _texts("one patient: no variance between patients; interval of one trial", e),
-                _texts("effective n bounded by the number of units", e),
+                texts("no units", e),
+                texts("one patient: no variance between patients; interval of one trial", e),
+                texts("effective n bounded by the number of units", e),
             ],
-            _texts(None, e),
+            texts(None, e),
         ),
     )
-
-
-def _texts(text: str | None, like: Floats) -> NDArray[np.object_]:
-    return np.full(like.shape, text, dtype=object)
 
 
 def _t_ratio(n_units: Floats, n_patients: Floats) -> Floats:
@@ -243,21 +239,6 @@ def risk_table(counts: pa.Table) -> pa.Table:
         "ci_method": found.method,
         "note": found.note,
         "person_days": counts["person_us"].to_numpy() / _DAY_US,
-        "signal_key": _keys(counts),
+        "signal_key": signal_keys(counts),
     }
-    columns = [
-        # `from_pandas` makes nan what it means: no number.
-        pa.array(made[field.name], field.type, from_pandas=True)
-        if field.name in made
-        else counts[field.name].cast(field.type)
-        for field in RISK_SCHEMA
-    ]
-    return pa.Table.from_arrays(
-        [c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in columns],
-        schema=RISK_SCHEMA,
-    )
-
-
-def _keys(counts: pa.Table) -> list[str]:
-    told = [counts[name].to_pylist() for name in SignalKey._fields]
-    return [str(SignalKey(*row)) for row in zip(*told, strict=True)]
+    return make_table(RISK_SCHEMA, made, counts)

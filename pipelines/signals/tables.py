@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 
+from pipelines.signals.rates import rate_table
 from pipelines.signals.risk import risk_table
 from studies.load import Study
 
@@ -14,5 +15,6 @@ Counts = Mapping[str, pa.Table]
 
 #: By name in the warehouse: makes the table from all counts, under all studies of the site.
 MAKERS: Mapping[str, Callable[[Counts, Sequence[Study]], pa.Table]] = {
+    "signals.rate": lambda counts, _studies: rate_table(counts["signals.counts"]),
     "signals.risk": lambda counts, _studies: risk_table(counts["signals.counts"]),
 }

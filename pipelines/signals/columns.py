@@ -1,0 +1,59 @@
+"""Tables of signals from columns of estimates: what is no number becomes null."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipelines.signals.intervals import Floats
+from pipelines.signals.key import SignalKey
+
+
+def make_table(schema: pa.Schema, made: Mapping[str, Any], given: pa.Table) -> pa.Table:
+    """Return a table of `schema`, each column as it was made, else as it was given.
+
+    Args:
+        schema: names and types, in order.
+        made: columns by name, arrays or lists; nan and None are null.
+        given: rows in the same order with all other columns.
+    """
+    columns = [
+        # `from_pandas` makes nan what it means: no number.
+        pa.array(made[field.name], field.type, from_pandas=True)
+        if field.name in made
+        else given[field.name].cast(field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(
+        [c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in columns],
+        schema=schema,
+    )
+
+
+def numbers(table: pa.Table, *names: str) -> tuple[Floats, ...]:
+    """Return columns of counts as numbers that can be divided."""
+    return tuple(np.asarray(table[name].to_numpy(), dtype=np.float64) for name in names)
+
+
+def texts(text: str | None, like: Floats) -> NDArray[np.object_]:
+    """Return one text, or None, as a column as long as `like`."""
+    return np.full(like.shape, text, dtype=object)
+
+
+def first_note(like: Floats, *reasons: tuple[NDArray[np.bool_], str]) -> NDArray[np.object_]:
+    """Return of each row the text of the first reason that holds; None where none does."""
+    return np.select(
+        [is_so for is_so, _ in reasons],
+        [texts(said, like) for _, said in reasons],
+        texts(None, like),
+    )
+
+
+def signal_keys(counts: pa.Table) -> list[str]:
+    """Return the key of each row of counts."""
+    told = [counts[name].to_pylist() for name in SignalKey._fields]
+    return [str(SignalKey(*row)) for row in zip(*told, strict=True)]
