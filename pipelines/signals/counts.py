@@ -80,9 +80,63 @@ SUM_COLUMNS = (*MOMENT_COLUMNS, *STATUS_COLUMNS, PRESENCE_COLUMN)
 
 COUNTS = CountTable("signals.counts", "out_counts", KEY_COLUMNS, SUM_COLUMNS, PRESENCE_COLUMN)
 
+_WINDOW = ("study_id", "site_id", "outcome", "window_name")
+_STRATUM = ("stratum", "stratum_value")
+
+#: Patients with units on both sides of a comparison: products of events e and units n of the sides.
+SHARED = CountTable(
+    "signals.counts_shared",
+    "out_counts_shared",
+    (*_WINDOW, *_STRATUM, "contrast", "other_value", "denominator"),
+    ("n_patients", "n_again", "sum_ee", "sum_en", "sum_ne", "sum_nn"),
+    "n_patients",
+)
+#: First and second units of the same patients.
+PAIRED = CountTable(
+    "signals.counts_paired",
+    "out_counts_paired",
+    (*_WINDOW, "drug_class", "denominator"),
+    (
+        "n_both",
+        "n_first_only",
+        "n_second_only",
+        "n_neither",
+        "n_event",
+        "n_event_again",
+        "n_none_again",
+        "n_first",
+    ),
+    "n_first",
+)
+#: When units leave the risk, and why.
+ONSET = CountTable(
+    "signals.counts_onset",
+    "out_counts_onset",
+    (*_WINDOW, *_STRATUM, "scale", "bin"),
+    ("n_events", "n_died", "n_censored", "n_completed", "n_left"),
+    "n_left",
+    frozenset({"bin"}),
+)
+#: Risk and control windows of patients with an event in one of them.
+SELF_CONTROLLED = CountTable(
+    "signals.counts_self_controlled",
+    "out_counts_self_controlled",
+    ("study_id", "site_id", "outcome", *_STRATUM),
+    (
+        "n_risk_events",
+        "n_control_events",
+        "risk_us",
+        "control_us",
+        "n_cut_by_next",
+        "n_cut_by_end",
+        "n_patients",
+    ),
+    "n_patients",
+)
+
 #: Every table of counts, by its name in the warehouse. One that is new is a line here, a table made
 #: by a file `sql/13_counts*.sql` of linkage, and a model.
-COUNT_TABLES = {table.name: table for table in (COUNTS,)}
+COUNT_TABLES = {table.name: table for table in (COUNTS, SHARED, PAIRED, ONSET, SELF_CONTROLLED)}
 
 
 def merge_counts(rows: Iterable[tuple[int | None, ...]]) -> tuple[int | None, ...]:

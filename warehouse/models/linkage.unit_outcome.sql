@@ -28,6 +28,8 @@
 --   onset_at TIMESTAMP - Onset of the event, UTC; null without an event.
 --   onset_hours DOUBLE - Hours from the index to the onset; null where the onset has no time of day.
 --   onset_precision VARCHAR - How precisely the onset is known: instant or day.
+--   onset_day BIGINT - Local date of the onset less that of the index, in days; null without an onset.
+--   last_day BIGINT - The same of the last date of the window's part that belongs to the unit.
 --   grade INTEGER - Worst grade in the window (0 to 5); null where it cannot be graded.
 --   baseline_grade INTEGER - Grade at baseline.
 --   baseline_value DOUBLE - Baseline value in baseline_unit.

@@ -140,6 +140,12 @@ SELECT
     CASE WHEN t.onset_precision = 'instant' AND w.axis = 'instant'
          THEN (epoch_us(t.onset_at) - epoch_us(w.started_at)) / 3600e6 END AS onset_hours,
     t.onset_precision,
+    -- Whatever the axis, dates are compared: an onset known by its day has one.
+    date_diff('day', w.index_day, local_day_of(t.onset_at, u.zone)) AS onset_day,
+    date_diff('day', w.index_day, CASE w.axis
+        WHEN 'day' THEN w.cut_at - INTERVAL 1 DAY
+        ELSE local_day_of(w.cut_at - INTERVAL 1 MICROSECOND, u.zone)
+    END) AS last_day,
     t.grade,
     b.grade AS baseline_grade,
     b.value AS baseline_value,
@@ -181,6 +187,7 @@ SELECT
     ) AS flags
 FROM unit_window AS w
 CROSS JOIN setting AS s
+JOIN (SELECT unit_id, zone FROM unit) AS u USING (unit_id)
 JOIN state AS t USING (unit_id, outcome, window_name)
 JOIN time_at_risk AS a USING (unit_id, outcome, window_name)
 LEFT JOIN episode_count AS e USING (unit_id, outcome, window_name)

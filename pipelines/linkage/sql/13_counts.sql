@@ -115,29 +115,30 @@ SELECT
     dense_rank() OVER (ORDER BY patient_key)::INTEGER AS patient
 FROM out_course;
 
+CREATE TABLE patient_cell AS
+SELECT
+    u.cell, s.number, u.patient,
+    count(*) AS n,
+    count(*) FILTER (WHERE u.is_event) AS e,
+    sum(u.person_us)::BIGINT AS person_us
+FROM (
+    SELECT c.cell, i.unit, i.patient, u.is_event, u.person_us
+    FROM denominator_unit AS u
+    JOIN unit_number AS i USING (unit_id)
+    JOIN denominator_cell AS c
+      ON c.site_id = u.site_id AND c.outcome = u.outcome
+     AND c.window_name = u.window_name AND c.denominator = u.d
+) AS u
+JOIN (
+    SELECT i.unit, n.number
+    FROM unit_stratum
+    JOIN unit_number AS i USING (unit_id)
+    JOIN stratum_number AS n USING (stratum, stratum_value)
+) AS s USING (unit)
+GROUP BY u.cell, s.number, u.patient;
+
 CREATE TABLE stratum_moment AS
-WITH per_patient AS (
-    SELECT
-        u.cell, s.number, u.patient,
-        count(*) AS n,
-        count(*) FILTER (WHERE u.is_event) AS e,
-        sum(u.person_us)::BIGINT AS person_us
-    FROM (
-        SELECT c.cell, i.unit, i.patient, u.is_event, u.person_us
-        FROM denominator_unit AS u
-        JOIN unit_number AS i USING (unit_id)
-        JOIN denominator_cell AS c
-          ON c.site_id = u.site_id AND c.outcome = u.outcome
-         AND c.window_name = u.window_name AND c.denominator = u.d
-    ) AS u
-    JOIN (
-        SELECT i.unit, n.number
-        FROM unit_stratum
-        JOIN unit_number AS i USING (unit_id)
-        JOIN stratum_number AS n USING (stratum, stratum_value)
-    ) AS s USING (unit)
-    GROUP BY u.cell, s.number, u.patient
-), summed AS (
+WITH summed AS (
     SELECT
         cell, number,
         sum(n)::BIGINT AS n_units,
@@ -147,7 +148,7 @@ WITH per_patient AS (
         sum(e * n)::BIGINT AS sum_en,
         sum(n * n)::BIGINT AS sum_n2,
         sum(person_us)::BIGINT AS person_us
-    FROM per_patient
+    FROM patient_cell
     GROUP BY cell, number
 )
 SELECT c.* EXCLUDE (cell), n.* EXCLUDE (number), summed.* EXCLUDE (cell, number)
