@@ -53,6 +53,32 @@ def first_note(like: Floats, *reasons: tuple[NDArray[np.bool_], str]) -> NDArray
     )
 
 
+def joined_notes(like: Floats, *reasons: tuple[NDArray[np.bool_], str]) -> NDArray[np.object_]:
+    """Return of each row the texts of all reasons that hold, in order; None where none does."""
+    told = texts("", like)
+    for is_so, said in reasons:
+        told[is_so & (told != "")] += "; "
+        told[is_so] += said
+    told[told == ""] = None
+    return told
+
+
+def sorted_by(table: pa.Table, *names: str) -> pa.Table:
+    """Return the rows in the order of these columns."""
+    return table.sort_by([(name, "ascending") for name in names])
+
+
+def group_numbers(table: pa.Table, *names: str) -> NDArray[np.intp]:
+    """Return for each row the number of its group, from 0: the rows that share these columns."""
+    groups = np.zeros(table.num_rows, dtype=np.intp)
+    for name in names:
+        values = table[name].combine_chunks().dictionary_encode()
+        codes = values.indices.to_numpy(zero_copy_only=False)
+        # Numbered again each time: the product of many columns' values would not fit.
+        _, groups = np.unique(groups * len(values.dictionary) + codes, return_inverse=True)
+    return groups
+
+
 def signal_keys(counts: pa.Table) -> list[str]:
     """Return the key of each row of counts."""
     told = [counts[name].to_pylist() for name in SignalKey._fields]

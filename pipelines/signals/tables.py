@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pipelines.signals.rates import rate_table
 from pipelines.signals.risk import risk_table
+from pipelines.signals.screening import screening_table
 from studies.load import Study
 
 #: Merged counts by their name in the warehouse.
@@ -15,6 +16,9 @@ Counts = Mapping[str, pa.Table]
 
 #: By name in the warehouse: makes the table from all counts, under all studies of the site.
 MAKERS: Mapping[str, Callable[[Counts, Sequence[Study]], pa.Table]] = {
+    "signals.disproportionality": lambda counts, studies: screening_table(
+        counts["signals.counts"], studies
+    ),
     "signals.rate": lambda counts, _studies: rate_table(counts["signals.counts"]),
     "signals.risk": lambda counts, _studies: risk_table(counts["signals.counts"]),
 }

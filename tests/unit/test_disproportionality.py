@@ -11,15 +11,14 @@ import pytest
 from scipy import integrate, stats
 
 from pipelines.signals.disproportionality import (
-    Prior,
     Table,
     chi_square,
     ebgm,
-    fit_prior,
     information_component,
     prr,
     ror,
 )
+from pipelines.signals.empirical_bayes import Prior, fit_prior
 
 
 def test_prr_ror_and_ic_are_the_published_ones() -> None:
