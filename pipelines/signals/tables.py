@@ -9,6 +9,7 @@ import pyarrow as pa
 from pipelines.signals.rates import rate_table
 from pipelines.signals.risk import risk_table
 from pipelines.signals.screening import screening_table
+from pipelines.signals.trend import trend_table
 from studies.load import Study
 
 #: Merged counts by their name in the warehouse.
@@ -21,4 +22,5 @@ MAKERS: Mapping[str, Callable[[Counts, Sequence[Study]], pa.Table]] = {
     ),
     "signals.rate": lambda counts, _studies: rate_table(counts["signals.counts"]),
     "signals.risk": lambda counts, _studies: risk_table(counts["signals.counts"]),
+    "signals.trend": lambda counts, _studies: trend_table(counts["signals.counts"]),
 }
