@@ -17,11 +17,13 @@ def study_page() -> str:
     from studies.limit_tables import CUT_COLUMNS, NORMAL_COLUMNS, VITAL_COLUMNS
     from studies.load import CODELIST_COLUMNS, load_study
     from studies.model import StudyModel
+    from studies.published import PUBLISHED_COLUMNS
 
     parts = [
         "# Study",
         NOTE,
-        "A study is a folder: study.toml, `codelists/*.csv` and `limits/*.csv`. What each setting "
+        "A study is a folder: study.toml, `codelists/*.csv`, `limits/*.csv` and `published.csv`: "
+        "what others have published, for `signals.benchmark`. What each setting "
         "does to a window is in [the window rules](../windows.md). `dripwatch study check PATH` "
         "names every mistake. `studies/iv_bisphosphonate` is a whole example. The settings in "
         "force, defaults included, are stored with the results: "
@@ -35,11 +37,14 @@ def study_page() -> str:
         ("`limits/`, named by `cuts`", CUT_COLUMNS),
         ("`limits/`, named by `normal_limits`", NORMAL_COLUMNS),
         ("`limits/`, named by `limits`", VITAL_COLUMNS),
+        ("`published.csv`, may be left out", PUBLISHED_COLUMNS),
     )
     rows = [f"| {file} | {cell(', '.join(f'`{one}`' for one in names))} |" for file, names in files]
     parts += [
         "## The CSV files",
-        "Lines that start with `#` are comments.",
+        "Lines that start with `#` are comments. In `published.csv` a risk as printed is the "
+        "interval that it stands for (7 %: `value` 0.07, `low` 0.065, `high` 0.075); what was not "
+        "published stays empty; `is_derived` marks events, units or risks that were worked out.",
         "\n".join(["| file | columns |", "|---|---|", *rows]),
         "## The shipped study in sentences",
         "What `dripwatch study explain iv_bisphosphonate` prints; it does the same for any study.",

@@ -1,4 +1,4 @@
-"""Reading a study folder: study.toml, its code lists and its tables of limits."""
+"""Reading a study folder: study.toml, its code lists, tables of limits and published.csv."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from studies.draft import read_draft
 from studies.limit_tables import limit_files, numbered_rows, tables_used
 from studies.model import StudyModel
 from studies.outcomes import CompositeOutcome, Episodic, LabOutcome, Outcome
+from studies.published import published_mistakes, published_values, read_published
 
 HERE = Path(__file__).parent
 CODELIST_COLUMNS = ("concept", "event_type", "code_system", "code", "match", "label", "source")
@@ -43,12 +44,14 @@ class Study:
         codelist: rows of codelists/*.csv, columns CODELIST_COLUMNS.
         limits: rows of limits/*.csv by table name: its own, and those that all studies may use.
         folder: where it was read from; not part of its identity.
+        published: rows of published.csv, columns PUBLISHED_COLUMNS.
     """
 
     model: StudyModel
     codelist: tuple[dict[str, str], ...]
     limits: dict[str, tuple[dict[str, str], ...]]
     folder: Path = field(compare=False)
+    published: tuple[dict[str, str], ...] = ()
 
     @property
     def id(self) -> str:
@@ -62,10 +65,10 @@ class Study:
 
     @cached_property
     def study_hash(self) -> str:
-        """SHA-256 of settings, code lists and the limits in use: what a result depends on."""
+        """SHA-256 of settings, codes, limits in use and published.csv: what a result depends on."""
         used = sorted({one.table for one in tables_used(self.model)})
         limits = [(name, self.limits[name]) for name in used if name in self.limits]
-        content = [self.settings_json, list(self.codelist), limits]
+        content = [self.settings_json, list(self.codelist), limits, list(self.published)]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def concept_rows(self) -> list[ConceptRow]:
@@ -96,7 +99,7 @@ class Study:
         return tuple(sorted(types))
 
     def reference_tables(self) -> dict[str, list[dict[str, Any]]]:
-        """Return the rows of reference.study, .outcome, .window and .codelist."""
+        """Return the rows of reference.study, .outcome, .window, .codelist and .published."""
         head = self.model.study
         return {
             "study": [
@@ -135,6 +138,7 @@ class Study:
                 for window in one.window
             ],
             "codelist": [{"study_id": self.id, **row} for row in self.codelist],
+            "published": [{"study_id": self.id, **published_values(row)} for row in self.published],
         }
 
 
@@ -171,10 +175,14 @@ def load_study(name_or_path: str, root: Path | None = None) -> Study:
     folder = study_folder(name_or_path, root)
     draft = read_draft(folder / "study.toml")
     codes, unreadable = _read_codes(folder)
-    mistakes = [*draft.mistakes, *unreadable]
+    published, illegible = read_published(folder)
+    mistakes = [*draft.mistakes, *unreadable, *illegible]
     if draft.model is not None:
-        study = Study(draft.model, tuple(one.row for one in codes), _read_limits(folder), folder)
+        rows = tuple(one.row for one in published)
+        limits = _read_limits(folder)
+        study = Study(draft.model, tuple(one.row for one in codes), limits, folder, rows)
         mistakes += find_mistakes(study, codes, draft.lines, is_whole=not unreadable)
+        mistakes += published_mistakes(draft.model, published, is_sound=not mistakes)
     if mistakes or draft.model is None:
         mistakes.sort(key=_by_place)
         more = "" if len(mistakes) == 1 else f" ({len(mistakes)} mistakes)"

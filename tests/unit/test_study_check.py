@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.base.errors import ConfigError
 from studies.load import load_study
-from tests.study_kit import folder, line_of
+from tests.study_kit import folder, line_of, named_lines
 
 __all__ = ["folder"]
 
@@ -51,13 +50,6 @@ CONTRADICTIONS = [
     ('kind = "symptom"\nreport_concepts = ["chills"]', 'kind = "symptom"', "[[outcome]]",
      "nothing could show this symptom"),
 ]  # fmt: skip
-
-
-def named_lines(folder: Path) -> list[str]:
-    """What `study check` says, each mistake on a line."""
-    with pytest.raises(ConfigError) as caught:
-        load_study(str(folder))
-    return [line.strip() for line in caught.value.what.splitlines()[1:]]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,7 @@ from flows.cli import app
 from pipelines.base.errors import ConfigError
 from pipelines.base.tomlcheck import read_toml
 from studies.load import load_study
-from tests.study_kit import folder, line_of
-from tests.unit.test_study_check import named_lines
+from tests.study_kit import folder, line_of, named_lines
 
 __all__ = ["folder"]
 
