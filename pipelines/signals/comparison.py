@@ -5,60 +5,83 @@ both (first v later infusions), the sums of products across groups. Then nothing
 child's infusions hang together.
 
 Sources: linearised (sandwich) variance over patients as in Zeger and Liang 1986, Biometrics 42:121,
-under working independence, times G / (G - 1); Mantel and Haenszel 1959, JNCI 22:719; Greenland and
-Robins 1985, Biometrics 41:55 (risk ratio and difference, rate ratio over strata); Robins, Breslow
-and Greenland 1986, Biometrics 42:311 (odds ratio).
+under working independence, times G / (G - 1). Over strata: `mantel_haenszel`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
+from pipelines.signals.columns import first_note
+from pipelines.signals.intervals import Floats
+
 _Z = float(special.ndtri(0.975))
+#: Of a difference of equal variances this share is rounding, not variance.
+_DUST = 1e-12
 
 
 @dataclass(frozen=True)
 class Group:
-    """Sums over the patients of one group: events e and units n of a patient.
+    """Sums over the patients of one group, numbers or columns: events e and units n of a patient.
 
     `n_patients` counts those with a unit in this group.
     """
 
-    n_events: int
-    n_units: int
-    n_patients: int
-    sum_e2: int
-    sum_en: int
-    sum_n2: int
+    n_events: int | Floats
+    n_units: int | Floats
+    n_patients: int | Floats
+    sum_e2: int | Floats
+    sum_en: int | Floats
+    sum_n2: int | Floats
 
     @property
-    def risk(self) -> float:
-        """Events over units."""
-        return self.n_events / self.n_units
+    def risk(self) -> Floats:
+        """Events over units; nan without units."""
+        return np.divide(self.n_events, self.n_units, dtype=np.float64)
 
-    def spread(self) -> float:
-        """Return the sum over patients of (e - risk * n)^2."""
+    def variance(self) -> Floats:
+        """Return the sum over patients of (e - risk * n)^2, over the squared number of units."""
         p = self.risk
-        return max(0.0, self.sum_e2 - 2 * p * self.sum_en + p * p * self.sum_n2)
+        spread = self.sum_e2 - 2 * p * self.sum_en + p * p * self.sum_n2
+        return np.divide(np.maximum(0.0, spread), np.square(self.n_units, dtype=np.float64))
+
+    def column(self) -> Group:
+        """Return the same as columns of one row."""
+        return Group(*(np.atleast_1d(np.asarray(x, np.float64)) for x in vars(self).values()))
 
 
 @dataclass(frozen=True)
 class Shared:
     """Patients in both groups, and sums over them of e1*e2, e1*n2, n1*e2 and n1*n2."""
 
-    n_patients: int = 0
-    sum_ee: int = 0
-    sum_en: int = 0
-    sum_ne: int = 0
-    sum_nn: int = 0
+    n_patients: int | Floats = 0
+    sum_ee: int | Floats = 0
+    sum_en: int | Floats = 0
+    sum_ne: int | Floats = 0
+    sum_nn: int | Floats = 0
 
-    def spread(self, p: float, q: float) -> float:
+    def spread(self, p: Floats, q: Floats) -> Floats:
         """Return the sum over patients of (e1 - p * n1) * (e2 - q * n2)."""
         return self.sum_ee - q * self.sum_en - p * self.sum_ne + p * q * self.sum_nn
+
+    def column(self) -> Shared:
+        """Return the same as columns of one row."""
+        return Shared(*(np.atleast_1d(np.asarray(x, np.float64)) for x in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class Measures:
+    """A measure of two risks, a row a comparison: value, 95 % limits (nan: none), and why not."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+    note: NDArray[np.object_]
 
 
 @dataclass(frozen=True)
@@ -81,144 +104,116 @@ class Comparison:
 
 _NOBODY = Shared()
 
+NO_UNITS = "no units on one side"
+NO_EVENT = "no event on either side"
+ALL_EVENTS = "nothing but events on both sides"
+UNBOUNDED = "unbounded: zero on one side"
+ZERO = "zero on one side"
+ONE_PATIENT = "one patient"
+FLAT = "no variance: no events or nothing but events"
+NO_VARIANCE = "no variance between patients"
 
-def _variances(one: Group, other: Group, shared: Shared) -> tuple[float, float, float] | None:
-    """Return the variances of both risks and their covariance; None with fewer than 2 patients."""
-    patients = one.n_patients + other.n_patients - shared.n_patients
-    if patients < 2:
-        return None
-    factor = patients / (patients - 1)
-    return (
-        factor * one.spread() / one.n_units**2,
-        factor * other.spread() / other.n_units**2,
-        factor * shared.spread(one.risk, other.risk) / (one.n_units * other.n_units),
+
+def _variances(one: Group, other: Group, shared: Shared) -> tuple[Floats, Floats, Floats]:
+    """Return the variances of both risks and their covariance; nan with fewer than 2 patients."""
+    g = np.asarray(one.n_patients + other.n_patients - shared.n_patients, dtype=np.float64)
+    factor = np.where(g < 2, np.nan, g / (g - 1))
+    together = shared.spread(one.risk, other.risk) / (one.n_units * other.n_units)
+    return factor * one.variance(), factor * other.variance(), factor * together
+
+
+def risk_differences(one: Group, other: Group, shared: Shared) -> Measures:
+    """Return the difference of two risks, a column of comparisons at once.
+
+    Estimand: proportion of units with the event in the one group less that in the other.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = one.risk - other.risk
+        a, b, both = _variances(one, other, shared)
+        variance = a + b - 2 * both
+    empty = np.equal(one.n_units, 0) | np.equal(other.n_units, 0)
+    flat = _is_flat(one) & _is_flat(other)
+    none = ~empty & ~flat & np.less_equal(variance, _DUST * (a + b))
+    half = np.where(empty | flat | none, np.nan, _Z * np.sqrt(np.maximum(0.0, variance)))
+    return Measures(
+        np.where(empty, np.nan, value),
+        np.maximum(-1.0, value - half),
+        np.minimum(1.0, value + half),
+        first_note(
+            value,
+            (empty, NO_UNITS),
+            (np.isnan(variance), ONE_PATIENT),
+            (flat, FLAT),
+            (none, NO_VARIANCE),
+        ),
     )
+
+
+def _is_flat(group: Group) -> NDArray[np.bool_]:
+    return np.asarray((group.n_events == 0) | (group.n_events == group.n_units))
+
+
+def risk_ratios(one: Group, other: Group, shared: Shared) -> Measures:
+    """Return the ratio of two risks, a column of comparisons at once."""
+    return _ratios(one, other, shared, odds=False)
+
+
+def odds_ratios(one: Group, other: Group, shared: Shared) -> Measures:
+    """Return the ratio of two odds, a column of comparisons at once."""
+    return _ratios(one, other, shared, odds=True)
+
+
+def _ratios(one: Group, other: Group, shared: Shared, *, odds: bool) -> Measures:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p, q = one.risk, other.risk
+        value = p / q * ((1 - q) / (1 - p) if odds else 1.0)
+        a, b, both = _variances(one, other, shared)
+        # Derivatives of the logarithms: 1 / p of a risk, 1 / (p (1 - p)) of an odds.
+        at_p, at_q = (1 / (r * (1 - r)) if odds else 1 / r for r in (p, q))
+        parts = at_p**2 * a + at_q**2 * b
+        variance = parts - 2 * at_p * at_q * both
+    empty = np.equal(one.n_units, 0) | np.equal(other.n_units, 0)
+    no_event, all_events = (p == 0) & (q == 0), (p == 1) & (q == 1)
+    unbounded = (q == 0) | (p == 1) if odds else q == 0
+    zero = (p == 0) | (q == 1) if odds else p == 0
+    undefined = empty | no_event | unbounded | (all_events if odds else False)
+    none = ~(undefined | zero | all_events) & np.less_equal(variance, _DUST * parts)
+    has_limits = ~(undefined | zero | all_events | none)
+    factor = np.exp(_Z * np.sqrt(np.where(has_limits, np.maximum(0.0, variance), np.nan)))
+    return Measures(
+        np.where(undefined, np.nan, np.where(zero, 0.0, value)),
+        np.where(has_limits, value / factor, np.nan),
+        np.where(has_limits, value * factor, np.nan),
+        first_note(
+            value,
+            (empty, NO_UNITS),
+            (no_event, NO_EVENT),
+            (all_events, ALL_EVENTS),
+            (unbounded, UNBOUNDED),
+            (zero, ZERO),
+            (np.isnan(variance), ONE_PATIENT),
+            (none, NO_VARIANCE),
+        ),
+    )
+
+
+def _told_of(name: str, found: Measures) -> Comparison:
+    numbers = (float(column[0]) for column in (found.value, found.low, found.high))
+    value, low, high = (None if math.isnan(number) else number for number in numbers)
+    return Comparison(name, value, low, high, found.note[0])
 
 
 def risk_difference(one: Group, other: Group, shared: Shared = _NOBODY) -> Comparison:
     """Return the difference of two risks."""
-    name = "risk difference"
-    if not one.n_units or not other.n_units:
-        return Comparison(name, None, None, None, "no units on one side")
-    value = one.risk - other.risk
-    found = _variances(one, other, shared)
-    if found is None:
-        return Comparison(name, value, None, None, "one patient")
-    if not (0 < one.n_events < one.n_units or 0 < other.n_events < other.n_units):
-        return Comparison(name, value, None, None, "no variance: no events or nothing but events")
-    half = _Z * max(0.0, found[0] + found[1] - 2 * found[2]) ** 0.5
-    return Comparison(name, value, max(-1.0, value - half), min(1.0, value + half))
+    found = risk_differences(one.column(), other.column(), shared.column())
+    return _told_of("risk difference", found)
 
 
 def risk_ratio(one: Group, other: Group, shared: Shared = _NOBODY) -> Comparison:
     """Return the ratio of two risks; null where both groups have no event."""
-    return _ratio("risk ratio", one, other, shared, odds=False)
+    return _told_of("risk ratio", risk_ratios(one.column(), other.column(), shared.column()))
 
 
 def odds_ratio(one: Group, other: Group, shared: Shared = _NOBODY) -> Comparison:
     """Return the ratio of two odds; null where both groups have no event, or nothing else."""
-    return _ratio("odds ratio", one, other, shared, odds=True)
-
-
-def _ratio(name: str, one: Group, other: Group, shared: Shared, *, odds: bool) -> Comparison:
-    if not one.n_units or not other.n_units:
-        return Comparison(name, None, None, None, "no units on one side")
-    if not one.n_events and not other.n_events:
-        return Comparison(name, None, None, None, "no event on either side")
-    p, q = one.risk, other.risk
-    if odds and p == q == 1:
-        return Comparison(name, None, None, None, "nothing but events on both sides")
-    if q == 0 or (odds and p == 1):
-        return Comparison(name, None, None, None, "unbounded: zero on one side")
-    if p == 0 or (odds and q == 1):
-        return Comparison(name, 0.0, None, None, "zero on one side")
-    found = _variances(one, other, shared)
-    value = p / q * ((1 - q) / (1 - p) if odds else 1.0)
-    if found is None:
-        return Comparison(name, value, None, None, "one patient")
-    # Derivatives of the logarithms: 1 / p of a risk, 1 / (p (1 - p)) of an odds.
-    at_p, at_q = (1 / (r * (1 - r)) if odds else 1 / r for r in (p, q))
-    variance = at_p**2 * found[0] + at_q**2 * found[1] - 2 * at_p * at_q * found[2]
-    factor = math.exp(_Z * max(0.0, variance) ** 0.5)
-    return Comparison(name, value, value / factor, value * factor)
-
-
-@dataclass(frozen=True)
-class Stratum:
-    """Events and units (or time) of both groups in one stratum: a site, a type, a setting."""
-
-    events: int
-    units: float
-    other_events: int
-    other_units: float
-
-    @property
-    def total(self) -> float:
-        """Units, or time, of both."""
-        return self.units + self.other_units
-
-
-def _told(strata: Sequence[Stratum]) -> list[Stratum]:
-    return [one for one in strata if one.units > 0 and one.other_units > 0]
-
-
-def mantel_haenszel_risk_ratio(strata: Sequence[Stratum]) -> Comparison:
-    """Return the common risk ratio over strata of independent units."""
-    told = _told(strata)
-    top = sum(one.events * one.other_units / one.total for one in told)
-    bottom = sum(one.other_events * one.units / one.total for one in told)
-    variance = sum(
-        (
-            one.units * one.other_units * (one.events + one.other_events)
-            - one.events * one.other_events * one.total
-        )
-        / one.total**2
-        for one in told
-    )
-    return _common("common risk ratio", top, bottom, variance)
-
-
-def mantel_haenszel_rate_ratio(strata: Sequence[Stratum]) -> Comparison:
-    """Return the common rate ratio over strata; the units of a stratum are its time at risk."""
-    told = _told(strata)
-    top = sum(one.events * one.other_units / one.total for one in told)
-    bottom = sum(one.other_events * one.units / one.total for one in told)
-    variance = sum(
-        (one.events + one.other_events) * one.units * one.other_units / one.total**2 for one in told
-    )
-    return _common("common rate ratio", top, bottom, variance)
-
-
-def _common(name: str, top: float, bottom: float, variance: float) -> Comparison:
-    if not top or not bottom:
-        why = "no event on either side" if not top and not bottom else "no event on one side"
-        return Comparison(name, None if not bottom else 0.0, None, None, why)
-    value = top / bottom
-    factor = math.exp(_Z * (variance / (top * bottom)) ** 0.5)
-    return Comparison(name, value, value / factor, value * factor)
-
-
-def mantel_haenszel_risk_difference(strata: Sequence[Stratum]) -> Comparison:
-    """Return the common risk difference over strata of independent units."""
-    name = "common risk difference"
-    told = _told(strata)
-    weight = sum(one.units * one.other_units / one.total for one in told)
-    if not weight:
-        return Comparison(name, None, None, None, "no stratum with units on both sides")
-    value = (
-        sum(
-            (one.events * one.other_units - one.other_events * one.units) / one.total
-            for one in told
-        )
-        / weight
-    )
-    spread = sum(
-        one.events * (one.units - one.events) * one.other_units**3 / (one.units * one.total**2)
-        + one.other_events
-        * (one.other_units - one.other_events)
-        * one.units**3
-        / (one.other_units * one.total**2)
-        for one in told
-    )
-    half = _Z * spread**0.5 / weight
-    return Comparison(name, value, value - half, value + half)
+    return _told_of("odds ratio", odds_ratios(one.column(), other.column(), shared.column()))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pyarrow as pa
 
 from pipelines.signals.benchmark import benchmark_table
+from pipelines.signals.comparison_table import comparison_table
 from pipelines.signals.rates import rate_table
 from pipelines.signals.risk import risk_table
 from pipelines.signals.screening import screening_table
@@ -19,6 +20,7 @@ Counts = Mapping[str, pa.Table]
 #: By name in the warehouse: makes the table from all counts, under all studies of the site.
 MAKERS: Mapping[str, Callable[[Counts, Sequence[Study]], pa.Table]] = {
     "signals.benchmark": lambda counts, studies: benchmark_table(counts["signals.counts"], studies),
+    "signals.comparison": lambda counts, _studies: comparison_table(counts),
     "signals.disproportionality": lambda counts, studies: screening_table(
         counts["signals.counts"], studies
     ),

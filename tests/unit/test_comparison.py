@@ -17,13 +17,15 @@ from pipelines.signals.comparison import (
     Comparison,
     Group,
     Shared,
+    odds_ratio,
+    risk_difference,
+    risk_ratio,
+)
+from pipelines.signals.mantel_haenszel import (
     Stratum,
     mantel_haenszel_rate_ratio,
     mantel_haenszel_risk_difference,
     mantel_haenszel_risk_ratio,
-    odds_ratio,
-    risk_difference,
-    risk_ratio,
 )
 
 

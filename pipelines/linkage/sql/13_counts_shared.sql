@@ -27,7 +27,8 @@ JOIN (
             AS has_pairs
     FROM stratum_number AS n
     LEFT JOIN two_way AS w ON w.first || ' x ' || w.second = n.stratum
-    WHERE stratum NOT IN ('all', 'site')
+    -- Nobody is at two sites; quarters are not compared with one another.
+    WHERE stratum NOT IN ('all', 'site', 'calendar_quarter')
 ) AS s USING (number)
 -- Only patients whose units have several values: of most strata they are few.
 SEMI JOIN (
