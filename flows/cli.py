@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows import cli_events, cli_replay, cli_runs
+from flows import cli_events, cli_replay, cli_review, cli_runs
 from flows.cli_groups import HERE, AsJson, Config, quarantine_app, study_app
 from flows.reply import reply, terminate_politely, usage_as_json, version
 from pipelines.base.errors import ExitCode
@@ -211,6 +211,7 @@ def simulate(
 cli_replay.add_to(app)
 cli_events.add_to(app)
 cli_runs.add_to(app)
+cli_review.add_to(app)
 
 
 @app.command()

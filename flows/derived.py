@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from warehouse.run import RunRecord
 
 #: The stages that make results of what is committed; none of them reads an inbox or the log's tmp.
-_FROM_LOG = ("store", "link", "signals")
+_FROM_LOG = ("store", "link", "signals", "look")
 
 
 @dataclass

@@ -133,7 +133,7 @@ def signals(context: RunContext, step: Step) -> StageResult:
 
     tables = context.linked.tables if context.linked else {}
     with Store(context.site, say=context.console.say) as site_store:
-        loaded = site_store.load_linkage(tables, context.run_id, context.channels, context.relinked)
+        loaded = site_store.load_linkage(tables, context.run_id, context.relinked)
         # Last, and the batches after all else: killed in between, the next run links everybody.
         site_store.set_state(LINKED_UNDER, json.dumps(_linked_under(context, site_store)))
         site_store.set_state(LINKED, inputs_hash(context, site_store.batch_ids()))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Signals that a summary names; the warehouse has them all.
 MAX_SIGNALS = 25
 
-_WORDS = {
+WORDS = {
     "study_changed": "the study changed",
     "software_changed": "another version of Dripwatch",
     "settings_changed": "settings changed",
@@ -75,7 +75,7 @@ def _counts(n_events: int | None, n_units: int | None) -> str:
 
 def _why(change: Change, *, is_open: bool) -> str:
     words = [
-        _WORDS[one] + (f" ({change.counts[one]})" if is_open and one in change.counts else "")
+        WORDS[one] + (f" ({change.counts[one]})" if is_open and one in change.counts else "")
         for one in change.reasons
     ]
     return ", ".join(words) or "other units are in the denominator"

@@ -29,6 +29,7 @@ from flows.derived import sweep
 from flows.drift import earlier_of, remark_on_drift
 from flows.feeds import remark_on_silences, tell_quiet
 from flows.linking import link, signals
+from flows.looks import look, remark_on_surveillance
 from flows.news import keep_fresh, remark_on_bad_nights, remark_on_stale, tell_changes
 from flows.plan import LINKED, find_deliveries, inputs_hash
 from flows.run import Stage, StageResult
@@ -226,6 +227,7 @@ def report(context: RunContext, _step: Step) -> StageResult:
         remark_on_open_windows(context, site_store)
         remark_on_ties(context, site_store)
         remark_on_empty_studies(context, site_store)
+        remark_on_surveillance(context, site_store)
         tell_numbers(context, site_store)
     return StageResult("report", note=plural(len(context.remarks), "remark"))
 
@@ -240,6 +242,7 @@ STAGES: tuple[Stage[RunContext], ...] = (
     Stage("store", store, retries=2),
     Stage("link", link, retries=1),
     Stage("signals", signals, retries=2),
+    Stage("look", look, retries=2),
     Stage("publish", publish, retries=2),
     Stage("announce", announce, retries=2),
     Stage("report", report, retries=2),

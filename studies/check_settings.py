@@ -18,6 +18,7 @@ from studies.outcomes import (
     VitalLimitOutcome,
     WindowTable,
 )
+from studies.surveillance import surveillance_mistakes
 
 if TYPE_CHECKING:
     from studies.model import StudyModel
@@ -49,6 +50,8 @@ def setting_mistakes(model: StudyModel, wrong: Collection[str] = ()) -> Iterator
             yield from _classes(model, one, path)
         if not tables & {"outcome", "drug"} and isinstance(one, CompositeOutcome):
             yield from _composite(model, one, path)
+    if not tables & {"outcome", "drug", "surveillance"}:
+        yield from surveillance_mistakes(model)
 
 
 Path_ = tuple[str | int, ...]

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from studies.outcomes import Outcome
+from studies.surveillance import SurveillanceTable
 from studies.words import Days, Hours, Minutes, Months, Name, Table, Text
 
 STRATA = (
@@ -228,4 +229,5 @@ class StudyModel(Table):
     follow_up: FollowUpTable = FollowUpTable()
     serious: SeriousTable = SeriousTable()
     treatment: TreatmentTable = TreatmentTable()
+    surveillance: SurveillanceTable = SurveillanceTable()
     outcome: list[Outcome] = Field(min_length=1, description="Outcomes, composites last.")

@@ -1,4 +1,4 @@
-"""Alerts: their states as linkage has them, and the messages that tell of a change.
+"""Alerts: what the evidence says, what a review says of it, and the messages that tell of a change.
 
 What a channel was told last is read from the outbox, which outlives a store that is made anew: a
 rebuilt store announces nothing twice, and a channel that is new is told what stands.
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from pipelines.base.site import Site
 from warehouse.models import model
@@ -23,42 +24,81 @@ SIGNAL_CHANGED = "dripwatch.signal.changed"
 #: The state that nobody needs to be told of before there was another.
 NONE = "none"
 
-# What happens in a control window happens before an infusion, or long after it.
-_ROWS = """
-SELECT u.study_id, u.site_id, u.outcome, u.window_name,
-       concat_ws('/', u.study_id, u.outcome, u.window_name) AS alert_key,
-       CASE WHEN bool_or(u.is_case) THEN 'case' ELSE 'none' END AS state,
-       count(*) FILTER (u.is_case) AS n_serious,
-       count(*) FILTER (u.is_case AND u.status = 'open_event') AS n_serious_open
-FROM (
-    SELECT *, status IN ('event', 'open_event') AND coalesce(is_serious, false) AS is_case
-    FROM store.linkage.unit_outcome
-    WHERE is_published AND window_name <> 'control'
-) AS u
-GROUP BY ALL
+#: Keys of the alerts that screening puts on watch; tables that screen go in here.
+WATCHED = "SELECT NULL::VARCHAR AS alert_key WHERE false"
+
+# What happens in a control window happens before an infusion, or long after it. Serious events are
+# listed under the outcome, whatever drug or class is watched besides.
+_ROWS = f"""
+WITH serious AS (
+    SELECT study_id, site_id, outcome, window_name, 'all' AS watched,
+        count(*) FILTER (is_case) AS n_serious,
+        count(*) FILTER (is_case AND status = 'open_event') AS n_serious_open
+    FROM (
+        SELECT *, status IN ('event', 'open_event') AND coalesce(is_serious, false) AS is_case
+        FROM store.linkage.unit_outcome
+        WHERE is_published AND window_name <> 'control'
+    )
+    GROUP BY ALL
+), looked AS (
+    SELECT study_id, site_id, outcome, window_name, watched, max(look_number) AS look_number,
+        bool_or(decision = 'signal') AS is_signal
+    FROM store.ops.look SEMI JOIN store.reference.study USING (study_id, study_hash)
+    GROUP BY ALL
+), told AS (
+    SELECT *, concat_ws('/', study_id, outcome, window_name, nullif(watched, 'all')) AS alert_key
+    FROM serious FULL JOIN looked USING (study_id, site_id, outcome, window_name, watched)
+), judged AS (
+    SELECT *, CASE
+        WHEN is_signal THEN 'signal'
+        WHEN n_serious > 0 THEN 'case'
+        WHEN alert_key IN ({WATCHED}) THEN 'watch'
+        ELSE 'none' END AS evidence
+    FROM told
+)
+SELECT j.study_id, j.site_id, j.outcome, j.window_name, j.watched, j.alert_key,
+    CASE WHEN r.judged_state = j.evidence AND coalesce(j.n_serious, 0) <= r.judged_n_serious
+        THEN r.state ELSE j.evidence END AS state,
+    j.evidence, j.n_serious, j.n_serious_open, j.look_number,
+    r.state AS reviewed_state, r.reviewer AS reviewed_by, r.recorded_at AS reviewed_at
+FROM judged AS j LEFT JOIN last_review AS r USING (alert_key)
 ORDER BY ALL
 """
 
+REVIEWED = "AlertReviewed"
+#: States that a review puts an alert in.
+REVIEW_STATES = ("under_review", "confirmed", "refuted")
+
 _TEXTS = {
+    "signal": "Sequential surveillance has crossed its boundary.",
     "case": "A serious event after an infusion is listed.",
-    NONE: "No serious event after an infusion is listed any more.",
+    "watch": "Screening has found something to watch.",
+    "under_review": "Somebody is judging it.",
+    "confirmed": "A review has confirmed it.",
+    "refuted": "A review has refuted it.",
+    NONE: "Nothing that it was raised for is there any more.",
 }
 
 
 def stage_alerts(
-    con: duckdb.DuckDBPyConnection, site: Site, run_id: str, channels: Sequence[str]
+    con: duckdb.DuckDBPyConnection,
+    site: Site,
+    run_id: str,
+    channels: Sequence[str],
+    reviews: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Stage what `signals.alert` must become, and tell of what has changed.
 
     A message is put into the outbox for each channel that was last told of another state.
 
     Args:
-        con: the store in use, in the transaction that loads `linkage.unit_outcome`.
+        con: the store in use, in a transaction; `ops.look` is loaded.
         site: whose.
         run_id: the run that writes the messages.
         channels: names of the channels in force.
+        reviews: `AlertReviewed` records, oldest first; the last one of an alert counts.
     """
-    rows = _rows(con)
+    rows = _rows(con, reviews)
     stage_rows(con, model(TABLE), rows)
     labels = _labels(con)
     for channel in channels:
@@ -66,10 +106,27 @@ def stage_alerts(
         put(con, _messages(site, rows, channel, told, labels, run_id))
 
 
-def _rows(con: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+_REVIEW_TYPES: dict[str, pa.DataType] = {
+    "alert_key": pa.string(),
+    "state": pa.string(),
+    "reviewer": pa.string(),
+    "judged_state": pa.string(),
+    "judged_n_serious": pa.int64(),
+    "recorded_at": pa.timestamp("us"),
+}
+
+
+def _rows(
+    con: duckdb.DuckDBPyConnection, reviews: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    last = {one["alert_key"]: {name: one[name] for name in _REVIEW_TYPES} for one in reviews}
+    schema = pa.schema(list(_REVIEW_TYPES.items()))
+    con.register("last_review", pa.Table.from_pylist(list(last.values()), schema=schema))
     cursor = con.execute(_ROWS)
     names = [column[0] for column in cursor.description or []]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    con.unregister("last_review")
+    return rows
 
 
 def _messages(
@@ -92,6 +149,9 @@ def _messages(
         yield _message(site, row, channel, key, previous, label, run_id)
 
 
+_NAMES = ("study_id", "outcome", "window_name", "watched", "alert_key")
+
+
 def _message(
     site: Site,
     row: Mapping[str, Any],
@@ -108,15 +168,15 @@ def _message(
         "event": SIGNAL_CHANGED,
         "key": key,
         "site_id": site.site.id,
-        **{name: row[name] for name in ("study_id", "outcome", "window_name", "alert_key")},
+        **{name: row[name] for name in _NAMES},
         "state": row["state"],
         "previous_state": previous,
         "synthetic": site.site.synthetic,
         "run_id": run_id,
         "subject": subject,
         "text": f"{mark}{_TEXTS[row['state']]} Alert {row['alert_key']} of {site.site.id} was "
-        f"`{previous}` and is `{row['state']}`. `signals.alert` of the warehouse has the number; "
-        "`dripwatch explain` leads to the infusions.",
+        f"`{previous}` and is `{row['state']}`. `analysis.alert` of the warehouse shows first what "
+        "has changed in the data, then the numbers; `dripwatch explain` leads to the infusions.",
     }
     return Message(key, site.site.id, channel, subject, json.dumps(told), run_id)
 

@@ -19,7 +19,7 @@ from pipelines.base.duck import connect, literal
 from pipelines.base.files import make_private
 from pipelines.base.site import Site
 from pipelines.ingest.log import EventLog
-from warehouse import alerts, changes, feeds, history, intake, memory, results, shards, touched
+from warehouse import changes, feeds, history, intake, memory, results, shards, touched
 from warehouse.batch import AppliedBatch, Batch, committed_batch
 from warehouse.digest import table_digests
 from warehouse.guard import (
@@ -231,7 +231,6 @@ class Store:
         self,
         tables: Mapping[str, Sequence[Path]],
         run_id: str,
-        channels: Sequence[str] = (),
         relinked: touched.Relinked | None = None,
     ) -> list[results.LoadedTable]:
         """Make linkage and signals equal to Parquet files, in one transaction.
@@ -239,7 +238,6 @@ class Store:
         Args:
             tables: `schema.table` to its files; a table that is not named stays as it is.
             run_id: written on rows that are new or changed; others keep theirs.
-            channels: those that are told where the state of an alert has changed.
             relinked: the patients whose rows of linkage the files hold; None for everybody.
 
         Errors:
@@ -249,8 +247,6 @@ class Store:
         with guarded("loading linkage", self.path), transaction(self.con):
             memory.keep_before(self.con, touched.begin(self.con, relinked))
             loaded = touched.load(self.con, tables, run_id, relinked)
-            alerts.stage_alerts(self.con, self.site, run_id, channels)
-            results.replace_content(self.con, model(alerts.TABLE), run_id)
             self.set_state(LINKED_BATCHES, json.dumps(self.batch_ids()))
         return loaded
 

@@ -29,6 +29,7 @@ from pipelines.ingest.facts import DeliveryFacts, ValidationSummary
 from pipelines.ingest.folder import load_folder, storage_errors, verify_folder, write_manifest
 from pipelines.ingest.manifest import EventFile, Manifest
 from pipelines.ingest.pack import write_batch
+from pipelines.ingest.recorded import Recorded
 from schemas import QUARANTINED
 from schemas.codec import read_batches, read_events
 
@@ -46,10 +47,14 @@ class UnknownBatchError(DripwatchError):
 
 
 class EventLog:
-    """The batches of a site under one folder: `tmp`, `held` and `committed` (all 0700)."""
+    """The batches of a site under one folder: `tmp`, `held` and `committed` (all 0700).
+
+    Beside them lies what Dripwatch recorded of its own: `recorded`.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.recorded = Recorded(root)
 
     def write(
         self,

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from pipelines.ingest.log import EventLog
 from pipelines.ingest.manifest import Manifest
+from pipelines.ingest.recorded import Recorded
 
 
 class PastLog(EventLog):
@@ -21,6 +22,7 @@ class PastLog(EventLog):
 
     def __init__(self, log: EventLog, before: datetime | None = None) -> None:
         super().__init__(log.root)
+        self.recorded = Recorded(log.root, before, is_past=True)
         self._committed = [one for one in log.committed() if _is_before(one, before)]
         self._held = [one for one in log.held() if _is_before(one, before)]
 

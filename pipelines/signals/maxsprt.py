@@ -83,10 +83,10 @@ def _schedule(boundary: float, until: float, min_events: int) -> tuple[Floats, N
 
 def survive(times: Floats, caps: Sequence[int] | NDArray[np.int_], rate: float = 1.0) -> float:
     """Return the chance that a Poisson process is never above `caps` at `times`."""
-    return float(_walk(times, caps, rate)[-1].sum())
+    return float(walk(times, caps, rate)[-1].sum())
 
 
-def _walk(times: Floats, caps: Sequence[int] | NDArray[np.int_], rate: float) -> list[Floats]:
+def walk(times: Floats, caps: Sequence[int] | NDArray[np.int_], rate: float = 1.0) -> list[Floats]:
     """Return, before the first and after each instant, the distribution of what has not crossed."""
     state = np.ones(1)
     states, before = [state], 0.0
@@ -140,7 +140,7 @@ def poisson_power(boundary: float, until: float, rate_ratio: float, min_events: 
     The time is in expected counts without an excess, given that there is a signal.
     """
     times, caps = _schedule(boundary, until, min_events)
-    states = _walk(times, caps, rate_ratio)
+    states = walk(times, caps, rate_ratio)
     power = 1 - float(states[-1].sum())
     starts = np.append(0.0, times[:-1])
     mean = 0.0

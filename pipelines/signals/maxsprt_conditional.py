@@ -46,18 +46,18 @@ def conditional_alpha(boundary: float, most: int, known: int, min_events: int = 
     """
     events = np.arange(min_events, most + 1)
     shares = np.array([_conditional_share(boundary, int(n), known) for n in events])
-    quantiles, weights = _gamma_nodes(known)
+    quantiles, weights = gamma_nodes(known)
     kept = [survive(shares * person_time, events - 1) for person_time in quantiles]
     return 1 - float(np.dot(weights, kept))
 
 
-def _gamma_nodes(shape: int) -> tuple[Floats, Floats]:
+def gamma_nodes(shape: int, n: int = _N_NODES) -> tuple[Floats, Floats]:
     """Return nodes and weights that integrate over a gamma distribution of this shape.
 
     Gauss and Hermite's over the normal quantile: the direct rule of Laguerre overflows from a few
     hundred events on.
     """
-    z, weights = special.roots_hermitenorm(_N_NODES)
+    z, weights = special.roots_hermitenorm(n)
     lower = special.gammaincinv(shape, special.ndtr(np.minimum(z, 0)))
     upper = special.gammainccinv(shape, special.ndtr(-np.maximum(z, 0)))
     return np.where(z < 0, lower, upper), weights / weights.sum()
@@ -104,7 +104,7 @@ def planned_alpha(thresholds: Sequence[int], shares: Sequence[float], known: int
         known: historical events.
     """
     times = np.asarray(shares, dtype=np.float64)
-    quantiles, weights = _gamma_nodes(known)
+    quantiles, weights = gamma_nodes(known)
     caps = [n - 1 for n in thresholds]
     kept = [survive(times * person_time, caps) for person_time in quantiles]
     return 1 - float(np.dot(weights, kept))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.unit.store_batches import make_site
+from warehouse.alerts import TABLE, stage_alerts
+from warehouse.guard import transaction
 from warehouse.models import model
-from warehouse.results import ARROW_TYPES
+from warehouse.results import ARROW_TYPES, replace_content
 from warehouse.store import Store
 
 UNITS = "linkage.unit_outcome"
@@ -66,7 +69,17 @@ def night(store: Store, run: str, *units: dict[str, Any], to: tuple[str, ...] = 
     rows = [{**empty, **one, "unit_id": str(number)} for number, one in enumerate(units)]
     path = store.path.with_name(f"{run}.parquet")
     pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(columns)), path)
-    store.load_linkage({UNITS: [path]}, run, to)
+    store.load_linkage({UNITS: [path]}, run)
+    settle(store, run, to)
+
+
+def settle(
+    store: Store, run: str, to: tuple[str, ...] = ("post",), *reviews: dict[str, Any]
+) -> None:
+    """Bring the alerts up to date, as the stage `look` does."""
+    with transaction(store.con):
+        stage_alerts(store.con, store.site, run, to, reviews)
+        replace_content(store.con, model(TABLE), run)
 
 
 def alerts(store: Store) -> list[tuple[Any, ...]]:
@@ -138,7 +151,7 @@ def test_every_channel_is_told_and_a_new_one_learns_what_stands(store: Store) ->
 def test_a_night_that_fails_tells_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     night(store, "r1", HARMLESS)
     with monkeypatch.context() as patch:
-        patch.setattr(store, "set_state", lambda *_: 1 / 0)
+        patch.setattr("tests.unit.test_alerts.replace_content", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             night(store, "r2", SERIOUS)
     assert told(store) == []
@@ -147,7 +160,6 @@ def test_a_night_that_fails_tells_nothing(store: Store, monkeypatch: pytest.Monk
 
 def test_a_store_that_is_made_anew_tells_nothing_twice(store: Store) -> None:
     from warehouse import outbox
-    from warehouse.guard import transaction
 
     night(store, "r1", SERIOUS)
     with transaction(store.con):
@@ -156,3 +168,76 @@ def test_a_store_that_is_made_anew_tells_nothing_twice(store: Store) -> None:
     night(store, "r2", SERIOUS)
     night(store, "r3", HARMLESS)
     assert told(store) == ["none > case (r1)", "case > none (r3)"]
+
+
+def look(store: Store, decision: str, *, study_hash: str = "h", watched: str = "all") -> None:
+    """A look as the log's records have it, in the store."""
+    told = {
+        "study_id": "s",
+        "study_hash": study_hash,
+        "site_id": "north",
+        "outcome": "fever",
+        "window_name": "risk",
+        "watched": watched,
+        "look_number": 1,
+        "decision": decision,
+    }
+    columns = ", ".join(told)
+    marks = ", ".join(f"${name}" for name in told)
+    store.con.execute(f"INSERT INTO ops.look ({columns}) VALUES ({marks})", told)
+
+
+def study_of(store: Store, study_hash: str) -> None:
+    told = {"study_id": "s", "title": "", "version": "", "settings_json": "{}"}
+    store.load_reference({"study": [{**told, "study_hash": study_hash}]})
+
+
+def review(
+    state: str, judged: str, n_serious: int = 0, key: str = "s/fever/risk"
+) -> dict[str, Any]:
+    return {
+        "alert_key": key,
+        "state": state,
+        "reviewer": "safety officer",
+        "judged_state": judged,
+        "judged_n_serious": n_serious,
+        "recorded_at": datetime(2026, 1, 9),  # noqa: DTZ001 - naive UTC, as recorded
+    }
+
+
+def states(store: Store) -> dict[str, str]:
+    rows = store.con.execute("SELECT alert_key, state FROM signals.alert").fetchall()
+    return dict(rows)
+
+
+def test_only_a_crossed_boundary_is_a_signal_and_a_revision_of_the_study_starts_anew(
+    store: Store,
+) -> None:
+    study_of(store, "h")
+    look(store, "continue")
+    look(store, "signal", watched="pamidronate")
+    night(store, "r1", SERIOUS)
+    assert states(store) == {"s/fever/risk": "case", "s/fever/risk/pamidronate": "signal"}
+    study_of(store, "revised")
+    settle(store, "r2")
+    assert states(store) == {"s/fever/risk": "case"}
+
+
+def test_a_review_stands_until_the_evidence_is_more_than_was_judged(store: Store) -> None:
+    night(store, "r1", SERIOUS)
+    settle(store, "r2", ("post",), review("under_review", "case", 1), review("refuted", "case", 1))
+    assert states(store) == {"s/fever/risk": "refuted"}
+    refuted = review("refuted", "case", 1)
+    study_of(store, "h")
+    look(store, "signal")
+    settle(store, "r3", ("post",), refuted)
+    assert states(store) == {"s/fever/risk": "signal"}
+    store.con.execute("DELETE FROM ops.look")
+    night(store, "r4", SERIOUS, SERIOUS_OPEN)
+    settle(store, "r5", ("post",), refuted)
+    assert states(store) == {"s/fever/risk": "case"}
+    row = store.con.execute(
+        "SELECT evidence, reviewed_state, reviewed_by, reviewed_at FROM signals.alert"
+    ).fetchone()
+    assert row == ("case", "refuted", "safety officer", refuted["recorded_at"])
+    assert told(store)[:3] == ["none > case (r1)", "case > refuted (r2)", "refuted > signal (r3)"]

@@ -1,0 +1,219 @@
+"""Looks of sequential surveillance: counted from the store, and recorded in the log.
+
+A look is taken once for a study and the batches that linkage was made from, and is a fact from
+then on (docs/decisions/130).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import duckdb
+
+from pipelines.ingest.recorded import Recorded, Row, fact_name
+from pipelines.signals.surveillance import Look, Pair, Plan, Reference, SequentialTest
+from studies.load import Study
+from studies.surveillance import ALL, PairTable
+from warehouse.guard import one_row
+from warehouse.layout import LINKED_BATCHES
+from warehouse.look_records import look_of, record_of, reference_of
+
+LOOK = "LookTaken"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of a pair tonight.
+
+    Attributes:
+        study_id, outcome, window_name, watched: the pair.
+        look: the look taken; None where there was none.
+        why_not: why there can be none; empty where nothing stands in the way.
+        is_anew: whether an earlier revision of the study had looks at this pair.
+    """
+
+    study_id: str
+    outcome: str
+    window_name: str
+    watched: str
+    look: Look | None
+    why_not: str = ""
+    is_anew: bool = False
+
+    @property
+    def name(self) -> str:
+        """The pair as one word, as in an alert's key."""
+        return alert_key(self.study_id, self.outcome, self.window_name, self.watched)
+
+
+def alert_key(study_id: str, outcome: str, window_name: str, watched: str = ALL) -> str:
+    """Return the key of the alert of a pair within its site."""
+    parts = (study_id, outcome, window_name, *([] if watched == ALL else [watched]))
+    return "/".join(parts)
+
+
+def take(
+    con: duckdb.DuckDBPyConnection,
+    recorded: Recorded,
+    site_id: str,
+    studies: Sequence[Study],
+    through: Mapping[str, datetime],
+) -> list[Taken]:
+    """Take tonight's looks and record them, unless these batches have been looked at.
+
+    Args:
+        con: the store in use, with linkage loaded.
+        recorded: the log's facts.
+        site_id: whose.
+        studies: in force.
+        through: per event type, the naive UTC instant up to which windows take it as complete.
+
+    Errors:
+        LogError: a recorded look is damaged.
+        StorageError: a look cannot be recorded; it has not been taken then.
+    """
+    batches, at = _linked(con)
+    if recorded.is_past or at is None:
+        return []
+    known, found = recorded.rows(LOOK), []
+    for study in studies:
+        name = fact_name(LOOK, site_id, study.id, study.study_hash, *batches)
+        if not study.model.surveillance.pair or recorded.has(LOOK, name):
+            continue
+        taken = [
+            _look(con, study, pair, [row for row in known if _is_of(row, study, pair)])
+            for pair in study.model.surveillance.pair
+        ]
+        rows = [
+            {**row, "data_through_at": _through(study, row["outcome"], through)}
+            for _, row in taken
+            if row
+        ]
+        if rows:
+            recorded.add(LOOK, name, site_id, at, rows)
+        found += [one for one, _ in taken]
+    return found
+
+
+def _linked(con: duckdb.DuckDBPyConnection) -> tuple[list[str], datetime | None]:
+    """Return the batches that linkage was made from, and the newest export among them."""
+    row = con.execute("SELECT value FROM ops.state WHERE name = ?", [LINKED_BATCHES]).fetchone()
+    batches: list[str] = sorted(json.loads(row[0])) if row else []
+    (at,) = one_row(
+        con.execute(
+            "SELECT max(exported_at) FROM ops.batch WHERE list_contains(?::VARCHAR[], batch_id)",
+            [batches],
+        )
+    )
+    return batches, None if at is None else at.replace(tzinfo=UTC)
+
+
+def _is_of(row: Row, study: Study, pair: PairTable) -> bool:
+    """Whether a record is a look at this pair, under any revision of the study."""
+    told = (row["study_id"], row["outcome"], row["window_name"], row["watched"])
+    return told == (study.id, pair.outcome, pair.window, pair.watched)
+
+
+def _through(study: Study, outcome: str, through: Mapping[str, datetime]) -> datetime | None:
+    """Return up to when all that an outcome reads is complete."""
+    reads = study.reads(study.outcome(outcome))
+    return min((through[name] for name in reads if name in through), default=None)
+
+
+def _look(
+    con: duckdb.DuckDBPyConnection, study: Study, pair: PairTable, known: Sequence[Row]
+) -> tuple[Taken, Row | None]:
+    earlier = sorted(
+        (row for row in known if row["study_hash"] == study.study_hash),
+        key=lambda row: int(row["look_number"]),
+    )
+    seen, baseline = _count(con, study, pair)
+    reference = reference_of(earlier[0]) if earlier else _new_reference(pair, baseline)
+    units, events = (seen[0][0], seen[1][0]), seen[0][1] + seen[1][1]
+    plan = Plan(pair.alpha, pair.max_expected, pair.min_events, pair.first_look_expected)
+    looks = [look_of(row) for row in earlier]
+    found, why_not = None, _why_not(reference, units)
+    if not why_not:
+        test = SequentialTest(plan, reference).resume(looks)
+        found = test.look(units, events)
+    head = (study.id, pair.outcome, pair.window, pair.watched)
+    is_anew = bool(known) and not earlier and found is not None
+    taken = Taken(*head, found, why_not, is_anew)
+    if found is None:
+        return taken, None
+    before = looks[-1] if looks else None
+    return taken, record_of(head, study.study_hash, plan, reference, found, before)
+
+
+def _why_not(reference: Reference, units: Pair) -> str:
+    if reference.events is not None and not sum(reference.events):
+        return "the baseline has no event"
+    if reference.expected(units) is None:
+        return "the baseline has no unit of an ordinal that is watched"
+    return ""
+
+
+#: Units at risk and events, of first and of later units.
+_Counts = tuple[Pair, Pair]
+
+# Complete units in closed windows, as in the headline risk: censored ones tell of no whole window.
+_COUNT = """
+WITH unit AS (
+    SELECT u.patient_key, u.unit_id, c.started_at, c.ordinal_in_record = 1 AS is_first,
+        u.status = 'event' AS is_event, coalesce(c.index_date >= $starts_on, true) AS is_watched
+    FROM linkage.unit_outcome AS u JOIN linkage.course AS c USING (study_id, unit_id)
+    WHERE u.study_id = $study AND u.outcome = $outcome AND u.window_name = $window
+        AND u.status IN ('event', 'no_event', 'untested', 'unobserved', 'undetermined')
+        AND ($drugs::VARCHAR[] IS NULL OR list_contains($drugs::VARCHAR[], c.drug))
+        AND coalesce(c.index_date >= $since, true)
+), at_risk AS (
+    SELECT *, sum(is_event::BIGINT) OVER (
+        PARTITION BY patient_key ORDER BY started_at, unit_id
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS n_before
+    FROM unit
+)
+SELECT is_watched, is_first, count(*), count(*) FILTER (is_event)
+FROM at_risk WHERE coalesce(n_before, 0) = 0 GROUP BY ALL
+"""
+
+
+def _count(
+    con: duckdb.DuckDBPyConnection, study: Study, pair: PairTable
+) -> tuple[_Counts, _Counts]:
+    """Return units at risk and first events of patients, watched and of the baseline."""
+    settings = study.model.surveillance
+    since: date | None = settings.starts_on if pair.has_known_rates else settings.baseline_from
+    rows = con.execute(
+        _COUNT,
+        {
+            "study": study.id,
+            "outcome": pair.outcome,
+            "window": pair.window,
+            "drugs": _drugs(study, pair),
+            "since": since,
+            "starts_on": settings.starts_on,
+        },
+    ).fetchall()
+    told = {(is_watched, is_first): (n, e) for is_watched, is_first, n, e in rows}
+
+    def counts(is_watched: bool) -> _Counts:  # noqa: FBT001 - private
+        return told.get((is_watched, True), (0, 0)), told.get((is_watched, False), (0, 0))
+
+    return counts(True), counts(False)  # noqa: FBT003 - private
+
+
+def _drugs(study: Study, pair: PairTable) -> list[str] | None:
+    """Return the names of the drugs whose units are watched; None for all."""
+    if pair.drug is None and pair.drug_class is None:
+        return None
+    return [one.name for one in study.model.drug if pair.watched in (one.concept, one.drug_class)]
+
+
+def _new_reference(pair: PairTable, baseline: _Counts) -> Reference:
+    if pair.has_known_rates:
+        return Reference((pair.rate_first, pair.rate_later))
+    (n_first, e_first), (n_later, e_later) = baseline
+    return Reference.of_baseline((e_first, e_later), (n_first, n_later))
