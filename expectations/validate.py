@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from expectations.judged import RECORDS, ConceptLike, Judged
 from expectations.table import Check, checks_hash, checks_of
 from pipelines.base.duck import insert, quote
 from pipelines.base.errors import DripwatchError
+from pipelines.base.storage import database_error
 from pipelines.ingest.facts import CheckResult, ValidationSummary
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ def validate(
 
     Errors:
         DeliveryError: an event type has no `data_through`.
+        StorageError: the disk or memory does not suffice.
         CheckError: DuckDB refused a check; its own message, which quotes values, is not passed on.
     """
     try:
@@ -91,13 +94,18 @@ def validate(
             return verdict
         return _with_drift(con, verdict, earlier, data_through, hold_on, seen)
     except duckdb.Error as error:
+        refused = database_error(error, "checking a delivery", "restricted/staging")
+        if refused is not None:
+            raise refused from None
         raise CheckError(
             f"The checks could not be run ({type(error).__name__}).",
             remedy="Report it with the software's version; the delivery is not at fault.",
             next_run="The batch was not committed; the next run judges it again.",
         ) from None
     finally:
-        con.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
+        # After some failures of the disk the connection refuses everything; the file goes anyway.
+        with suppress(duckdb.Error):
+            con.execute(f"DROP SCHEMA IF EXISTS {SCHEMA} CASCADE")
 
 
 def _validate(

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from pipelines.base.errors import DripwatchError, LockedError, LogError, StorageError
-from pipelines.base.storage import errno_in, storage_error
+from pipelines.base.storage import database_error, errno_in, storage_error
 
 #: How long a writer waits for readers; `explain` has the file open for a second or two.
 READERS_SECONDS = 60.0
@@ -117,16 +117,12 @@ def _ours(error: duckdb.Error | OSError, doing: str, path: Path) -> DripwatchErr
             remedy="Close whatever has it open, or wait for the other run.",
             next_run=_NEXT,
         )
-    number = error.errno if isinstance(error, OSError) else errno_in(text)
-    if number is not None:
-        return storage_error(number, doing, where, path)
-    if isinstance(error, duckdb.OutOfMemoryException):
-        return StorageError(
-            f"The memory limit or the room for spill files does not suffice ({doing}).",
-            where=where,
-            remedy="Raise `[resources] memory_limit` in site.toml or free disk space.",
-            next_run=_NEXT,
-        )
+    if isinstance(error, OSError) and error.errno is not None:
+        return storage_error(error.errno, doing, where, path)
+    if isinstance(error, duckdb.Error):
+        refused = database_error(error, doing, where, path)
+        if refused is not None:
+            return refused
     if isinstance(error, duckdb.Error) and is_damage(error) and "not a valid DuckDB" in text:
         return StorageError(
             f"The file is damaged or no DuckDB file ({doing}).",

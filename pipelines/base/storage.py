@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
+
 from pipelines.base.errors import PassingStorageError, StorageError
 
 #: Faults that pass by themselves: a busy file, a network file system that blinks.
@@ -71,6 +73,30 @@ def storage_error(number: int, doing: str, where: str, path: Path | None = None)
         remedy = "Check that the folder exists and that its disk is well (`dmesg`)."
     kind = PassingStorageError if number in PASSING else StorageError
     return kind(what, where=where, remedy=remedy, next_run=_NEXT)
+
+
+def database_error(
+    error: duckdb.Error, doing: str, where: str, path: Path | None = None
+) -> StorageError | None:
+    """Return the error for users where a disk or memory that is full made DuckDB fail, else None.
+
+    Args:
+        error: its text may quote a patient's value and is not passed on.
+        doing: what was being done, as in "applying a batch".
+        where: the place, as it may be shown.
+        path: the file or folder, to find out whose it is; it is not shown.
+    """
+    number = errno_in(str(error))
+    if number is not None:
+        return storage_error(number, doing, where, path)
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return StorageError(
+            f"The memory limit or the room for spill files does not suffice ({doing}).",
+            where=where,
+            remedy="Raise `[resources] memory_limit` in site.toml or free disk space.",
+            next_run=_NEXT,
+        )
+    return None
 
 
 @contextmanager

@@ -5,14 +5,19 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import NoReturn
+from unittest.mock import Mock
 
 import duckdb
 import pytest
 
+from expectations import validate
 from flows.reply import as_ours
 from pipelines.base.errors import PassingStorageError, StorageError
 from pipelines.base.files import append_line, write_durably
+from pipelines.base.site import ThresholdTable
 from pipelines.base.storage import errno_in, storage_error, storing
+from pipelines.sources.rows.stage import failed
 from warehouse.guard import guarded, is_damage
 
 
@@ -110,3 +115,28 @@ def test_what_cannot_be_written_leaves_the_old_file_and_nothing_beside_it(
         write_durably(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (
+            duckdb.TransactionException,
+            'Failed to commit: Could not write file "x.wal": No space left on device',
+        ),
+        (duckdb.FatalException, "fsync failed!"),
+        (duckdb.OutOfMemoryException, "could not allocate block"),
+    ],
+)
+def test_a_disk_that_fails_under_staging_or_checks_is_not_called_a_fault_of_ours(
+    kind: type[duckdb.Error], text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise kind(text)
+
+    monkeypatch.setattr(validate, "_validate", fail)
+    with duckdb.connect() as con, pytest.raises(StorageError):
+        validate.validate(
+            con, event_types=(), data_through={}, concepts=(), thresholds=ThresholdTable()
+        )
+    assert isinstance(failed(kind(text), Mock(batch_id="b", source="ehr")), StorageError)

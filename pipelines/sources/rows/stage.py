@@ -17,6 +17,7 @@ from pipelines.base.codes import comparable
 from pipelines.base.duck import insert, literal, quote
 from pipelines.base.errors import DripwatchError, StorageError
 from pipelines.base.keys import SiteKey
+from pipelines.base.storage import database_error
 from pipelines.ingest.facts import DeliveryFacts
 from pipelines.sources.rows import sql
 from pipelines.sources.rows.model import OUT_OF_SCOPE, Condition, RowRule
@@ -135,11 +136,14 @@ def settle_all(
 def failed(error: duckdb.Error, facts: DeliveryFacts) -> DripwatchError:
     """Return an error without the database's text, which can quote cells."""
     where = f"batch {facts.batch_id[:12]} of source {facts.source}"
-    if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException):
+    refused = database_error(error, "staging a delivery", where)
+    if refused is not None:
+        return refused
+    if isinstance(error, duckdb.IOException):
         return StorageError(
             "The staging database could not be written.",
             where=where,
-            remedy="Free disk, or raise memory_limit in site.toml.",
+            remedy="Check that its disk is well and has room.",
             next_run="Reads the delivery again.",
         )
     return DripwatchError(
