@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.console import TextConsole
 from pipelines.base.errors import DripwatchError, ExitCode
-from pipelines.base.storage import errno_in, storage_error
+from pipelines.base.storage import refused_by_system, storage_error
 
 if TYPE_CHECKING:
     from pipelines.base.site import Site
@@ -174,9 +174,7 @@ def _refused(error: Exception) -> tuple[int, object] | None:
     quote it.
     """
     for one in _chain(error):
-        number, name = errno_in(str(one)), None
-        if isinstance(one, OSError) and one.errno is not None:
-            number, name = one.errno, one.filename
+        number, name = refused_by_system(one), getattr(one, "filename", None)
         # That a file was looked for and not found may have led to this without being it.
         if number is not None and (one is error or number != errno.ENOENT):
             return number, name

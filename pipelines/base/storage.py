@@ -47,6 +47,13 @@ def errno_in(text: str) -> int | None:
     return next((number for number in known if os.strerror(number) in text), None)
 
 
+def refused_by_system(error: BaseException) -> int | None:
+    """Return the number of the system's error that an exception is, or quotes; None without one."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno
+    return errno_in(str(error))
+
+
 def storage_error(number: int, doing: str, where: str, path: Path | None = None) -> StorageError:
     """Return the error for users of what the operating system refused.
 

@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipelines.base.errors import DripwatchError, ExitCode
+from pipelines.base.storage import refused_by_system, storage_error
 from pipelines.linkage.kernel import KEPT, OUTPUTS, LinkageInput, LinkedBucket, link_bucket
 from pipelines.linkage.recount import signal_tables
 from pipelines.signals.counts import COUNT_TABLES, merge_counts
@@ -79,8 +80,9 @@ class _LinkBucket(beam.DoFn):  # type: ignore[misc] # Beam is untyped
         try:
             linked = _link(work)
         except Exception as error:
-            kind = type(error).__name__
-            yield beam.pvalue.TaggedOutput("failed", (kind, work.given.study.id, work.shard))
+            kind, refused = type(error).__name__, refused_by_system(error)
+            failed = (kind, work.given.study.id, work.shard, refused)
+            yield beam.pvalue.TaggedOutput("failed", failed)
             return
         for name, rows in linked.counts.items():
             n_keys = len(COUNT_TABLES[name].keys)
@@ -97,7 +99,7 @@ class LinkInfusions(beam.PTransform):  # type: ignore[misc] # Beam is untyped
 
     Input: a PCollection of `Work`. Output: `files` (one mapping of table to path an item),
     `counts` ((table and key, sums), merged), `attrition` ((key, n), merged) and `failed`
-    ((kind of error, study, shard) an item that could not be linked).
+    ((kind of error, study, shard, errno or None) an item that could not be linked).
     """
 
     def expand(self, works: Any) -> dict[str, Any]:  # noqa: ANN401 - a PCollection
@@ -136,8 +138,8 @@ def _write_counts(rows: list[tuple[Any, ...]], folder: str) -> str:
     return folder
 
 
-def _write_failed(failed: list[tuple[str, str, str]], path: str) -> str:
-    Path(path).write_text(json.dumps(sorted(failed)), encoding="utf-8")
+def _write_failed(failed: list[tuple[str, str, str, int | None]], path: str) -> str:
+    Path(path).write_text(json.dumps(sorted(failed, key=str)), encoding="utf-8")
     return path
 
 
@@ -145,7 +147,9 @@ def _raise_failed(path: Path) -> None:
     failed = json.loads(path.read_text(encoding="utf-8"))
     if not failed:
         return
-    kind, study, shard = failed[0]
+    kind, study, shard, refused = failed[0]
+    if refused is not None:
+        raise storage_error(refused, "linking patients", f"study {study}, {Path(shard).name}")
     raise LinkageError(
         f"Linking {len(failed)} buckets of patients failed ({kind}).",
         where=f"study {study}, {Path(shard).name}",
@@ -170,6 +174,7 @@ def run_linkage(shards: list[Path], given: list[LinkageInput], out: Path) -> Lin
         out: folder for the results; must be private, it holds rows of patients.
 
     Errors:
+        StorageError: the disk failed under a bucket.
         LinkageError: a bucket failed; nothing of the run may be loaded.
     """
     out.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from pipelines.base.errors import PassingStorageError, StorageError
 from pipelines.base.files import append_line, write_durably
 from pipelines.base.site import ThresholdTable
 from pipelines.base.storage import errno_in, storage_error, storing
+from pipelines.linkage.transform import LinkageError, _raise_failed, _write_failed
 from pipelines.sources.rows.stage import failed
 from warehouse.guard import guarded, is_damage
 
@@ -140,3 +141,14 @@ def test_a_disk_that_fails_under_staging_or_checks_is_not_called_a_fault_of_ours
             con, event_types=(), data_through={}, concepts=(), thresholds=ThresholdTable()
         )
     assert isinstance(failed(kind(text), Mock(batch_id="b", source="ehr")), StorageError)
+
+
+def test_a_bucket_whose_disk_is_full_is_told_as_that_and_another_fault_as_ours(
+    tmp_path: Path,
+) -> None:
+    for refused, kind in ((errno.ENOSPC, StorageError), (None, LinkageError)):
+        told = _write_failed(
+            [("IOException", "study", "in/bucket-01", refused)], str(tmp_path / "failed.json")
+        )
+        with pytest.raises(kind, match="full|Linking"):
+            _raise_failed(Path(told))
