@@ -19,7 +19,7 @@ export PYTHONSAFEPATH := 1
 # Without bytecode a cold import of the big libraries takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test coverage test-slow test-duckdb soak check docs bench clean
+.PHONY: help demo test coverage test-slow test-duckdb soak check docs published bench clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ check: $(READY)  ## Format, lint, types, import layers, zone rule.
 docs: $(READY)  ## Write the generated pages of docs/reference, and the cases of docs/windows.md.
 	$(BIN)/python -P -m flows.reference
 	PYTHONPATH=. $(BIN)/python -m tests.spec.render
+
+published: $(READY)  ## Write docs/published.md from the invented hospital; a minute.
+	$(BIN)/python -P -m flows.published
 
 bench: $(READY)  ## Measure this road, FHIR and linkage against bare DuckDB.
 	$(BIN)/python -m bench

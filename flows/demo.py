@@ -110,7 +110,7 @@ def run_demo(
         console.say("inventing a hospital, starting a Prefect server on 127.0.0.1")
         summary = _simulate(out / "hospital", patients, seed, nights, NIGHTS_DIRT, console)
         console.say(_told(summary))
-        site = _make_site(out, summary.seed)
+        site = demo_site(out, summary.seed)
         server.wait()
         with _environment("PREFECT_API_URL", server.api_url):
             for folder in sorted((out / "hospital" / "deliveries").iterdir()):
@@ -138,7 +138,7 @@ def _one_night(site: Site, delivery: Path, *, is_first: bool, console: Console) 
     return result
 
 
-def _make_site(out: Path, seed: str) -> Site:
+def demo_site(out: Path, seed: str) -> Site:
     """Write the demo's site.toml, mapping and key beside the hospital that was invented."""
     hospital = out / "hospital"
     (hospital / "mapping.toml").rename(out / "mapping.toml")

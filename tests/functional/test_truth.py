@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import pytest
 
+from flows.published import PAGE, STUDY, benchmark_rows, page
 from pipelines.simulate import NAMED_NIGHTS, NAMED_PATIENTS, NAMED_SEED, simulate
+from studies.load import load_study
 from tests.functional.planted import Planted, assert_risks_as_planted
 from tests.functional.refresh_site import deliver, make_site, run
 
@@ -134,3 +138,70 @@ def test_the_headline_is_what_was_planted(made: Planted) -> None:
     # The published counts: 7 % of 942 infusions and 27 % of 123 first ones.
     published = {"all": [66, 942, 123], "first": [33, 123, 123]}
     assert {name: found[name] for name in published} == published
+
+
+COUNTED = {"event", "no_event", "censored", "untested", "unobserved", "undetermined"}
+
+
+def counted(made: Planted, outcome: str) -> list[dict[str, Any]]:
+    """The units that count in the risk window, with what is fixed at their index."""
+    rows = made.rows(
+        """SELECT u.status, u.person_days, c.drug, c.calendar_quarter
+           FROM linkage.unit_outcome AS u JOIN linkage.course AS c USING (study_id, unit_id)
+           WHERE u.window_name = 'risk' AND u.outcome = ?""",
+        outcome,
+    )
+    return [one for one in rows if one["status"] in COUNTED]
+
+
+def test_rates_are_first_events_over_the_days_of_the_linked_rows(made: Planted) -> None:
+    events: Counter[str] = Counter()
+    days: defaultdict[str, float] = defaultdict(float)
+    for one in counted(made, "fever"):
+        events[one["drug"]] += one["status"] == "event"
+        days[one["drug"]] += one["person_days"]
+    told = made.ask(
+        """SELECT stratum_value, n_first_events, events_per_1000_person_days FROM signals.rate
+           WHERE (outcome, window_name, stratum) = ('fever', 'risk', 'drug') AND is_headline"""
+    )
+    assert {drug: n for drug, n, _ in told} == events
+    assert {drug: rate for drug, _, rate in told} == {
+        drug: pytest.approx(1000 * events[drug] / days[drug], rel=1e-9) for drug in days
+    }
+
+
+def test_the_trend_is_that_of_the_linked_rows_by_quarter(made: Planted) -> None:
+    known: defaultdict[str, list[bool]] = defaultdict(list)
+    for one in counted(made, "any_side_effect"):
+        if one["status"] != "censored":
+            known[one["calendar_quarter"]].append(one["status"] == "event")
+    risks = {quarter: sum(some) / len(some) for quarter, some in known.items()}
+    told = made.ask(
+        """SELECT calendar_quarter, risk, centre_risk FROM signals.trend
+           WHERE (outcome, window_name) = ('any_side_effect', 'risk') AND n_units > 0"""
+    )
+    assert {quarter: risk for quarter, risk, _ in told} == pytest.approx(risks)
+    assert [centre for *_, centre in told] == pytest.approx([median(risks.values())] * len(risks))
+
+
+def test_no_table_of_signals_names_an_outcome_that_is_not_published(made: Planted) -> None:
+    tables = [
+        name
+        for (name,) in made.ask(
+            """SELECT DISTINCT table_name FROM information_schema.columns
+               WHERE table_schema = 'signals' AND column_name = 'outcome'"""
+        )
+    ]
+    assert {"rate", "trend", "disproportionality", "benchmark"} < set(tables)
+    for table in tables:
+        assert not made.ask(
+            f"""SELECT outcome FROM signals.{table} ANTI JOIN
+                (FROM reference.outcome WHERE is_published) AS p USING (study_id, outcome)"""
+        )
+
+
+def test_the_page_of_published_and_computed_numbers_is_what_this_hospital_gives(
+    made: Planted,
+) -> None:
+    found = page(load_study(STUDY), benchmark_rows(made.site.warehouse))
+    assert found == PAGE.read_text(encoding="utf-8")

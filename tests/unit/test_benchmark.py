@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows.published import PAGE
 from pipelines.signals.benchmark import benchmark_table
 from pipelines.signals.risk import estimate_risk
 from studies.load import load_study
@@ -134,3 +136,23 @@ def test_a_row_twice_another_header_and_a_folder_are_mistakes(folder: Path) -> N
     path.mkdir()
     (told,) = named_lines(folder)
     assert "is a folder" in told
+
+
+def test_the_pages_published_column_is_published_csv() -> None:
+    cells = [line.strip("| ").split(" | ") for line in PAGE.read_text().splitlines() if "|" in line]
+    header, _, children, infusions, *rows = cells
+    assert header.count("published") == 1
+    study = load_study("iv_bisphosphonate")
+    assert (children[1], infusions[1]) == ("123", "942")
+    assert len(rows) == len(study.published)
+    for one, given in zip(rows, study.published, strict=True):
+        if not given["low"]:
+            assert one[1:3] == ["null", "null"]
+            continue
+        said = [float(text) / 100 for text in re.findall(r"[\d.]+", one[1])]
+        assert said[:2] == pytest.approx([float(given["low"]), float(given["high"])], abs=5e-4)
+        assert said[2:] == ([float(given["value"])] if given["value"] else [])
+        told = re.findall(r"\d+", one[2])
+        counts = [given["n_events_low"], given["n_events_high"], given["n_units"]]
+        assert told == list(dict.fromkeys(counts))
+        assert ("*" in one[2]) == (given["is_derived"] == "yes")

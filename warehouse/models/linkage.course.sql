@@ -28,7 +28,7 @@
 --   premedicated BOOLEAN - Whether a listed premedication was given in the 24 h before the start.
 --   co_infusion BOOLEAN - Whether another listed infusion falls inside the window.
 --   evidence VARCHAR - Strongest evidence of the course: administered, dispensed or ordered.
---   calendar_quarter VARCHAR - Quarter of the index by local date, such as 2025Q3.
+--   calendar_quarter VARCHAR - Quarter of the index by local date, such as 2025-Q3.
 --   record_started_at TIMESTAMP - First dated encounter or infusion of the patient, UTC.
 --   follow_up_ended_at TIMESTAMP - End of follow-up, UTC.
 --   follow_up_end_reason VARCHAR - Why it ends: death, observation_end, data_through or last_contact.

@@ -11,7 +11,7 @@
 --   site_id VARCHAR - Hospital.
 --   outcome VARCHAR - The study's name of the outcome.
 --   window_name VARCHAR - The study's name of the window.
---   calendar_quarter VARCHAR - Quarter of the index by local date, such as 2025Q3.
+--   calendar_quarter VARCHAR - Quarter of the index by local date, such as 2025-Q3.
 --   n_units BIGINT - Units of the quarter in the headline denominator (complete).
 --   n_events BIGINT - Of those, units with the event.
 --   n_patients BIGINT - Patients with at least one of these units.
