@@ -13,13 +13,16 @@ from warehouse.models import Model, ModelError, load_models, model, parse
 #: The tables that analysts are promised, as the contract lists them for this release.
 CONTRACT = {
     "linkage": {"infusion", "course", "unit_outcome", "evidence", "attrition"},
-    "signals": {"risk", "counts"},
+    "signals": {"risk", "counts", "rate", "trend", "disproportionality", "benchmark"},
     "quality": {
         *("check_result", "quarantine", "reconciliation", "completeness"),
         *("feed", "silence", "drift"),
     },
     "ops": {"run", "batch", "look", "outbox", "change"},
-    "reference": {"study", "outcome", "window", "codelist", "dictionary", "freshness"},
+    "reference": {
+        *("study", "outcome", "window", "codelist", "dictionary", "freshness"),
+        "published",
+    },
 }
 
 GOOD = """\
