@@ -150,5 +150,5 @@ def test_a_bucket_whose_disk_is_full_is_told_as_that_and_another_fault_as_ours(
         told = _write_failed(
             [("IOException", "study", "in/bucket-01", refused)], str(tmp_path / "failed.json")
         )
-        with pytest.raises(kind, match="full|Linking"):
+        with pytest.raises(kind, match=r"full|Linking"):
             _raise_failed(Path(told))
