@@ -3,7 +3,8 @@
 Run by `make bench`. Each size is measured in processes of their own, so that imports and memory
 count for both; the result replaces bench/RESULTS.md. `python -m bench only-fhir [ROWS]` replaces
 its part on FHIR alone, `python -m bench linkage [SHARE]` that on linkage, `python -m bench
-incremental [SHARE]` that on a night that touches few patients.
+incremental [SHARE]` that on a night that touches few patients, `python -m bench signals` that on
+tables made of counts.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import fhir, incremental, linkage
+from bench import fhir, incremental, linkage, signals
 
 HERE = Path(__file__).parent
 ROAD = "# What the road costs"
@@ -175,6 +176,11 @@ def measure_incremental(share: float = 1.0) -> str:
         return incremental.section(in_own_process("link_few", folder, dict(os.environ)))
 
 
+def measure_signals() -> str:
+    """Measure the tables that follow from counts."""
+    return signals.section(in_own_process("make_signals", HERE, dict(os.environ)))
+
+
 def section(
     n_rows: int, n_units: int, simulated: float, bare: dict[str, Any], road: dict[str, Any]
 ) -> str:
@@ -225,6 +231,7 @@ def run_one(what: str, folder: Path) -> None:
     runs |= {"fhir": fhir.run_source, "read_json": fhir.run_read_json}
     runs |= {"link_sql": linkage.run_sql, "link_beam": linkage.run_beam}
     runs["link_few"] = incremental.run
+    runs["make_signals"] = signals.run
     found = runs[what](folder)
     print(json.dumps({"peak_mb": peak_mb()} | found))
 
@@ -241,6 +248,8 @@ def main() -> None:
             parts[linkage.HEADING] = measure_linkage(*map(float, rest))
         case ["incremental", *rest]:
             parts[incremental.HEADING] = measure_incremental(*map(float, rest))
+        case ["signals"]:
+            parts[signals.HEADING] = measure_signals()
         case [what, folder]:
             return run_one(what, Path(folder))
         case _:
@@ -249,6 +258,7 @@ def main() -> None:
                 fhir.HEADING: measure_fhir(fhir.N_OBSERVATIONS),
                 linkage.HEADING: measure_linkage(),
                 incremental.HEADING: measure_incremental(),
+                signals.HEADING: measure_signals(),
             }
     text = "\n".join(part.rstrip() + "\n" for part in parts.values())
     results.write_text(text, encoding="utf-8")
