@@ -22,6 +22,7 @@ class Mutation:
         rule: what it breaks, and the section of docs/windows.md.
         sql: the file, and the text before and after.
         spec, case: the case of `tests/spec` that shows the difference.
+        is_rare: patients drawn at random do not meet it; the case alone shows it.
     """
 
     rule: str
@@ -30,6 +31,7 @@ class Mutation:
     new: str
     spec: str
     case: str
+    is_rare: bool = False
 
 
 MUTATIONS = [
@@ -48,6 +50,7 @@ MUTATIONS = [
         "WHEN 'day' THEN occurred_at + INTERVAL 24 HOUR",
         "1_time",
         "a day of 25 hours, of which the infusion leaves half of one",
+        is_rare=True,
     ),
     Mutation(
         "what happens at the start is after it (1)",
@@ -96,6 +99,7 @@ MUTATIONS = [
         "coalesce(own_lo > max(own_hi) OVER (",
         "4_overlap",
         "windows that touch",
+        is_rare=True,
     ),
     Mutation(
         "a feed closes a window that it just reaches (6)",
@@ -168,6 +172,7 @@ MUTATIONS = [
         "ELSE s.onset_i > e.onset_i AND s.onset_i < e.until_i",
         "5_episodes",
         "just as it ends: not incident",
+        is_rare=True,
     ),
     Mutation(
         "what nobody looked at may still be true (8)",
@@ -184,6 +189,7 @@ MUTATIONS = [
         "ELSE m.i_last > e.onset_i - to_microseconds(s.treatment_lookback_us) END AS is_before",
         "9_seriousness",
         "24 h before the onset",
+        is_rare=True,
     ),
     Mutation(
         "death never censors (6)",
@@ -208,7 +214,8 @@ def rendered(page: str) -> str:
     """Return the page with the list between its markers."""
     lines = ["| rule (section) | file | is | becomes | case |", "|---|---|---|---|---|"]
     for one in MUTATIONS:
-        cells = [one.rule, f"`{one.sql}`", f"`{one.old}`", f"`{one.new}`"]
+        rule = f"{one.rule} \\*" if one.is_rare else one.rule
+        cells = [rule, f"`{one.sql}`", f"`{one.old}`", f"`{one.new}`"]
         lines.append(f"| {' | '.join(cells)} | {one.spec}: {one.case} |")
     table = "\n".join(["<!-- mutations -->", *lines, "<!-- /mutations -->"])
     return re.sub(

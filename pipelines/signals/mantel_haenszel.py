@@ -163,7 +163,8 @@ def common_risk_ratios(cells: Cells, pairs: CellPairs, n_patients: Floats) -> Me
 
     def of_stratum(values: Floats, *, other: bool) -> Floats:
         here = np.where(cells.is_other == other, values, 0.0)
-        return np.bincount(cells.stratum, here, minlength=n_strata)[cells.stratum]
+        found = np.bincount(cells.stratum, here, minlength=n_strata)[cells.stratum]
+        return found.astype(np.float64)
 
     mine, theirs = of_stratum(n, other=False), of_stratum(n, other=True)
     # A stratum without any unit weighs nothing, and divides nothing.
@@ -172,7 +173,8 @@ def common_risk_ratios(cells: Cells, pairs: CellPairs, n_patients: Floats) -> Me
 
     def of_comparison(values: Floats, *, other: bool | None = None) -> Floats:
         here = values if other is None else np.where(cells.is_other == other, values, 0.0)
-        return np.bincount(cells.comparison, here, minlength=len(n_patients))
+        found = np.bincount(cells.comparison, here, minlength=len(n_patients))
+        return found.astype(np.float64)
 
     weighed = e * opposite / total
     top, bottom = of_comparison(weighed, other=False), of_comparison(weighed, other=True)

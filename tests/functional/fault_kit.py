@@ -10,7 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,9 +64,10 @@ class Runner:
         self._tell(json.dumps(told))
         pid = int(self.hear())
         if kill_after is not None:
-            # The zygote reaps it only after this, so that its pid is nobody else's.
             time.sleep(kill_after)
-            os.kill(pid, 9)
+            # It may have ended by itself, and then the zygote has reaped it already.
+            with suppress(ProcessLookupError):
+                os.kill(pid, 9)
         code = int(self.hear())
         seconds = time.monotonic() - began
         if not answer.exists():
