@@ -90,6 +90,7 @@ def write_study(folder: Path, resolution: str, *, has_strata: bool) -> Path:
     """The shipped study in a resolution, with the outcomes of the worked edges."""
     shipped = study_folder("iv_bisphosphonate")
     shutil.copytree(shipped, folder)
+    (folder / "published.csv").unlink()  # of strata that one of the studies lacks
     text = (shipped / "study.toml").read_text(encoding="utf-8")
     text = text.replace('id = "iv_bisphosphonate"', f'id = "by_{resolution}"', 1)
     text = text.replace('resolution = "instant"', f'resolution = "{resolution}"', 1)

@@ -111,7 +111,9 @@ def _run(works: list[Work], attrition: Path) -> Tables:
         row = {"step": step, "n": n}
         found["linkage.attrition"].setdefault((study, site), []).append(row)
     found["denominators"] = {}
-    for key, sums in json.loads(counts.read_text(encoding="utf-8")):
+    for (table, *key), sums in json.loads(counts.read_text(encoding="utf-8")):
+        if table != "signals.counts":
+            continue
         study, site, outcome, window, stratum, _, denominator = key
         if stratum == "site" and sums[0]:
             row = {"outcome": outcome, "window": window, "denominator": denominator}
