@@ -16,7 +16,7 @@ __all__ = ["runner", "short_stream"]
 
 BLOCK = 1 << 16
 #: Kilobytes that are free when the night begins.
-FREE = (0, 64, 256, 512, 1024, 2048, 4096, 8192, 16384)
+FREE = (0, 64, 256, 512, 1024, 2048, 4096, 8192, 16384, 49152)
 
 
 def fill(folder: Path, n_free: int) -> Path:
@@ -34,7 +34,7 @@ def fill(folder: Path, n_free: int) -> Path:
 def test_on_a_disk_that_is_full_nothing_is_lost(short_stream: Stream, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = f"mount -t tmpfs -o size=96m tmpfs {disk}"
+    mount = f"mount -t tmpfs -o size=160m tmpfs {disk}"
     wanted = ["unshare", "-rm", "sh", "-c", f'{mount} && exec "$@"', "--"]
     if subprocess.run([*wanted, "true"], check=False, capture_output=True).returncode:
         pytest.skip("THE FULL DISK WAS NOT TRIED: this machine lets nobody mount one")
