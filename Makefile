@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCKED := $(VENV)/.locked
 READY := $(VENV)/.ready
+SITED := $(VENV)/.sited
 DEMO ?= build/demo
 JOBS ?= 2
 # Properties whose examples are few in `make test`.
@@ -35,6 +36,11 @@ $(LOCKED): requirements.lock
 # pip refuses an editable install while hashes are required: hence a second step.
 $(READY): $(LOCKED) pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# What only documentation, the notebook and the tests in a browser need; the list is what comes on top.
+$(SITED): requirements-site.lock $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-site.lock
 	@touch $@
 
 demo: $(READY)  ## Make a synthetic hospital in build/demo and run three nights.
