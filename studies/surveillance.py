@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import date
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from pipelines.base.tomlcheck import Mistake, did_you_mean
 from studies.words import Name, Table
@@ -26,6 +26,17 @@ MAX_ALPHA = 0.05
 ALL = "all"
 
 Rate = Annotated[float, Field(gt=0, lt=1)]
+
+
+def _is_share(counts: list[int]) -> list[int]:
+    if len(counts) != 2 or not 0 < counts[0] <= counts[1]:
+        msg = "must be [events, units], at least one event and no more of them than units"
+        raise ValueError(msg)
+    return counts
+
+
+#: Units with an event, and units.
+Counts = Annotated[list[int], AfterValidator(_is_share)]
 
 
 class PairTable(Table):
@@ -54,6 +65,12 @@ class PairTable(Table):
     rate_later: Rate | None = Field(
         None, description="Known risk of a later unit of a patient without an event so far."
     )
+    reference_first: Counts | None = Field(
+        None,
+        description="Units with an event, and units, first in record, that others counted: "
+        "`[33, 123]`. A reference of so many events stays as uncertain as they are.",
+    )
+    reference_later: Counts | None = Field(None, description="The same of later units.")
 
     @model_validator(mode="after")
     def _is_one_thing(self) -> PairTable:
@@ -62,6 +79,12 @@ class PairTable(Table):
             raise ValueError(msg)
         if (self.rate_first is None) != (self.rate_later is None):
             msg = "gives one of rate_first and rate_later; give both, or none and a baseline"
+            raise ValueError(msg)
+        if (self.reference_first is None) != (self.reference_later is None):
+            msg = "gives one of reference_first and reference_later; give both, or none"
+            raise ValueError(msg)
+        if self.rate_first is not None and self.reference_first is not None:
+            msg = "gives rates and counts as reference; leave one of them out"
             raise ValueError(msg)
         if self.first_look_expected >= self.max_expected:
             msg = "the first look comes after the end; lower first_look_expected"
@@ -74,9 +97,11 @@ class PairTable(Table):
         return self.drug or self.drug_class or ALL
 
     @property
-    def has_known_rates(self) -> bool:
-        """Whether the reference is known; else the baseline estimates it."""
-        return self.rate_first is not None
+    def reference(self) -> Literal["fixed", "published", "baseline"]:
+        """What events are expected by: known rates, counts of others, or the site's baseline."""
+        if self.rate_first is not None:
+            return "fixed"
+        return "baseline" if self.reference_first is None else "published"
 
 
 class SurveillanceTable(Table):
@@ -88,7 +113,7 @@ class SurveillanceTable(Table):
     baseline_from: date | None = Field(
         None,
         description="Units from this local date up to the start estimate the reference of pairs "
-        "that give no rates.",
+        "that give none.",
     )
     pair: list[PairTable] = Field(default_factory=list, description="The primary pairs.")
 
@@ -106,8 +131,8 @@ class SurveillanceTable(Table):
         if since is not None and (starts is None or since >= starts):
             msg = "the baseline must begin before starts_on"
             raise ValueError(msg)
-        if since is None and any(not one.has_known_rates for one in self.pair):
-            msg = "a pair gives no rates; give rate_first and rate_later, or a baseline_from"
+        if since is None and any(one.reference == "baseline" for one in self.pair):
+            msg = "a pair gives no reference; give it rates or counts, or give a baseline_from"
             raise ValueError(msg)
         return self
 

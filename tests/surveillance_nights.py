@@ -287,11 +287,11 @@ def hospital_lines(world: World, n: int, seed: int) -> Iterator[Line]:
 
 
 def _estimated(story: Story) -> Reference:
-    return Reference.of_baseline(*story.baseline)
+    return Reference.of_counts(*story.baseline)
 
 
 def _taken_as_known(story: Story) -> Reference:
-    return Reference(Reference.of_baseline(*story.baseline).rates)
+    return Reference(Reference.of_counts(*story.baseline).rates)
 
 
 #: The world that the issue asks for: repeated infusions, dispersion 1.5, corrections.

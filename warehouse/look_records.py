@@ -73,9 +73,10 @@ def reference_of(row: Row) -> Reference:
     """Return the reference that a record was held against."""
     if row["reference"] == "fixed":
         return Reference((row["rate_first"], row["rate_later"]))
-    return Reference.of_baseline(
+    return Reference.of_counts(
         (row["baseline_events_first"], row["baseline_events_later"]),
         (row["baseline_units_first"], row["baseline_units_later"]),
+        row["reference"],
     )
 
 

@@ -185,7 +185,9 @@ def _count(
 ) -> tuple[_Counts, _Counts]:
     """Return units at risk and first events of patients, watched and of the baseline."""
     settings = study.model.surveillance
-    since: date | None = settings.starts_on if pair.has_known_rates else settings.baseline_from
+    since: date | None = (
+        settings.baseline_from if pair.reference == "baseline" else settings.starts_on
+    )
     rows = con.execute(
         _COUNT,
         {
@@ -213,7 +215,10 @@ def _drugs(study: Study, pair: PairTable) -> list[str] | None:
 
 
 def _new_reference(pair: PairTable, baseline: _Counts) -> Reference:
-    if pair.has_known_rates:
+    if pair.reference_first is not None and pair.reference_later is not None:
+        (e_first, n_first), (e_later, n_later) = pair.reference_first, pair.reference_later
+    elif pair.reference == "fixed":
         return Reference((pair.rate_first, pair.rate_later))
-    (n_first, e_first), (n_later, e_later) = baseline
-    return Reference.of_baseline((e_first, e_later), (n_first, n_later))
+    else:
+        (n_first, e_first), (n_later, e_later) = baseline
+    return Reference.of_counts((e_first, e_later), (n_first, n_later), pair.reference)

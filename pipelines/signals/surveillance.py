@@ -33,6 +33,7 @@ from pipelines.signals.maxsprt import (
 from pipelines.signals.maxsprt_conditional import conditional_llr, gamma_nodes
 
 Decision = Literal["signal", "continue", "end"]
+ReferenceKind = Literal["fixed", "published", "baseline"]
 
 #: Units or events of an ordinal: first in record, later.
 Pair = tuple[int, int]
@@ -64,27 +65,24 @@ class Plan:
 
 @dataclass(frozen=True)
 class Reference:
-    """Events expected of a unit at risk, by ordinal: known rates, or those of a baseline.
+    """Events expected of a unit at risk, by ordinal: known rates, or those that counts estimate.
 
     Attributes:
         rates: of first and later units; of an ordinal that the baseline lacks, None.
-        events, units: of the baseline; None where the rates are known.
+        events, units: that estimate the rates; None where the rates are known.
+        kind: where they come from: the study, the site's own baseline, counts of others.
     """
 
     rates: tuple[float | None, float | None]
     events: Pair | None = None
     units: Pair | None = None
+    kind: ReferenceKind = "fixed"
 
     @classmethod
-    def of_baseline(cls, events: Pair, units: Pair) -> Reference:
-        """Return the rates that a baseline estimates."""
+    def of_counts(cls, events: Pair, units: Pair, kind: ReferenceKind = "baseline") -> Reference:
+        """Return the rates that a baseline, or what others have counted, estimates."""
         first, later = (e / n if n else None for e, n in zip(events, units, strict=True))
-        return cls((first, later), events, units)
-
-    @property
-    def kind(self) -> Literal["fixed", "baseline"]:
-        """Where the rates come from."""
-        return "fixed" if self.events is None else "baseline"
+        return cls((first, later), events, units, kind)
 
     def expected(self, units: Pair) -> float | None:
         """Return the events expected of units at risk; None where a rate of theirs is missing."""

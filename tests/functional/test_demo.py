@@ -46,9 +46,11 @@ def test_a_demo_leaves_a_site_a_warehouse_a_report_and_the_truth(made: Path) -> 
     with duck.connect(made / "warehouse.duckdb", read_only=True) as con:
         runs = con.execute("select conductor from ops.run").fetchall()
         units = con.execute("select count(*) from linkage.course").fetchone()
+        looks = con.execute("select outcome, decision from ops.look").fetchall()
     assert runs == [("prefect_server",)]
     assert units is not None
     assert units[0] > 0
+    assert looks == [("any_side_effect", "continue")]  # hypocalcaemia has no baseline in 8 children
 
 
 def test_a_demo_says_that_its_patients_are_invented(made: Path) -> None:
@@ -111,3 +113,13 @@ def test_the_demo_of_the_readme_finds_what_was_planted(tmp_path: Path) -> None:
     told = {one["label"]: one["value"] for one in result["nights"][-1]["headline"]}
     assert told["Any side effect, all units"].startswith("66/942 ")
     assert told["Any side effect, first in record"].startswith("33/123 ")
+    with duck.connect(tmp_path / "demo" / "warehouse.duckdb", read_only=True) as con:
+        looks = con.execute(
+            "select outcome, count(*), list(distinct decision) from ops.look group by all "
+            "order by all"
+        ).fetchall()
+        signals = con.execute(
+            "select count(*) from signals.alert where evidence = 'signal'"
+        ).fetchone()
+    assert looks == [("any_side_effect", 3, ["continue"]), ("hypocalcaemia", 3, ["continue"])]
+    assert signals == (0,)

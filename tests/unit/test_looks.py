@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import nbinom
 
 from pipelines.base.errors import LogError
 from pipelines.ingest.log import EventLog
@@ -168,6 +169,24 @@ def test_with_known_rates_a_child_counts_anew_from_the_start_on(world: World) ->
     assert row["expected"] == pytest.approx(0.2 * expected["first"] + 0.1 * expected["later"])
     assert row["reference"] == "fixed"
     assert row["baseline_units_first"] is None
+
+
+def test_published_counts_are_a_reference_as_uncertain_as_they_are(world: World) -> None:
+    """Without a baseline of the site's own: a child counts from the start on, as for known rates.
+
+    With 9 events expected of each ordinal from 90 counted ones, one look is a test of two counts:
+    the smallest n of which 1 - pnbinom(n - 1, 91, 10 / 11) is at most what may be spent.
+    """
+    children = [unit(number, patient_key=f"p{number}") for number in range(90)]
+    one = study(reference_first=[90, 900], reference_later=[90, 900], max_expected=9.0)
+    world.night(children, one)
+    [row] = world.rows()
+    assert (row["reference"], row["expected"]) == ("published", pytest.approx(9))
+    counted = [row[f"baseline_{what}_first"] for what in ("events", "units")]
+    assert counted == [90, 900]
+    tail, more = (float(nbinom.sf(row["threshold"] - n, 91, 10 / 11)) for n in (1, 2))
+    assert tail <= 0.05 < more
+    assert row["alpha_spent"] == pytest.approx(tail, abs=1e-6)
 
 
 def test_a_commit_is_looked_at_once_whatever_the_store_says_later(world: World) -> None:

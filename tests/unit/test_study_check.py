@@ -262,6 +262,29 @@ def test_an_outcome_is_named_and_not_its_kind(folder: Path) -> None:
     assert "symptom" not in told
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("reference_first = [33, 123]", "", "gives one of reference_first and reference_later"),
+        ("reference_first = [33, 123]", "reference_first = [0, 123]", "at least one event"),
+        ("reference_first = [33, 123]", "reference_first = [133, 123]", "no more of them than"),
+        ("[37, 819]", "[37, 819]\nrate_first = 0.3\nrate_later = 0.1", "gives rates and counts"),
+        ("baseline_from = 2012-07-01", "", "a pair gives no reference"),
+        ("alpha = 0.03", "alpha = 0.04", "adds up to 0.06"),
+        ("max_expected = 10", "max_expected = 0.4\nfirst_look_expected = 0", "cannot be reached"),
+    ],
+)
+def test_what_surveillance_cannot_be_planned_with_is_named(
+    folder: Path, old: str, new: str, said: str
+) -> None:
+    path = folder / "study.toml"
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+    (told,) = named_lines(folder)
+    assert said in told
+
+
 def test_mistakes_of_all_files_are_told_at_once(folder: Path) -> None:
     toml, codes = folder / "study.toml", folder / "codelists" / "reactions.csv"
     text = toml.read_text().replace("lookback_days = 365", "lookback_days = -1")

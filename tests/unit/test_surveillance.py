@@ -66,7 +66,7 @@ def test_one_look_at_the_end_spends_all_that_a_count_can() -> None:
 
 
 def test_an_estimated_reference_costs_what_the_recursion_with_one_more_event_gives() -> None:
-    reference = Reference.of_baseline((32, 0), (1000, 0))
+    reference = Reference.of_counts((32, 0), (1000, 0))
     taken = looks(SequentialTest(Plan(0.05, 40), reference), [(20 * n, 0) for n in range(1, 61)])
     shares = [one.units[0] / 1000 for one in taken]
     exact = planned_alpha([one.threshold for one in taken], shares, 33)
@@ -80,7 +80,7 @@ def test_an_estimated_reference_costs_what_the_recursion_with_one_more_event_giv
 
 def test_two_estimated_rates_cost_what_simulation_says() -> None:
     rng = np.random.default_rng(130)
-    reference, n = Reference.of_baseline((12, 21), (60, 420)), 20_000
+    reference, n = Reference.of_counts((12, 21), (60, 420)), 20_000
     units = [(n // 2, 3 * n) for n in range(1, 41)]
     taken = looks(SequentialTest(Plan(0.05, 15), reference), units)
     added = np.diff([(0, 0), *(one.units for one in taken)], axis=0)
@@ -93,7 +93,7 @@ def test_two_estimated_rates_cost_what_simulation_says() -> None:
 
 
 def test_resuming_from_what_was_recorded_gives_the_same_next_look() -> None:
-    reference = Reference.of_baseline((12, 21), (60, 420))
+    reference = Reference.of_counts((12, 21), (60, 420))
     whole, units = SequentialTest(PLAN, reference), nights(30)
     taken = looks(whole, units[:20])
     resumed = SequentialTest(PLAN, reference).resume(taken)
@@ -124,8 +124,8 @@ def test_nothing_is_looked_at_where_nothing_changed_too_early_or_after_the_decis
 
 
 def test_without_a_reference_for_what_is_watched_there_is_no_look() -> None:
-    assert SequentialTest(PLAN, Reference.of_baseline((3, 0), (9, 0))).look((5, 5), 9) is None
-    assert SequentialTest(PLAN, Reference.of_baseline((0, 0), (9, 9))).look((500, 500), 9) is None
+    assert SequentialTest(PLAN, Reference.of_counts((3, 0), (9, 0))).look((5, 5), 9) is None
+    assert SequentialTest(PLAN, Reference.of_counts((0, 0), (9, 9))).look((500, 500), 9) is None
 
 
 def test_up_to_the_end_as_much_may_be_spent_as_a_continuous_test_would_have() -> None:

@@ -32,13 +32,13 @@
 --   alpha DOUBLE - What the study allots to the whole surveillance of the pair.
 --   max_expected DOUBLE - Expected events at which the surveillance ends, fixed beforehand.
 --   min_events BIGINT - Fewest events that can be a signal.
---   reference VARCHAR - fixed: rates of the study; baseline: estimated from its baseline period, as the first look saw it.
+--   reference VARCHAR - fixed: rates of the study; published: counts that the study gives, with their error; baseline: estimated from its baseline period, as the first look saw it.
 --   rate_first DOUBLE - Events expected of a first unit at risk.
 --   rate_later DOUBLE - Events expected of a later unit at risk.
---   baseline_events_first BIGINT - First events of patients after first units of the baseline; null where the reference is fixed.
---   baseline_units_first BIGINT - First units at risk of the baseline; null where the reference is fixed.
---   baseline_events_later BIGINT - First events of patients after later units of the baseline; null where the reference is fixed.
---   baseline_units_later BIGINT - Later units at risk of the baseline; null where the reference is fixed.
+--   baseline_events_first BIGINT - First events of patients after first units of the baseline, or units with an event of the published counts; null where the reference is fixed.
+--   baseline_units_first BIGINT - First units at risk of the baseline, or first units of the published counts; null where the reference is fixed.
+--   baseline_events_later BIGINT - First events of patients after later units of the baseline, or units with an event of the published counts; null where the reference is fixed.
+--   baseline_units_later BIGINT - Later units at risk of the baseline, or later units of the published counts; null where the reference is fixed.
 --   data_through_at TIMESTAMP - Instant up to which the data of the look were complete, UTC.
 --   exported_at TIMESTAMP - Newest export among the batches that the look saw, UTC.
 --   run_id VARCHAR - Run that last wrote the row.
