@@ -17,6 +17,7 @@ from studies.limit_tables import limit_files, numbered_rows, tables_used
 from studies.model import StudyModel
 from studies.outcomes import CompositeOutcome, Episodic, LabOutcome, Outcome
 from studies.published import published_mistakes, published_values, read_published
+from studies.sentences import outcome_sentences, window_words
 
 HERE = Path(__file__).parent
 CODELIST_COLUMNS = ("concept", "event_type", "code_system", "code", "match", "label", "source")
@@ -119,6 +120,7 @@ class Study:
                     "kind": one.kind,
                     "is_published": one.publish,
                     "definition": one.model_dump_json(exclude={"name", "label", "window"}),
+                    "in_words": " ".join(outcome_sentences(self, one)),
                 }
                 for one in self.model.outcome
             ],
@@ -133,6 +135,7 @@ class Study:
                     "end_offset_hours": window.end_offset_hours,
                     "overlap": one.overlap,
                     "resolution": head.resolution,
+                    "in_words": window_words(self.model, window),
                 }
                 for one in self.model.outcome
                 for window in one.window

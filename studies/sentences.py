@@ -147,7 +147,7 @@ def _serious(model: StudyModel) -> Iterable[str]:
 def outcome_sentences(study: Study, one: Outcome) -> list[str]:
     """Return what makes an event of an outcome, where it counts, and among whom."""
     model = study.model
-    unit = "course" if model.study.unit == "course" else "infusion"
+    unit = unit_word(model)
     parts = [_what(one)]
     parts += [f"{window_sentence(model, window, unit)}." for window in one.window]
     if one.drug_classes:
@@ -181,12 +181,27 @@ def denominators(one: Outcome) -> list[str]:
 
 def window_sentence(model: StudyModel, window: WindowTable, unit: str) -> str:
     """Return a window as a sentence without its full stop."""
+    head = "It counts" if window.name == "risk" else f"Its {window.name} window goes"
+    return f"{head} {_stretch(model, window, unit)}"
+
+
+def window_words(model: StudyModel, window: WindowTable) -> str:
+    """Return from when to when a window looks: `From the start of the course to ...`."""
+    text = _stretch(model, window, unit_word(model))
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _stretch(model: StudyModel, window: WindowTable, unit: str) -> str:
     ends = [
         _edge(model, window.start_anchor, window.start_offset_hours, unit),
         _edge(model, window.end_anchor, window.end_offset_hours, unit),
     ]
-    head = "It counts" if window.name == "risk" else f"Its {window.name} window goes"
-    return f"{head} from {ends[0]} to {ends[1].replace(f'the end of the {unit}', 'its end')}"
+    return f"from {ends[0]} to {ends[1].replace(f'the end of the {unit}', 'its end')}"
+
+
+def unit_word(model: StudyModel) -> str:
+    """Return what a study calls its unit of analysis."""
+    return "course" if model.study.unit == "course" else "infusion"
 
 
 def _edge(model: StudyModel, anchor: str, offset: float, unit: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import groupby
 
 import pyarrow as pa
 
 from warehouse.models import Model, load_models
+from warehouse.terms import TERMS
 
 _INTRO = """\
 # Data dictionary of the published warehouse
@@ -65,7 +67,16 @@ def dictionary_page() -> str:
     for schema, models in groupby(by_schema, key=lambda model: model.schema):
         parts.append(f"## {schema}\n\n{_SCHEMAS[schema]}\n")
         parts.extend(_section(model) for model in models)
-    return "\n".join(parts)
+    return "\n".join([*parts, *_words()])
+
+
+def _words() -> Iterator[str]:
+    """Yield the page's last part: values of columns, spelled out."""
+    yield "## Words\n\nValues of columns, spelled out; the file has them in `reference.term`.\n"
+    for kind, terms in groupby(TERMS, key=lambda term: term.kind):
+        yield f"### {kind}\n\n| value | meaning |\n|---|---|"
+        yield from (f"| `{term.term}` | {term.meaning} |" for term in terms)
+        yield ""
 
 
 def _section(model: Model) -> str:

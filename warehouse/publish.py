@@ -26,6 +26,7 @@ from warehouse.dictionary import dictionary_rows
 from warehouse.guard import guarded, transaction
 from warehouse.models import Model, load_models, models_hash
 from warehouse.store import RunRecord, Store
+from warehouse.terms import TERMS
 
 #: Owner and group may read; the file can hold rows of patients.
 MODE = 0o640
@@ -190,6 +191,7 @@ def _own_rows(
     names = pa.table({"name": list(facts), "value": list(facts.values())})
     con.register("dictionary_rows", dictionary_rows())
     con.register("file_facts", names)
+    con.register("term_rows", pa.Table.from_pylist([term._asdict() for term in TERMS]))
     con.execute("CREATE OR REPLACE TEMP TABLE closing_run AS FROM store.ops.run LIMIT 0")
     if closing_run:
         marks = ", ".join(f"${name}" for name in closing_run)
@@ -201,6 +203,7 @@ def _own_rows(
     finally:
         con.unregister("dictionary_rows")
         con.unregister("file_facts")
+        con.unregister("term_rows")
         with suppress(duckdb.Error):  # refused in a transaction that has failed
             con.execute("DROP TABLE IF EXISTS temp.closing_run")
 

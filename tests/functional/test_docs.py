@@ -109,6 +109,37 @@ def test_every_statement_that_a_page_shows_finds_rows(
     assert run_query(published.warehouse, statement).rows, page
 
 
+@pytest.mark.parametrize("stratum", ["drug", "ordinal", "age_band", "setting", "premedicated"])
+def test_the_rows_of_units_give_every_risk_of_a_stratum_again(
+    published: Site, stratum: str
+) -> None:
+    counted = ", ".join(
+        f"count(*) FILTER (is_in_{name}) AS {name}_n, "
+        f"count(*) FILTER (is_in_{name} AND is_event) AS {name}_e"
+        for name in ("all", "complete", "observed", "tested", "tested_with_baseline", "determined")
+    )
+    differing = run_query(
+        published.warehouse,
+        f"""WITH counted AS (
+            SELECT outcome, window_name, {stratum} AS stratum_value, {counted}
+            FROM analysis.unit_outcome GROUP BY ALL
+        ), long AS (
+            SELECT outcome, window_name, stratum_value, left(name, -2) AS denominator,
+                max(n) FILTER (name LIKE '%_n') AS n_units,
+                max(n) FILTER (name LIKE '%_e') AS n_events
+            FROM (UNPIVOT counted ON COLUMNS('_[ne]$') INTO NAME name VALUE n) GROUP BY ALL
+        )
+        SELECT risk.signal_key FROM signals.risk LEFT JOIN long
+        USING (outcome, window_name, stratum_value, denominator)
+        WHERE stratum = '{stratum}'
+            AND (risk.n_units, risk.n_events) IS DISTINCT FROM (long.n_units, long.n_events)""",
+    ).rows
+    assert differing == ()
+    assert run_query(
+        published.warehouse, f"SELECT 1 FROM signals.risk WHERE stratum = '{stratum}'"
+    ).rows
+
+
 def explained(site: Site, *arguments: str) -> dict[str, Any]:
     """The answer of `dripwatch explain`; it must be one JSON object and change nothing."""
     before = site.store_path.read_bytes()

@@ -35,6 +35,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
                         "kind": "symptom",
                         "is_published": True,
                         "definition": "",
+                        "in_words": "",
                     }
                 ]
             }

@@ -109,7 +109,13 @@ def load(store: Store, folder: Path, run_id: str, *, second: bool) -> None:
 
 
 def outcomes(study_hash: str = "h") -> dict[str, list[dict[str, Any]]]:
-    told = {"study_id": "s", "kind": "fever", "is_published": True, "definition": "d"}
+    told = {
+        "study_id": "s",
+        "kind": "fever",
+        "is_published": True,
+        "definition": "d",
+        "in_words": "",
+    }
     return {
         "outcome": [told | {"outcome": name, "label": name.title()} for name in UNITS],
         "study": [

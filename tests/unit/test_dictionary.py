@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from pathlib import Path
 
 import pytest
 
+from pipelines.linkage.kernel import sql_files
 from warehouse import dictionary
 from warehouse.models import Model, ModelError, load_models, model, parse
+from warehouse.terms import TERMS
 
 #: The tables that analysts are promised, as the contract lists them for this release.
 CONTRACT = {
@@ -45,6 +48,25 @@ def test_every_promised_table_has_a_model() -> None:
     found = {name: {m.name for m in load_models() if m.schema == name} for name in CONTRACT}
     for schema, tables in CONTRACT.items():
         assert tables <= found[schema]
+
+
+def test_what_holds_rows_of_patients_says_when_it_is_empty() -> None:
+    holding = {m.full_name: m.comment for m in load_models() if m.holds_patients}
+    assert {"linkage.course", "analysis.unit", "analysis.unit_outcome"} <= holding.keys()
+    assert all("Empty where row_level is none" in comment for comment in holding.values())
+
+
+def test_every_status_and_denominator_that_linkage_gives_is_a_term() -> None:
+    files = dict(sql_files())
+    rows = files["12_result.sql"].split("CREATE TABLE out_unit_outcome")[1]
+    statuses = set(re.findall(r"(?:THEN|ELSE) '(\w+)'", rows.split("END AS status")[0]))
+    named = files["13_counts.sql"].split("JOIN (\n    VALUES")[1].split(") AS d")[0]
+    denominators = set(re.findall(r"'(?:all|seen|lab|composite)', '(\w+)'", named))
+    assert {"event", "untested", "merged"} <= statuses
+    assert {"complete", "determined"} <= denominators
+    told = {kind: {one.term for one in TERMS if one.kind == kind} for kind, *_ in TERMS}
+    assert statuses <= told["status"]
+    assert denominators == told["denominator"]
 
 
 def test_every_file_in_the_folder_is_a_model() -> None:

@@ -224,6 +224,23 @@ def test_an_event_is_treated_where_a_remedy_begins_or_rises_after_it(
     assert linked.of(patient.key, "headache")["is_treated"] is is_treated
 
 
+def test_the_hours_to_the_first_remedy_are_told_where_both_have_a_time_of_day(
+    linked: Linked,
+) -> None:
+    hours = {
+        "at-once": 0.0,  # the onset was at 20:00
+        "in-gap": 72.0,
+        "raised": 1.0,
+        "infused": 1.0,
+        "untreated": None,
+        "same-dose": None,
+        "that-day": None,
+        "onset-by-day": None,
+    }
+    found = {key: linked.of(key, "headache")["treated_after_hours"] for key in hours}
+    assert found == hours
+
+
 def test_what_did_not_happen_is_neither_serious_nor_treated(linked: Linked) -> None:
     row = linked.of("quiet", "headache")
     assert (row["is_serious"], row["serious_criteria"], row["is_treated"]) == (None, None, None)

@@ -47,6 +47,7 @@ def fill(store: Store, folder: Path) -> None:
                     "kind": "fever",
                     "is_published": is_published,
                     "definition": "d",
+                    "in_words": "w",
                 }
                 for name, is_published in (("fever", True), ("chills", False))
             ]
@@ -162,9 +163,12 @@ def test_outcomes_that_the_study_only_reads_stay_in_the_store(site: Site, tmp_pa
 
 def test_without_row_level_no_row_of_a_patient_is_published(tmp_path: Path) -> None:
     path = published(make_site(tmp_path, row_level="none"), tmp_path)
-    linkage = [found for found in load_models() if found.schema == "linkage"]
-    of_patients = [found for found in linkage if found.name != "attrition"]
-    assert len(of_patients) == len(linkage) - 1 == 4
+    of_patients = [found for found in load_models() if found.holds_patients]
+    linkage = {found.full_name for found in load_models() if found.schema == "linkage"}
+    views = {"analysis.unit", "analysis.unit_outcome"}
+    assert {found.full_name for found in of_patients} - {"quality.quarantine"} == (
+        (linkage - {"linkage.attrition"}) | views
+    )
     # Counts of the flow of exclusion are no rows of patients.
     assert len(ask(path, "SELECT * FROM linkage.attrition")) == 1
     for found in of_patients:
@@ -190,6 +194,10 @@ def test_views_answer(site: Site, tmp_path: Path) -> None:
         ("north", "LabResulted", *[night(0).replace(tzinfo=None)] * 2, 1, "ehr", 1, 0, None)
     ]
     assert ask(path, "FROM analysis.failed_checks") == []
+    assert ask(path, "SELECT in_words IS NULL, cautions FROM analysis.risk") == [
+        (True, []),  # no interval was written here, nor how many patients there were
+    ]
+    assert ask(path, "SELECT site_id, is_synthetic, n_feeds, stale_feeds FROM analysis.freshness")
 
 
 def test_views_answer_when_the_file_is_attached_under_another_name(

@@ -1,7 +1,8 @@
 -- linkage.course
 --
 -- Courses: runs of administrations of one drug in one patient that the study counts as one
--- treatment, with everything that is fixed at the index (strata, eligibility, follow-up).
+-- treatment, with everything that is fixed at the index (strata, eligibility, follow-up). Empty where
+-- row_level is none.
 --
 -- grain: One row per site, study and course.
 -- key: site_id, study_id, unit_id

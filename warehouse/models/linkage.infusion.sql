@@ -1,7 +1,8 @@
 -- linkage.infusion
 --
 -- Administrations of the study's drugs. Records that tell of one dose (split bags, the same dose
--- told by two systems) are one row; orders and dispenses are rows only where nothing better is told.
+-- told by two systems) are one row; orders and dispenses are rows only where nothing better is told. Empty
+-- where row_level is none.
 --
 -- grain: One row per site, study and administration.
 -- key: site_id, study_id, infusion_key

@@ -1,7 +1,7 @@
 -- linkage.unit_outcome
 --
 -- What became of each unit of analysis for each published outcome in each window: the row that
--- every count and every risk is summed from.
+-- every count and every risk is summed from. Empty where row_level is none.
 --
 -- grain: One row per site, study, unit of analysis, outcome and window.
 -- key: site_id, study_id, unit_id, outcome, window_name
@@ -50,6 +50,7 @@
 --   is_serious BOOLEAN - Whether the event is serious; null without an event.
 --   serious_criteria VARCHAR[] - Why: death, life_threatening, hospitalisation, prolonged_stay, disability, important or reported; null without an event.
 --   is_treated BOOLEAN - Whether a remedy was begun or raised after the onset; null without an event or where the study names no remedy.
+--   treated_after_hours DOUBLE - Hours from the onset to the first dose that makes it treated; null where it is not, and where onset or a dose has no time of day.
 --   measure VARCHAR - What the worst calcium was graded as: total, corrected or ionised; null elsewhere.
 --   baseline_measure VARCHAR - The same of the baseline.
 --   flags VARCHAR[] - What is unusual about it: imprecise, duration_unknown, ...

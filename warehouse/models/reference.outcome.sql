@@ -10,6 +10,7 @@
 --   label VARCHAR - Name in words.
 --   kind VARCHAR - grade, threshold, ratio, vital_sign, symptom or composite.
 --   is_published BOOLEAN - Whether rows and risks of it are published.
---   definition VARCHAR - The rule in words.
+--   definition VARCHAR - Settings of the rule, defaults spelled out, as JSON.
+--   in_words VARCHAR - The rule in sentences: what makes an event, where it counts, who owns it, among whom it is counted.
 
 select * from store.reference.outcome order by study_id, outcome

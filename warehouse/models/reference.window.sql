@@ -14,5 +14,6 @@
 --   end_offset_hours DOUBLE - Hours from that anchor to the window's end.
 --   overlap VARCHAR - Which unit owns an event in two windows: latest, all or merge.
 --   resolution VARCHAR - instant (half-open, UTC) or day (closed, local dates).
+--   in_words VARCHAR - From when to when it looks, in words.
 
 select * from store.reference.window order by study_id, outcome, window_name

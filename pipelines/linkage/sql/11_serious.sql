@@ -27,7 +27,8 @@ SELECT
     CASE WHEN t.onset_at IS NOT NULL OR w.axis = 'instant' THEN coalesce(t.onset_at, w.lo) END
         AS onset_i,
     CASE WHEN t.onset_at IS NULL AND w.axis = 'day' THEN w.lo
-         ELSE local_day_of(coalesce(t.onset_at, w.lo), u.zone) END AS onset_d
+         ELSE local_day_of(coalesce(t.onset_at, w.lo), u.zone) END AS onset_d,
+    t.onset_at IS NOT NULL AS has_onset
 FROM state AS t
 JOIN unit_window AS w USING (unit_id, outcome, window_name)
 JOIN unit AS u USING (unit_id)
@@ -190,7 +191,9 @@ SELECT
     NOT is_from_begin
         AND CASE WHEN e.is_day OR m.is_day
             THEN m.d_last >= e.onset_d - to_days(s.treatment_lookback_days)
-            ELSE m.i_last >= e.onset_i - to_microseconds(s.treatment_lookback_us) END AS is_before
+            ELSE m.i_last >= e.onset_i - to_microseconds(s.treatment_lookback_us) END AS is_before,
+    CASE WHEN e.has_onset AND NOT e.is_day AND NOT m.is_day
+         THEN (epoch_us(m.i_lo) - epoch_us(e.onset_i)) / 3600e6 END AS after_hours
 FROM event_onset AS e
 JOIN outcome_remedy AS r USING (outcome)
 JOIN remedy AS m ON m.patient_key = e.patient_key AND m.concept = r.concept
@@ -209,14 +212,20 @@ WITH before AS (
     WHERE is_before
     GROUP BY unit_id, outcome, window_name, concept
 )
-SELECT DISTINCT a.unit_id, a.outcome, a.window_name
+SELECT
+    a.unit_id,
+    a.outcome,
+    a.window_name,
+    -- Which dose was the first is not known where one of them has no time of day.
+    CASE WHEN count(*) = count(a.after_hours) THEN min(a.after_hours) END AS after_hours
 FROM event_remedy AS a
 LEFT JOIN before AS b USING (unit_id, outcome, window_name, concept)
 WHERE a.is_after
   AND (
     b.unit_id IS NULL
     OR (b.is_dose_known AND a.dose_unit = b.dose_unit AND a.dose_value > b.dose_value)
-  );
+  )
+GROUP BY a.unit_id, a.outcome, a.window_name;
 
 -- One row an event; others are neither serious nor treated.
 CREATE TABLE serious AS
@@ -227,7 +236,8 @@ SELECT
     c.unit_id IS NOT NULL AS is_serious,
     coalesce(c.serious_criteria, []) AS serious_criteria,
     CASE WHEN e.outcome IN (SELECT outcome FROM outcome_remedy) THEN t.unit_id IS NOT NULL END
-        AS is_treated
+        AS is_treated,
+    t.after_hours AS treated_after_hours
 FROM event_onset AS e
 LEFT JOIN (
     SELECT unit_id, outcome, window_name, list_sort(list(DISTINCT criterion)) AS serious_criteria
