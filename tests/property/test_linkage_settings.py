@@ -199,7 +199,7 @@ TIMELESS = {
         "onset_precision", "grade", "baseline_value", "worst_value", "n_candidate_units",
         "is_worsened", "is_pre_existing", "n_events", "n_events_uncleaned", "at_risk_days",
         "at_risk_days_uncleaned", "person_days", "serious_criteria", "is_treated", "measure",
-        "treated_after_hours",
+        "has_remedy", "remedy_after_hours",
     ),
     "unit": ("unit_id", "n_infusions", "ordinal_in_record", "is_naive", "premedicated", "setting"),
 }  # fmt: skip

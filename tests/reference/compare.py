@@ -98,7 +98,8 @@ def of_event(row: Row) -> dict[str, Any]:
         found["is_serious"] = row.is_serious
         found["serious_criteria"] = row.serious_criteria
         found["is_treated"] = row.is_treated
-        found["treated_after_hours"] = row.treated_after_hours
+        found["has_remedy"] = row.has_remedy
+        found["remedy_after_hours"] = row.remedy_after_hours
     return found
 
 

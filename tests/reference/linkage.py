@@ -25,7 +25,14 @@ from tests.reference.labs import judge_lab
 from tests.reference.owners import is_superseded, kin_of, watched, window_of
 from tests.reference.pieces import vital_limit
 from tests.reference.rows import Judged, Patient, Row, UnitRow
-from tests.reference.serious import Asked, criteria, is_treated, treated_after_hours, window_start
+from tests.reference.serious import (
+    Asked,
+    criteria,
+    is_treated,
+    remedies_after,
+    remedy_after_hours,
+    window_start,
+)
 from tests.reference.stretches import (
     Stretches,
     at_risk,
@@ -173,7 +180,8 @@ def asked(
         is_serious=bool(why),
         serious_criteria=tuple(sorted(why)),
         is_treated=is_treated(event, outcome),
-        treated_after_hours=treated_after_hours(event, outcome) if row.onset else None,
+        has_remedy=bool(remedies_after(event, outcome)) if outcome.remedy_concepts else None,
+        remedy_after_hours=remedy_after_hours(event, outcome) if row.onset else None,
     )
 
 

@@ -63,7 +63,8 @@ class Row:
     is_serious: bool | None = None
     serious_criteria: tuple[str, ...] = ()
     is_treated: bool | None = None
-    treated_after_hours: float | None = None
+    has_remedy: bool | None = None
+    remedy_after_hours: float | None = None
     measure: str | None = None
     baseline_measure: str | None = None
     is_switch: bool = False

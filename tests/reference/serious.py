@@ -219,20 +219,9 @@ def is_raised(event: Event, before: list[Event]) -> bool:
 
 def is_treated(asked: Asked, outcome: OutcomeBase) -> bool | None:
     """Whether a remedy was begun or raised for the event; None where the study knows none."""
-    return bool(treating(asked, outcome)) if outcome.remedy_concepts else None
-
-
-def treated_after_hours(asked: Asked, outcome: OutcomeBase) -> float | None:
-    """Hours to the first dose that treats it, where all of them are known by the hour."""
-    placed = [one.when for one in treating(asked, outcome) if one.when is not None]
-    if not placed or asked.by_days or any(one.is_day for one in placed):
+    if not outcome.remedy_concepts:
         return None
-    return (min(one.at for one in placed) - asked.onset.at) / timedelta(hours=1)
-
-
-def treating(asked: Asked, outcome: OutcomeBase) -> list[Event]:
-    """Doses of remedies that were begun or raised for the event."""
-    rules, found = asked.study.model.treatment, []
+    rules = asked.study.model.treatment
     for concept in outcome.remedy_concepts:
         given = doses_of(asked, concept)
         before = [
@@ -241,7 +230,23 @@ def treating(asked: Asked, outcome: OutcomeBase) -> list[Event]:
             if hours_before(asked, one, rules.lookback_hours)
         ]
         for one in given:
-            is_begun = not before or is_raised(one, before)
-            if is_begun and hours_after(asked, one, rules.gap_hours):
-                found.append(one)
-    return found
+            if hours_after(asked, one, rules.gap_hours) and is_raised(one, before):
+                return True
+            if hours_after(asked, one, rules.gap_hours) and not before:
+                return True
+    return False
+
+
+def remedies_after(asked: Asked, outcome: OutcomeBase) -> list[Event]:
+    """Doses of its remedies soon after the onset."""
+    hours = asked.study.model.treatment.gap_hours
+    given = [dose for concept in outcome.remedy_concepts for dose in doses_of(asked, concept)]
+    return [dose for dose in given if hours_after(asked, dose, hours)]
+
+
+def remedy_after_hours(asked: Asked, outcome: OutcomeBase) -> float | None:
+    """Hours to the first of them, where all are known by the hour."""
+    placed = [one.when for one in remedies_after(asked, outcome) if one.when is not None]
+    if not placed or asked.by_days or any(one.is_day for one in placed):
+        return None
+    return (min(one.at for one in placed) - asked.onset.at) / timedelta(hours=1)

@@ -224,21 +224,28 @@ def test_an_event_is_treated_where_a_remedy_begins_or_rises_after_it(
     assert linked.of(patient.key, "headache")["is_treated"] is is_treated
 
 
-def test_the_hours_to_the_first_remedy_are_told_where_both_have_a_time_of_day(
+def test_the_first_dose_after_the_onset_is_told_whether_begun_for_it_or_not(
     linked: Linked,
 ) -> None:
-    hours = {
-        "at-once": 0.0,  # the onset was at 20:00
-        "in-gap": 72.0,
-        "raised": 1.0,
-        "infused": 1.0,
-        "untreated": None,
-        "same-dose": None,
-        "that-day": None,
-        "onset-by-day": None,
+    told = {
+        "at-once": (True, 0.0),  # the onset was at 20:00
+        "in-gap": (True, 72.0),
+        "after-gap": (False, None),
+        "had-it": (True, 1.0),
+        "same-dose": (True, 1.0),
+        "infused": (True, 1.0),
+        "untreated": (False, None),
+        "just-before": (False, None),
+        "refused": (False, None),
+        "that-day": (True, None),
+        "onset-by-day": (True, None),
     }
-    found = {key: linked.of(key, "headache")["treated_after_hours"] for key in hours}
-    assert found == hours
+    found = {key: linked.of(key, "headache") for key in told}
+    assert {
+        key: (row["has_remedy"], row["remedy_after_hours"]) for key, row in found.items()
+    } == told
+    assert linked.of("quiet", "headache")["has_remedy"] is None
+    assert linked.of("feverish", "fever")["has_remedy"] is None
 
 
 def test_what_did_not_happen_is_neither_serious_nor_treated(linked: Linked) -> None:

@@ -45,7 +45,8 @@
 --   change_from_baseline DOUBLE - Worst minus baseline value, in the analyte's canonical unit.
 --   is_serious BOOLEAN - Whether the event is serious; null without an event.
 --   is_treated BOOLEAN - Whether a remedy was begun or raised after the onset; null without an event or where the study names no remedy.
---   treated_after_hours DOUBLE - Hours from the onset to the first dose that makes it treated; null where it is not, and where onset or a dose has no time of day.
+--   has_remedy BOOLEAN - Whether a dose of a remedy was given within the study's treatment gap (72 h) of the onset, begun for the event or not; null without an event or where the study names no remedy.
+--   remedy_after_hours DOUBLE - Hours from the onset to the first of these doses; null where there is none, and where the onset or one of them has no time of day.
 --   person_days DOUBLE - Time at risk in the window up to the first event, in days.
 
 with judged as (
@@ -94,7 +95,8 @@ select
     judged.change_from_baseline,
     judged.is_serious,
     judged.is_treated,
-    judged.treated_after_hours,
+    judged.has_remedy,
+    judged.remedy_after_hours,
     judged.person_days
 from judged
 join analysis.unit as unit using (site_id, study_id, unit_id)

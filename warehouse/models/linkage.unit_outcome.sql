@@ -50,7 +50,8 @@
 --   is_serious BOOLEAN - Whether the event is serious; null without an event.
 --   serious_criteria VARCHAR[] - Why: death, life_threatening, hospitalisation, prolonged_stay, disability, important or reported; null without an event.
 --   is_treated BOOLEAN - Whether a remedy was begun or raised after the onset; null without an event or where the study names no remedy.
---   treated_after_hours DOUBLE - Hours from the onset to the first dose that makes it treated; null where it is not, and where onset or a dose has no time of day.
+--   has_remedy BOOLEAN - Whether a dose of a remedy was given within the study's treatment gap (72 h) of the onset, begun for the event or not; null without an event or where the study names no remedy.
+--   remedy_after_hours DOUBLE - Hours from the onset to the first of these doses; null where there is none, and where the onset or one of them has no time of day.
 --   measure VARCHAR - What the worst calcium was graded as: total, corrected or ionised; null elsewhere.
 --   baseline_measure VARCHAR - The same of the baseline.
 --   flags VARCHAR[] - What is unusual about it: imprecise, duration_unknown, ...

@@ -212,20 +212,26 @@ WITH before AS (
     WHERE is_before
     GROUP BY unit_id, outcome, window_name, concept
 )
-SELECT
-    a.unit_id,
-    a.outcome,
-    a.window_name,
-    -- Which dose was the first is not known where one of them has no time of day.
-    CASE WHEN count(*) = count(a.after_hours) THEN min(a.after_hours) END AS after_hours
+SELECT DISTINCT a.unit_id, a.outcome, a.window_name
 FROM event_remedy AS a
 LEFT JOIN before AS b USING (unit_id, outcome, window_name, concept)
 WHERE a.is_after
   AND (
     b.unit_id IS NULL
     OR (b.is_dose_known AND a.dose_unit = b.dose_unit AND a.dose_value > b.dose_value)
-  )
-GROUP BY a.unit_id, a.outcome, a.window_name;
+  );
+
+-- Doses soon after the onset, begun for the event or not. Which was the first is not known where one
+-- of them has no time of day.
+CREATE TABLE given_after AS
+SELECT
+    unit_id,
+    outcome,
+    window_name,
+    CASE WHEN count(*) = count(after_hours) THEN min(after_hours) END AS after_hours
+FROM event_remedy
+WHERE is_after
+GROUP BY unit_id, outcome, window_name;
 
 -- One row an event; others are neither serious nor treated.
 CREATE TABLE serious AS
@@ -237,11 +243,14 @@ SELECT
     coalesce(c.serious_criteria, []) AS serious_criteria,
     CASE WHEN e.outcome IN (SELECT outcome FROM outcome_remedy) THEN t.unit_id IS NOT NULL END
         AS is_treated,
-    t.after_hours AS treated_after_hours
+    CASE WHEN e.outcome IN (SELECT outcome FROM outcome_remedy) THEN g.unit_id IS NOT NULL END
+        AS has_remedy,
+    g.after_hours AS remedy_after_hours
 FROM event_onset AS e
 LEFT JOIN (
     SELECT unit_id, outcome, window_name, list_sort(list(DISTINCT criterion)) AS serious_criteria
     FROM serious_sign
     GROUP BY unit_id, outcome, window_name
 ) AS c USING (unit_id, outcome, window_name)
-LEFT JOIN treated AS t USING (unit_id, outcome, window_name);
+LEFT JOIN treated AS t USING (unit_id, outcome, window_name)
+LEFT JOIN given_after AS g USING (unit_id, outcome, window_name);

@@ -171,7 +171,8 @@ SELECT
     r.is_serious,
     r.serious_criteria,
     r.is_treated,
-    r.treated_after_hours,
+    r.has_remedy,
+    r.remedy_after_hours,
     l.measure,
     b.measure AS baseline_measure,
     list_concat(
