@@ -76,6 +76,8 @@ def _remark(context: RunContext, taken: list[Taken]) -> None:
 
 def remark_on_surveillance(context: RunContext, store: Store) -> None:
     """Remark on what surveillance costs, and on alerts, each behind what changed in the data."""
+    from warehouse.screened import in_words
+
     pairs = [pair for study in context.studies for pair in study.model.surveillance.pair]
     if pairs:
         total = math.fsum(pair.alpha for pair in pairs)
@@ -86,17 +88,20 @@ def remark_on_surveillance(context: RunContext, store: Store) -> None:
         )
     stale = [one["event_type"] for one in context.feeds if one["stale_since_at"]]
     rows = store.con.execute(_ALERTS, {"run": context.run_id}).fetchall()
-    for key, state, reasons in rows:
+    for key, state, reasons, changes in rows:
         data = ", ".join(
-            [*(WORDS[one] for one in reasons or ()), *(f"{name} is late" for name in stale)]
+            [*(WORDS[one] for one in changes or ()), *(f"{name} is late" for name in stale)]
         )
-        context.remark(f"Alert {key}: in the data: {data or 'no change'}; state: {state}.")
+        context.remark(
+            f"Alert {key}: in the data: {data or 'no change'}; state: {state} "
+            f"({in_words(reasons)})."
+        )
 
 
 _ALERTS = """
-SELECT a.alert_key, a.state, c.reasons
+SELECT a.alert_key, a.state, a.reasons, c.reasons
 FROM signals.alert AS a
 LEFT JOIN ops.change AS c ON c.run_id = $run AND c.study_id = a.study_id
     AND c.outcome = a.outcome AND c.window_name = a.window_name
-WHERE a.state NOT IN ('none', 'refuted') ORDER BY a.alert_key
+WHERE a.evidence <> 'none' AND a.state NOT IN ('none', 'refuted') ORDER BY a.alert_key
 """

@@ -47,7 +47,7 @@ def review(
     recorded = EventLog(site.log_root).recorded
     with site_lock(site):
         with Store(site) as store:
-            evidence, n_serious = _judged(store, alert)
+            evidence, n_serious, reasons = _judged(store, alert)
         number = sum(one["alert_key"] == alert for one in recorded.rows(REVIEWED)) + 1
         told = {
             "alert_key": alert,
@@ -56,6 +56,7 @@ def review(
             "note": note or None,
             "judged_state": evidence,
             "judged_n_serious": n_serious or 0,
+            "judged_reasons": reasons,
         }
         name = fact_name(REVIEWED, site.site.id, alert, number)
         recorded.add(REVIEWED, name, site.site.id, datetime.now(UTC), [told])
@@ -65,14 +66,14 @@ def review(
 
 
 def _judged(store: Store, alert: str) -> tuple[Any, ...]:
-    """Return the evidence of an alert and its serious events.
+    """Return the evidence of an alert, its serious events and its reasons.
 
     Errors:
         UsageError: no such alert stands.
     """
     rows = store.con.execute(
-        "SELECT alert_key, evidence, n_serious FROM signals.alert WHERE evidence <> 'none' "
-        "ORDER BY alert_key"
+        "SELECT alert_key, evidence, n_serious, reasons FROM signals.alert "
+        "WHERE evidence <> 'none' ORDER BY alert_key"
     ).fetchall()
     found = {key: told for key, *told in rows}
     if alert not in found:

@@ -17,15 +17,13 @@ from pipelines.base.site import Site
 from warehouse.models import model
 from warehouse.outbox import Message, message_key, put
 from warehouse.results import stage_rows
+from warehouse.screened import SCREENED, in_words
 
 TABLE = "signals.alert"
 #: What a message of an alert says that it is; also the name of its event on a Prefect server.
 SIGNAL_CHANGED = "dripwatch.signal.changed"
 #: The state that nobody needs to be told of before there was another.
 NONE = "none"
-
-#: Keys of the alerts that screening puts on watch; tables that screen go in here.
-WATCHED = "SELECT NULL::VARCHAR AS alert_key WHERE false"
 
 # What happens in a control window happens before an infusion, or long after it. Serious events are
 # listed under the outcome, whatever drug or class is watched besides.
@@ -45,21 +43,27 @@ WITH serious AS (
         bool_or(decision = 'signal') AS is_signal
     FROM store.ops.look SEMI JOIN store.reference.study USING (study_id, study_hash)
     GROUP BY ALL
-), told AS (
-    SELECT *, concat_ws('/', study_id, outcome, window_name, nullif(watched, 'all')) AS alert_key
+), screened AS ({SCREENED}), told AS (
+    SELECT *, concat_ws('/', study_id, outcome, window_name, nullif(watched, 'all')) AS alert_key,
+        list_concat([one FOR one IN [
+            CASE WHEN is_signal THEN 'boundary' END,
+            CASE WHEN n_serious > 0 THEN 'serious_event' END
+        ] IF one IS NOT NULL], coalesce(rules, [])) AS reasons
     FROM serious FULL JOIN looked USING (study_id, site_id, outcome, window_name, watched)
+    FULL JOIN screened USING (study_id, site_id, outcome, window_name, watched)
 ), judged AS (
     SELECT *, CASE
-        WHEN is_signal THEN 'signal'
-        WHEN n_serious > 0 THEN 'case'
-        WHEN alert_key IN ({WATCHED}) THEN 'watch'
+        WHEN 'boundary' IN reasons THEN 'signal'
+        WHEN 'serious_event' IN reasons THEN 'case'
+        WHEN len(reasons) > 0 THEN 'watch'
         ELSE 'none' END AS evidence
     FROM told
 )
 SELECT j.study_id, j.site_id, j.outcome, j.window_name, j.watched, j.alert_key,
     CASE WHEN r.judged_state = j.evidence AND coalesce(j.n_serious, 0) <= r.judged_n_serious
+            AND (j.evidence <> 'watch' OR list_has_all(r.judged_reasons, j.reasons))
         THEN r.state ELSE j.evidence END AS state,
-    j.evidence, j.n_serious, j.n_serious_open, j.look_number,
+    j.evidence, j.reasons, j.n_serious, j.n_serious_open, j.look_number,
     r.state AS reviewed_state, r.reviewer AS reviewed_by, r.recorded_at AS reviewed_at
 FROM judged AS j LEFT JOIN last_review AS r USING (alert_key)
 ORDER BY ALL
@@ -70,9 +74,9 @@ REVIEWED = "AlertReviewed"
 REVIEW_STATES = ("under_review", "confirmed", "refuted")
 
 _TEXTS = {
-    "signal": "Sequential surveillance has crossed its boundary.",
-    "case": "A serious event after an infusion is listed.",
-    "watch": "Screening has found something to watch.",
+    "signal": "This is a signal.",
+    "case": "This is a case.",
+    "watch": "This is to be watched; screening proves nothing.",
     "under_review": "Somebody is judging it.",
     "confirmed": "A review has confirmed it.",
     "refuted": "A review has refuted it.",
@@ -112,6 +116,7 @@ _REVIEW_TYPES: dict[str, pa.DataType] = {
     "reviewer": pa.string(),
     "judged_state": pa.string(),
     "judged_n_serious": pa.int64(),
+    "judged_reasons": pa.list_(pa.string()),
     "recorded_at": pa.timestamp("us"),
 }
 
@@ -164,6 +169,8 @@ def _message(
     """Return the message of a change; it holds no count: one may be too small to be told."""
     mark = "SYNTHETIC: " if site.site.synthetic else ""
     subject = f"{mark}{site.site.id}: {label}: {row['state']}"
+    is_evidence = bool(row["reasons"]) and row["state"] == row["evidence"]
+    why = f", because {in_words(row['reasons'])}" if is_evidence else ""
     told = {
         "event": SIGNAL_CHANGED,
         "key": key,
@@ -171,12 +178,13 @@ def _message(
         **{name: row[name] for name in _NAMES},
         "state": row["state"],
         "previous_state": previous,
+        "reasons": list(row["reasons"]),
         "synthetic": site.site.synthetic,
         "run_id": run_id,
         "subject": subject,
         "text": f"{mark}{_TEXTS[row['state']]} Alert {row['alert_key']} of {site.site.id} was "
-        f"`{previous}` and is `{row['state']}`. `analysis.alert` of the warehouse shows first what "
-        "has changed in the data, then the numbers; `dripwatch explain` leads to the infusions.",
+        f"`{previous}` and is `{row['state']}`{why}. `analysis.alert` of the warehouse shows first "
+        "what has changed in the data, then the numbers; `dripwatch explain` leads to infusions.",
     }
     return Message(key, site.site.id, channel, subject, json.dumps(told), run_id)
 

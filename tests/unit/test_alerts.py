@@ -189,12 +189,17 @@ def look(store: Store, decision: str, *, study_hash: str = "h", watched: str = "
 
 
 def study_of(store: Store, study_hash: str) -> None:
-    told = {"study_id": "s", "title": "", "version": "", "settings_json": "{}"}
+    settings = '{"drug": [{"name": "some drug", "concept": "some_drug"}]}'
+    told = {"study_id": "s", "title": "", "version": "", "settings_json": settings}
     store.load_reference({"study": [{**told, "study_hash": study_hash}]})
 
 
 def review(
-    state: str, judged: str, n_serious: int = 0, key: str = "s/fever/risk"
+    state: str,
+    judged: str,
+    n_serious: int = 0,
+    key: str = "s/fever/risk",
+    reasons: tuple[str, ...] = (),
 ) -> dict[str, Any]:
     return {
         "alert_key": key,
@@ -202,6 +207,7 @@ def review(
         "reviewer": "safety officer",
         "judged_state": judged,
         "judged_n_serious": n_serious,
+        "judged_reasons": list(reasons),
         "recorded_at": datetime(2026, 1, 9),  # noqa: DTZ001 - naive UTC, as recorded
     }
 
@@ -222,6 +228,98 @@ def test_only_a_crossed_boundary_is_a_signal_and_a_revision_of_the_study_starts_
     study_of(store, "revised")
     settle(store, "r2")
     assert states(store) == {"s/fever/risk": "case"}
+
+
+def screen(store: Store, name: str, **told: Any) -> None:
+    """One row of a table of screening."""
+    told = {"study_id": "s", "site_id": "north", "outcome": "fever", "window_name": "risk"} | told
+    marks = ", ".join(f"${column}" for column in told)
+    store.con.execute(f"INSERT INTO signals.{name} ({', '.join(told)}) VALUES ({marks})", told)
+
+
+def reasons(store: Store) -> dict[str, tuple[str, list[str]]]:
+    rows = store.con.execute("SELECT alert_key, evidence, reasons FROM signals.alert").fetchall()
+    return {key: (evidence, why) for key, evidence, why in rows}
+
+
+DRUG = {"drug": "some drug", "n_events": 3}
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "why"),
+    [
+        ("disproportionality", DRUG | {"eb05": 2.0, "ic025": None}, ["eb05"]),
+        ("disproportionality", DRUG | {"eb05": 2.0, "ic025": 0.01}, ["eb05", "ic025"]),
+        ("disproportionality", DRUG | {"eb05": 1.99, "ic025": 0.0}, []),
+        ("disproportionality", DRUG | {"eb05": 9.0, "ic025": 3.0, "n_events": 2}, []),
+        ("disproportionality", DRUG | {"eb05": None, "ic025": None}, []),
+        ("disproportionality", DRUG | {"eb05": 9.0, "window_name": "control"}, []),
+        ("disproportionality", DRUG | {"eb05": 9.0, "outcome": "part"}, []),
+        ("benchmark", {"ci_low": 0.08, "published_high": 0.075}, ["above_published"]),
+        ("benchmark", {"ci_low": 0.075, "published_high": 0.075}, []),
+        ("benchmark", {"ci_low": 0.9, "published_high": None}, []),
+    ],
+)
+def test_screening_reaches_watch_by_its_rules_and_says_which(
+    store: Store, name: str, told: dict[str, Any], why: list[str]
+) -> None:
+    study_of(store, "h")
+    screen(store, name, **told)
+    night(store, "r1", HARMLESS)
+    key = "s/fever/risk" + ("/some_drug" if name == "disproportionality" else "")
+    found = reasons(store)
+    assert found.pop("s/fever/risk" if why and key.endswith("drug") else "", None) in (
+        None,
+        ("none", []),
+    )
+    assert found == ({key: ("watch", why)} if why else {"s/fever/risk": ("none", [])})
+    bodies = [
+        json.loads(body) for (body,) in store.con.execute("SELECT body FROM ops.outbox").fetchall()
+    ]
+    assert [(one["state"], one["reasons"]) for one in bodies] == ([("watch", why)] if why else [])
+    assert all("`watch`, because " in one["text"] for one in bodies)
+
+
+@pytest.mark.parametrize(
+    ("sides", "is_shifted", "expected"),
+    [
+        (["below", "above"], True, "watch"),
+        (["below", "above", "on", None], True, "watch"),
+        (["above", "below"], True, "none"),
+        (["above", "above"], False, "none"),
+        (["above", "above"], None, "none"),
+    ],
+)
+def test_a_risk_that_has_shifted_is_watched_while_it_lies_above_its_median(
+    store: Store,
+    sides: list[str | None],
+    is_shifted: bool | None,
+    expected: str,
+) -> None:
+    for number, side in enumerate(sides, start=1):
+        quarter = {"calendar_quarter": f"2025-Q{number}", "side": side, "is_shifted": is_shifted}
+        screen(store, "trend", **quarter)
+    night(store, "r1", HARMLESS)
+    assert states(store) == {"s/fever/risk": expected}
+
+
+def test_screening_adds_its_reasons_to_a_case_and_makes_no_signal_of_it(store: Store) -> None:
+    screen(store, "benchmark", stratum="ordinal", stratum_value="first", ci_low=0.4,
+           published_high=0.3)  # fmt: skip
+    night(store, "r1", SERIOUS)
+    assert reasons(store) == {"s/fever/risk": ("case", ["serious_event", "above_published"])}
+
+
+def test_a_watch_that_was_refuted_stands_again_by_another_rule(store: Store) -> None:
+    screen(store, "benchmark", ci_low=0.08, published_high=0.075)
+    refuted = review("refuted", "watch", reasons=("above_published",))
+    night(store, "r1", HARMLESS)
+    settle(store, "r2", ("post",), refuted)
+    assert states(store) == {"s/fever/risk": "refuted"}
+    screen(store, "trend", calendar_quarter="2025-Q1", side="above", is_shifted=True)
+    settle(store, "r3", ("post",), refuted)
+    assert states(store) == {"s/fever/risk": "watch"}
+    assert told(store) == ["none > watch (r1)", "watch > refuted (r2)", "refuted > watch (r3)"]
 
 
 def test_a_review_stands_until_the_evidence_is_more_than_was_judged(store: Store) -> None:

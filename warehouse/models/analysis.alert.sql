@@ -16,6 +16,7 @@
 --   watched VARCHAR - Drug or class that is watched; all for every unit.
 --   state VARCHAR - case, watch, signal, or the review that stands: under_review, confirmed, refuted.
 --   evidence VARCHAR - case, watch or signal.
+--   reasons VARCHAR[] - Every reason for the evidence; see signals.alert.
 --   n_serious BIGINT - Units with a serious event; null where a drug or class is watched.
 --   look_number BIGINT - Last look of the surveillance; null where there was none.
 --   reviewed_by VARCHAR - Who gave the last review.
@@ -48,6 +49,7 @@ select
     alert.watched,
     alert.state,
     alert.evidence,
+    alert.reasons,
     alert.n_serious,
     alert.look_number,
     alert.reviewed_by,
