@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from warehouse.screened import REASONS
+
 
 class Term(NamedTuple):
     """A value that columns of a kind may hold, and what it says (docs/windows.md)."""
@@ -76,4 +78,5 @@ TERMS: tuple[Term, ...] = (
             "refuted": "A person has judged it, and the data or chance explain it.",
         },
     ),
+    *_of("alert_reason", {name: f"{why[0].upper()}{why[1:]}." for name, why in REASONS.items()}),
 )
