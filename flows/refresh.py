@@ -108,7 +108,7 @@ def _private_by_default(site: Site) -> Iterator[None]:
     finally:
         os.umask(users)
         with suppress(OSError):  # a report that stays private is no reason to fail
-            for path in (site.report / "summary.md", docs, *docs.rglob("*")):
+            for path in (*site.report.glob("*.*"), docs, *docs.rglob("*")):
                 if path.exists():
                     path.chmod((0o777 if path.is_dir() else 0o666) & ~users)
 

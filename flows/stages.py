@@ -32,6 +32,7 @@ from flows.linking import link, signals
 from flows.looks import look, remark_on_surveillance
 from flows.news import keep_fresh, remark_on_bad_nights, remark_on_stale, tell_changes
 from flows.plan import LINKED, find_deliveries, inputs_hash
+from flows.report import write_page
 from flows.run import Stage, StageResult
 from pipelines.base import duck
 from pipelines.base.files import make_private
@@ -212,7 +213,8 @@ def publish(context: RunContext, _step: Step) -> StageResult:
 
 
 def report(context: RunContext, _step: Step) -> StageResult:
-    """Collect what the reader must be told: rejected, held, stale, provisional."""
+    """Write the page; collect what must be told: rejected, held, stale, provisional."""
+    page = write_page(context)
     context.held = find_held(context)
     remark_on_rows(context)
     remark_on_drift(context)
@@ -229,7 +231,8 @@ def report(context: RunContext, _step: Step) -> StageResult:
         remark_on_empty_studies(context, site_store)
         remark_on_surveillance(context, site_store)
         tell_numbers(context, site_store)
-    return StageResult("report", note=plural(len(context.remarks), "remark"))
+    remarks = plural(len(context.remarks), "remark")
+    return StageResult("report", note=", ".join(filter(None, (page, remarks))))
 
 
 #: The nightly road, in order. Retries only where waiting can help: files and locks.

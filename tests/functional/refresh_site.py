@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 
 from expectations import docs, suites
+from flows import stages
 from flows.console import SilentConsole
 from flows.init import site_toml, write_new
 from flows.refresh import refresh
@@ -68,15 +70,19 @@ def deliver(site: Site, hospital: Path, *nights: int) -> None:
         shutil.copytree(hospital / "deliveries" / name, site.root / "inbox" / name)
 
 
-def run(site: Site, *, with_gx: bool = False) -> RunResult:
+def run(site: Site, *, with_gx: bool = False, with_page: bool = False) -> RunResult:
     """Refresh in this process.
 
     Great Expectations takes longer than all the rest of a small night. It judges where a test is
     about a whole run, and wherever the command is run; elsewhere the SQL pass speaks for both.
+    The report's pictures take as long again, and are drawn where a test is about them.
     """
-    if with_gx:
-        return refresh(site, console=SilentConsole())
-    with patch.object(suites, "run", as_sql_says), patch.object(docs, "_gx_body", _no_page):
+    with ExitStack() as patches:
+        if not with_gx:
+            patches.enter_context(patch.object(suites, "run", as_sql_says))
+            patches.enter_context(patch.object(docs, "_gx_body", _no_page))
+        if not with_page:
+            patches.enter_context(patch.object(stages, "write_page", lambda _context: ""))
         return refresh(site, console=SilentConsole())
 
 

@@ -1,0 +1,211 @@
+"""The first screen: the risk, what is on the alert list, what changed, how fresh and whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from warehouse.report import words
+from warehouse.report.masking import is_small, told
+from warehouse.report.page import Answer, Card
+from warehouse.report.read import MAIN_WINDOW, Row, Source
+
+_STATES = {
+    "signal": "a boundary was crossed",
+    "case": "a serious event is listed",
+    "watch": "screening found something",
+    "under_review": "under review",
+    "confirmed": "confirmed by review",
+    "refuted": "refuted by review",
+}
+_RANK = {name: place for place, name in enumerate(_STATES)}
+_REASONS = {
+    "study_changed": "the study was revised",
+    "software_changed": "the software was changed",
+    "settings_changed": "settings were changed",
+    "store_rebuilt": "the store was made anew",
+    "window_closed": "windows closed",
+    "window_reopened": "windows opened again",
+    "record_new": "new records",
+    "record_late": "late records",
+    "record_corrected": "corrected records",
+    "record_retracted": "retracted records",
+    "patient_merged": "merged patients",
+}
+_STALE = {
+    "held": "a later delivery is held",
+    "quiet": "it fell silent while others deliver",
+    "behind": "it is more than two days behind the newest",
+}
+
+
+def main_outcome(source: Source, study: Row, risks: Sequence[Row]) -> str | None:
+    """Return the outcome of the first screen: the published one, else the one with most events."""
+    published = source.rows(
+        "SELECT outcome FROM reference.published WHERE study_id = ? AND value IS NOT NULL "
+        "AND stratum = 'all' ORDER BY outcome LIMIT 1",
+        [study["study_id"]],
+    )
+    undivided = [row for row in risks if row["stratum"] == "all"]
+    names = {row["outcome"] for row in undivided}
+    if published and published[0]["outcome"] in names:
+        return str(published[0]["outcome"])
+    most = max(undivided, key=lambda row: (row["n_events"] or 0, row["outcome"]), default=None)
+    return str(most["outcome"]) if most else None
+
+
+def answers(risks: Sequence[Row], outcome: str) -> tuple[Answer, ...]:
+    """Return the risk after all and after first-in-record infusions, in words and digits."""
+    wanted = (
+        ("all", "all", "after all infusions", "infusions"),
+        ("ordinal", "first", "after the first infusion in the record", "first infusions in record"),
+    )
+    return tuple(
+        _answer(row, question, noun)
+        for stratum, value, question, noun in wanted
+        for row in risks
+        if (row["outcome"], row["stratum"], row["stratum_value"]) == (outcome, stratum, value)
+    )
+
+
+def _answer(row: Row, question: str, noun: str) -> Answer:
+    asked = f"{row['label']} {question}"
+    key = row["signal_key"]
+    if row["suppressed_reason"]:
+        why = "The counts are too small to be shown outside the warehouse."
+        return Answer(asked, words.HIDDEN, why, "", key)
+    if row["risk"] is None:
+        return Answer(asked, words.DASH, f"There are no {noun} with a closed window yet.", "", key)
+    patients = words.many(row["n_patients"], "patient")
+    counts = f"{row['n_events']:,} of {row['n_units']:,} {noun}"
+    counted = f"{counts} of {patients} were followed by the event."
+    spread = f"95 % interval {words.interval(row['ci_low'], row['ci_high'])}"
+    return Answer(asked, words.percent(row["risk"]), counted, spread, key)
+
+
+def cards(source: Source, study: Row) -> tuple[Card, ...]:
+    """Return the facts beside the answer."""
+    return (
+        _alerts(source, study),
+        _changes(source, study),
+        _freshness(source),
+        _completeness(source),
+        _open_windows(source, study),
+    )
+
+
+def _alerts(source: Source, study: Row) -> Card:
+    rows = source.rows(
+        """SELECT o.label, a.window_name, a.watched, a.state, a.n_serious,
+            a.run_id = (SELECT value FROM ops.state WHERE name = 'published_by_run') AS is_new
+        FROM signals.alert AS a JOIN reference.outcome AS o USING (study_id, outcome)
+        WHERE a.study_id = ? AND a.state <> 'none' ORDER BY a.alert_key""",
+        [study["study_id"]],
+    )
+    if not rows:
+        return Card("alerts", "Alerts", "No alert stands.", "good")
+    states = Counter(row["state"] for row in rows)
+    lead = ", ".join(
+        f"{states[name]} {name.replace('_', ' ')} ({_STATES[name]})"
+        for name in sorted(states, key=lambda one: _RANK.get(one, 9))
+    )
+    ranked = sorted(rows, key=lambda row: (_RANK.get(row["state"], 9), row["label"]))
+    lines = tuple(_alert_line(row, source.min_cell) for row in ranked)
+    return Card("alerts", "Alerts", lead + ".", "look", lines)
+
+
+def _alert_line(row: Row, min_cell: int) -> str:
+    watched = "" if row["watched"] == "all" else f", {row['watched']}"
+    serious = row["n_serious"]
+    counted = f": {told(serious, min_cell)} with a serious event" if serious else ""
+    changed = "; changed with this publication" if row["is_new"] else ""
+    return (
+        f"{row['state'].replace('_', ' ')}: {row['label']} ({row['window_name']} window{watched})"
+        f"{counted}{changed}"
+    )
+
+
+def _changes(source: Source, study: Row) -> Card:
+    rows = source.rows(
+        f"""SELECT o.label, c.* FROM ops.change AS c
+        JOIN reference.outcome AS o USING (study_id, outcome)
+        JOIN ({MAIN_WINDOW}) AS w USING (study_id, outcome, window_name)
+        WHERE c.study_id = ?
+            AND c.run_id = (SELECT value FROM ops.state WHERE name = 'published_by_run')
+        ORDER BY o.label""",
+        [study["study_id"]],
+    )
+    if not rows:
+        return Card("changes", "What changed", "No risk changed with this publication.", "good")
+    reasons = list(dict.fromkeys(reason for row in rows for reason in row["reasons"] or []))
+    why = words.listed([_REASONS.get(reason, reason) for reason in reasons] or ["not known"])
+    lead = f"{words.many(len(rows), 'risk')} changed with this publication: {why}."
+    lines = tuple(_change_line(row, source.min_cell) for row in rows)
+    return Card("changes", "What changed", lead, "plain", lines)
+
+
+def _change_line(row: Row, min_cell: int) -> str:
+    """A change in words: small differences are as telling as small counts."""
+    parts = []
+    for name, noun in (("n_events", "events"), ("n_units", "infusions")):
+        before, now = row[f"{name}_before"] or 0, row[name] or 0
+        if before == now:
+            parts.append(f"{noun} as before")
+        elif any(is_small(one, min_cell) for one in (before, now, abs(now - before))):
+            parts.append(f"{'more' if now > before else 'fewer'} {noun}, by fewer than {min_cell}")
+        else:
+            parts.append(f"{noun} {before:,} → {now:,}")
+    return f"{row['label']}: {', '.join(parts)}"
+
+
+def _freshness(source: Source) -> Card:
+    rows = source.rows("FROM reference.freshness ORDER BY stale_since_at, event_type, source")
+    through = [row["complete_through_at"] for row in rows if row["complete_through_at"]]
+    stale = [row for row in rows if row["stale_since_at"]]
+    if not through:
+        return Card("freshness", "How fresh", "No source says how far its data reach.", "look")
+    lead = f"The newest data reach to {words.day(max(through))}."
+    if not stale:
+        return Card("freshness", "How fresh", f"{lead} No feed is stale.", "good")
+    lines = tuple(
+        f"{row['event_type']} of {row['source']}: stale since {words.day(row['stale_since_at'])} "
+        f"({words.listed([_STALE.get(one, one) for one in row['reasons'] or ['not known']])})"
+        for row in stale
+    )
+    oldest = words.day(min(row["stale_since_at"] for row in stale))
+    more = f"{words.many(len(stale), 'feed')} stale, since {oldest} or later."
+    return Card("freshness", "How fresh", f"{lead} {more}", "look", lines)
+
+
+def _completeness(source: Source) -> Card:
+    (row,) = source.rows(
+        """SELECT coalesce(sum(n_read), 0)::BIGINT AS n_read,
+            coalesce(sum(n_quarantined), 0)::BIGINT AS n_quarantined,
+            count(DISTINCT batch_id) AS n_batches FROM quality.reconciliation"""
+    )
+    gaps = source.rows("SELECT event_type FROM quality.feed WHERE is_quiet ORDER BY event_type")
+    kept = row["n_read"] - row["n_quarantined"]
+    lead = (
+        f"{row['n_read']:,} rows of {words.many(row['n_batches'], 'delivery', 'deliveries')} were "
+        f"read; {told(row['n_quarantined'], source.min_cell)} were set aside by a check."
+    )
+    silent = tuple(f"{one['event_type']}: silent while others deliver" for one in gaps)
+    link = ("#completeness", "Month by month")
+    is_well = kept == row["n_read"] and not silent
+    return Card("whole", "How complete", lead, "good" if is_well else "plain", silent, link)
+
+
+def _open_windows(source: Source, study: Row) -> Card:
+    (row,) = source.rows(
+        """SELECT coalesce(max(n_open), 0)::BIGINT AS n_open,
+            count(*) FILTER (WHERE n_open > 0) AS n_outcomes
+        FROM signals.risk WHERE study_id = ? AND stratum = 'all' AND is_headline""",
+        [study["study_id"]],
+    )
+    if not row["n_open"]:
+        return Card("open", "What is provisional", "Every window has closed.", "good")
+    lead = (
+        f"Of {words.many(row['n_outcomes'], 'outcome')} windows are still open, after up to "
+        f"{told(row['n_open'], source.min_cell)} infusions; they are in no risk yet."
+    )
+    return Card("open", "What is provisional", lead)

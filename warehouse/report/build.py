@@ -1,0 +1,145 @@
+"""The page: parts put together, written in one rename, and told from the warehouse's state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from pipelines.base.files import write_durably
+from pipelines.base.storage import storing
+from warehouse.query import open_reader
+from warehouse.report import answer, attrition, completeness, published, strata, words
+from warehouse.report.mark import mark
+from warehouse.report.page import Figure, Page, Section, StudyPart
+from warehouse.report.read import Row, Source
+
+FILE = "index.html"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A report that was written: where, how large, and how many pictures it has."""
+
+    path: Path
+    n_bytes: int
+    n_figures: int
+
+
+def write_report(warehouse: Path, out: Path, min_cell: int) -> Written:
+    """Write the report of a published warehouse as one file that needs no other.
+
+    Args:
+        warehouse: published file.
+        out: the page; replaced whole.
+        min_cell: smallest count that is shown.
+
+    Errors:
+        StorageError: the warehouse cannot be read, or the page not be written.
+    """
+    with open_reader(warehouse) as con:
+        page = make_page(Source(con, min_cell))
+    text = render(page, min_cell, has_docs=(out.parent / "data_docs" / FILE).is_file())
+    data = text.encode()
+    with storing("writing the report", out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(out, data)
+    return Written(out, len(data), text.count("<figure"))
+
+
+def make_page(source: Source) -> Page:
+    """Return what the report tells of a warehouse."""
+    facts = source.facts()
+    is_synthetic = facts.get("is_synthetic") == "true"
+    parts = tuple(_study(source, study, place) for place, study in enumerate(source.studies()))
+    whole = Section(
+        "completeness",
+        "How complete the records are",
+        "What was not told cannot be counted: look here before believing that a risk fell.",
+        (completeness.calendar(source),),
+    )
+    return Page(
+        facts["site_id"], is_synthetic, facts["state_hash"], _facts(source, facts), parts, (whole,)
+    )
+
+
+def _facts(source: Source, facts: dict[str, str]) -> dict[str, str]:
+    (run,) = source.rows(
+        "SELECT max(started_at) AS started_at FROM ops.run "
+        "WHERE run_id = (SELECT value FROM ops.state WHERE name = 'published_by_run')"
+    )
+    return {
+        "Hospital": facts["site_id"],
+        "Published by the run begun": words.instant(run["started_at"]),
+        "Run": facts["published_by_run"],
+        "Software": f"Dripwatch {facts['software_version']}",
+        "State": facts["state_hash"],
+        "Smallest count shown": f"{source.min_cell}",
+    }
+
+
+def _study(source: Source, study: Row, place: int) -> StudyPart:
+    study_id = study["study_id"]
+    prefix = f"s{place + 1}"
+    risks = source.risks(study_id)
+    outcome = answer.main_outcome(source, study, risks)
+    found = answer.answers(risks, outcome) if outcome else ()
+    return StudyPart(
+        prefix,
+        study["title"],
+        _window(source, study_id, outcome),
+        found,
+        answer.cards(source, study),
+        _sections(source, study_id, risks, prefix),
+    )
+
+
+def _window(source: Source, study_id: str, outcome: str | None) -> str:
+    rows = source.rows(
+        "SELECT * FROM reference.window WHERE study_id = ? AND outcome = ? "
+        "ORDER BY window_name <> 'risk', window_name LIMIT 1",
+        [study_id, outcome],
+    )
+    return words.window_words(rows[0]) if rows else ""
+
+
+def _sections(source: Source, study_id: str, risks: list[Row], prefix: str) -> tuple[Section, ...]:
+    divided = tuple(
+        strata.by_stratum(risks, stratum, title, prefix) for stratum, title in strata.STRATA
+    )
+    known = {row["n_units"] for row in risks if row["stratum"] == "all" and row["n_units"]}
+    return (
+        _section(
+            prefix, "risk", "Risk of each outcome", strata.all_outcomes(risks, prefix), *divided
+        ),
+        _section(
+            prefix,
+            "published",
+            "Against the literature",
+            published.benchmark(source, study_id, prefix),
+        ),
+        _section(prefix, "flow", "Who is counted", attrition.flow(source, study_id, known, prefix)),
+    )
+
+
+def _section(prefix: str, name: str, title: str, *figures: Figure) -> Section:
+    return Section(f"{prefix}-{name}", title, figures=figures)
+
+
+def render(page: Page, min_cell: int, *, has_docs: bool) -> str:
+    """Return the page as HTML: no script, and no address but the Data Docs beside it."""
+    import jinja2
+
+    own = resources.files(__package__)
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    template = environment.from_string((own / "template.html").read_text(encoding="utf-8"))
+    style = (own / "style.css").read_text(encoding="utf-8")
+    return template.render(
+        page=page,
+        style=style,
+        mark=mark(page.state, min_cell),
+        min_cell=min_cell,
+        docs=f"data_docs/{FILE}" if has_docs else "",
+    )

@@ -1,0 +1,88 @@
+"""What the report reads of a published warehouse, as plain rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import duckdb
+
+from warehouse.report.masking import mask
+
+Row = dict[str, Any]
+
+#: The order of a stratum's values where the alphabet would be odd; the unknown comes last.
+_ORDER = {"first": "0", "later": "1", "unknown": "~"}
+
+
+class Source:
+    """A published warehouse, open for reading, and the smallest count that the page may show.
+
+    Args:
+        con: connection whose current catalog is the published file.
+        min_cell: `[privacy] min_cell` of the site.
+    """
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, min_cell: int) -> None:
+        self.con = con
+        self.min_cell = min_cell
+        self._tables = {
+            f"{schema}.{name}"
+            for schema, name in con.execute(
+                "SELECT schema_name, table_name FROM duckdb_tables() "
+                "UNION SELECT schema_name, view_name FROM duckdb_views()"
+            ).fetchall()
+        }
+
+    def has(self, table: str) -> bool:
+        """Whether the file has a table: one that an older version made may lack it."""
+        return table in self._tables
+
+    def rows(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+        """Return the rows of a query."""
+        self.con.execute(sql, list(values))
+        names = [column[0] for column in self.con.description or []]
+        return [dict(zip(names, row, strict=True)) for row in self.con.fetchall()]
+
+    def facts(self) -> dict[str, str]:
+        """Return `ops.state`: what the file is."""
+        return {row["name"]: row["value"] for row in self.rows("FROM ops.state")}
+
+    def studies(self) -> list[Row]:
+        """Return the studies, with their settings read."""
+        rows = self.rows("FROM reference.study ORDER BY study_id")
+        return [{**row, "settings": json.loads(row["settings_json"])} for row in rows]
+
+    def risks(self, study_id: str) -> list[Row]:
+        """Return the masked headline risks of a study's main windows, one way only.
+
+        Only one window an outcome: a longer window holds the shorter one, and what it has more may
+        be few. Rows of the denominator `all`, which the benchmark has, are masked with them.
+        """
+        return sorted(mask(self.unmasked_risks(study_id), self.min_cell), key=_place)
+
+    def unmasked_risks(self, study_id: str) -> list[Row]:
+        """Return the same before masking; for tests and for what is masked otherwise."""
+        return self.rows(
+            f"""SELECT r.site_id, r.study_id, r.outcome, o.label, r.window_name, r.stratum,
+                r.stratum_value, r.denominator, r.is_headline, r.n_events, r.n_units, r.n_patients,
+                r.risk, r.ci_low, r.ci_high, r.wilson_low, r.wilson_high, r.note, r.signal_key
+            FROM signals.risk AS r
+            JOIN reference.outcome AS o USING (study_id, outcome)
+            JOIN ({MAIN_WINDOW}) AS w USING (study_id, outcome, window_name)
+            WHERE r.study_id = ? AND r.is_headline AND NOT contains(r.stratum, ' x ')
+            ORDER BY ALL""",
+            [study_id],
+        )
+
+
+#: The window that the page tells of each outcome: `risk`, else the first by name.
+MAIN_WINDOW = """SELECT study_id, outcome,
+    CASE WHEN bool_or(window_name = 'risk') THEN 'risk' ELSE min(window_name) END AS window_name
+    FROM reference.window GROUP BY study_id, outcome"""
+
+
+def _place(row: Row) -> tuple[str, str, str]:
+    value = row["stratum_value"]
+    return row["outcome"], row["stratum"], _ORDER.get(value, "5") + value
