@@ -129,13 +129,16 @@ def signals(context: RunContext, step: Step) -> StageResult:
     """Load linked rows, counts and risks into the store, in one transaction."""
     if context.relinked is None:
         return StageResult("signals", note="nothing new: not run")
+    from warehouse.row_signals import load_row_signals
     from warehouse.store import Store
 
     tables = context.linked.tables if context.linked else {}
     with Store(context.site, say=context.console.say) as site_store:
+        under = json.dumps(_linked_under(context, site_store))
         loaded = site_store.load_linkage(tables, context.run_id, context.relinked)
+        loaded += load_row_signals(site_store, context.studies, context.run_id, under)
         # Last, and the batches after all else: killed in between, the next run links everybody.
-        site_store.set_state(LINKED_UNDER, json.dumps(_linked_under(context, site_store)))
+        site_store.set_state(LINKED_UNDER, under)
         site_store.set_state(LINKED, inputs_hash(context, site_store.batch_ids()))
     for table in loaded:
         step.advance(table.name)

@@ -95,10 +95,13 @@ def uses(model: StudyModel) -> Iterator[Use]:
         ("strata", "co_infusion_concepts", ("InfusionRecorded",)),
         ("serious", "disability_concepts", _REPORTS),
         ("serious", "important_concepts", _REPORTS),
+        ("effectiveness", "fracture_concepts", _DIAGNOSES),
     )
     for table, key, event_types in listed:
         for name in getattr(getattr(model, table), key):
             yield Use((table, key), name, event_types)
+    if density := model.effectiveness.density_concept:
+        yield Use(("effectiveness", "density_concept"), density, ("BoneDensityMeasured",))
     for place, one in enumerate(model.outcome):
         yield from _uses_of(one, ("outcome", place))
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import schemas
 from pipelines.base.tomlcheck import Mistake, did_you_mean
+from studies.effectiveness import effectiveness_mistakes
 from studies.outcomes import (
     CompositeOutcome,
     Episodic,
@@ -50,6 +51,8 @@ def setting_mistakes(model: StudyModel, wrong: Collection[str] = ()) -> Iterator
             yield from _classes(model, one, path)
         if not tables & {"outcome", "drug"} and isinstance(one, CompositeOutcome):
             yield from _composite(model, one, path)
+    if "effectiveness" not in tables:
+        yield from effectiveness_mistakes(model)
     if not tables & {"outcome", "drug", "surveillance"}:
         yield from surveillance_mistakes(model)
 

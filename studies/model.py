@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from studies.effectiveness import EffectivenessTable
 from studies.outcomes import Outcome
 from studies.surveillance import SurveillanceTable
 from studies.words import Days, Hours, Minutes, Months, Name, Table, Text
@@ -230,4 +231,5 @@ class StudyModel(Table):
     serious: SeriousTable = SeriousTable()
     treatment: TreatmentTable = TreatmentTable()
     surveillance: SurveillanceTable = SurveillanceTable()
+    effectiveness: EffectivenessTable = EffectivenessTable()
     outcome: list[Outcome] = Field(min_length=1, description="Outcomes, composites last.")

@@ -8,6 +8,7 @@ from functools import cache
 
 import duckdb
 
+from pipelines.base import codes, zones
 from pipelines.base.duck import connect
 from warehouse.batch import Batch
 from warehouse.intake import apply_batch
@@ -17,6 +18,8 @@ from warehouse.layout import create_layout
 @cache
 def _empty_store() -> duckdb.DuckDBPyConnection:
     con = connect(threads=1)
+    zones.install(con)  # before any transaction: undone with it, they could not come back
+    codes.install(con)
     con.execute("ATTACH ':memory:' AS store")
     con.execute("USE store")
     create_layout(con)

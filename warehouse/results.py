@@ -80,10 +80,21 @@ def stage_rows(
     for row in rows:
         _check_columns(model, set(row))
     fields = [(c.name, ARROW_TYPES[c.type]) for c in model.columns if c.name != RUN_COLUMN]
-    table = pa.Table.from_pylist([dict(row) for row in rows], schema=pa.schema(fields))
+    stage_table(
+        con, model, pa.Table.from_pylist([dict(row) for row in rows], schema=pa.schema(fields))
+    )
+
+
+def stage_table(con: duckdb.DuckDBPyConnection, model: Model, table: pa.Table) -> None:
+    """Make temp table `incoming` from a table in memory, its columns in any order.
+
+    Errors:
+        ValueError: it lacks a column of the table or has one that it lacks.
+    """
+    _check_columns(model, set(table.column_names))
     con.execute(f"CREATE OR REPLACE TEMP TABLE incoming ({_column_types(model)})")
     con.register("given", table)
-    con.execute("INSERT INTO temp.incoming SELECT * FROM given")
+    con.execute("INSERT INTO temp.incoming BY NAME SELECT * FROM given")
     con.unregister("given")
 
 

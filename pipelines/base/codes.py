@@ -26,9 +26,27 @@ def comparable(code: str, system: str) -> str:
     )
 
 
+_IS_LISTED = """
+CREATE OR REPLACE TEMP MACRO is_listed(listed, code_system, match, told, told_system) AS
+    told_system = code_system
+    AND CASE match
+        WHEN 'prefix' THEN starts_with(
+            comparable_code(told, told_system), comparable_code(listed, code_system)
+        )
+        ELSE comparable_code(told, told_system) = comparable_code(listed, code_system)
+    END
+"""
+
+
 def install(con: duckdb.DuckDBPyConnection) -> None:
-    """Give a connection the macro `comparable_code(code, code_system)` (see `comparable`)."""
+    """Give a connection two macros.
+
+    `comparable_code(code, code_system)` is `comparable`;
+    `is_listed(listed, code_system, match, told, told_system)` says whether a row of a code list
+    (`match` is exact or prefix) names the code that was told.
+    """
     con.execute(
         "CREATE OR REPLACE TEMP MACRO comparable_code(code, code_system) AS "
         + comparable("code", "code_system")
     )
+    con.execute(_IS_LISTED)

@@ -76,16 +76,6 @@ CREATE MACRO completed_months(birth_date, local_day) AS
     (year(local_day) - year(birth_date)) * 12 + month(local_day) - month(birth_date)
     - (day(local_day) < day(birth_date))::INTEGER;
 
--- Does a code list name this code? ICD codes are one with and without their dot.
-CREATE MACRO is_listed(listed, code_system, match, told, told_system) AS
-    told_system = code_system
-    AND CASE match
-        WHEN 'prefix' THEN starts_with(
-            comparable_code(told, told_system), comparable_code(listed, code_system)
-        )
-        ELSE comparable_code(told, told_system) = comparable_code(listed, code_system)
-    END;
-
 CREATE TABLE told_code AS
 SELECT DISTINCT 'InfusionRecorded' AS event_type, code_system, code FROM raw_infusion
 UNION ALL SELECT DISTINCT 'MedicationGiven', code_system, code FROM raw_medication

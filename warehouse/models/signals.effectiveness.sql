@@ -1,0 +1,38 @@
+-- signals.effectiveness
+--
+-- What became of bone density and fractures after the first unit in record, against the same
+-- patients before it. Before-after, not causal: children grow, are treated because of a fracture, and
+-- who leaves is not measured again.
+--
+-- grain: One row per site, study, measure and stratum.
+-- key: site_id, study_id, measure, stratum, stratum_value
+-- columns:
+--   study_id VARCHAR - Study that defines scans, fractures and times.
+--   site_id VARCHAR - Hospital.
+--   measure VARCHAR - What is compared: density_z_change (Z-score at follow-up less that at baseline, in standard deviations) or fracture_rate_ratio (fractures per patient-year after over before).
+--   stratum VARCHAR - What the patients are divided by, at their first unit: all, drug or indication_type.
+--   stratum_value VARCHAR - Value that the patients of the row share; `all` where undivided.
+--   estimate DOUBLE - The mean change, or the ratio; null where note says why.
+--   ci_low DOUBLE - Lower end of its 95 % interval.
+--   ci_high DOUBLE - Upper end of its 95 % interval.
+--   standard_error DOUBLE - Its standard error over patients; of the logarithm of a ratio.
+--   value_before DOUBLE - Mean Z-score at baseline, or fractures per patient-year before; of the patients compared.
+--   value_after DOUBLE - The same after.
+--   ci_method VARCHAR - How the interval was made: paired t, t over patients (of the linearised logarithm), or none.
+--   n_treated BIGINT - Patients whose first unit in record is eligible.
+--   n_patients BIGINT - Of those, patients who are compared: measured, or followed, before and after.
+--   n_open BIGINT - Patients whose follow-up scan may still come; null for fractures.
+--   n_without_before BIGINT - Patients without a baseline scan, or without time in record before.
+--   n_without_after BIGINT - Of the others, patients without a scan at follow-up, or without time after.
+--   n_measure_switch BIGINT - Patients with one scan height-adjusted only and the other not; null for fractures.
+--   n_height_adjusted BIGINT - Of the patients compared, those whose two scores are height-adjusted; null for fractures.
+--   n_events_before BIGINT - Fractures before; null for bone density.
+--   n_events_after BIGINT - Fractures after; null for bone density.
+--   person_years_before DOUBLE - Time at risk of a fracture before, in years of 365.25 days; null for bone density.
+--   person_years_after DOUBLE - The same after.
+--   label VARCHAR - How the row may be read: before-after, not causal.
+--   note VARCHAR - Why there is no estimate; null where there is one.
+--   run_id VARCHAR - Run that last changed the row.
+
+select * from store.signals.effectiveness
+order by site_id, study_id, measure, stratum, stratum_value
