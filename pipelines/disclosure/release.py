@@ -1,0 +1,115 @@
+"""What has been told of a study at a site: the state that the next release goes on from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipelines.disclosure.rule import Row
+
+
+@dataclass(frozen=True, order=True)
+class Column:
+    """What is counted: an outcome in a window, among the units of a denominator."""
+
+    outcome: str
+    window_name: str
+    denominator: str
+
+    def __str__(self) -> str:
+        return f"{self.outcome}/{self.window_name}/{self.denominator}"
+
+
+#: Rows of a stratum by its value.
+Values = Mapping[str, Row]
+
+
+@dataclass(frozen=True)
+class Division:
+    """A stratum as it is told.
+
+    Attributes:
+        merged: values that are told only together, with those of unknown value; none of them alone.
+        rows: of each column that is told, the rows of the other values.
+        rest: of each of these columns, what is left for the merged values.
+    """
+
+    merged: frozenset[str] = frozenset()
+    rows: Mapping[Column, Values] = field(default_factory=dict)
+    rest: Mapping[Column, Row] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is told of one study.
+
+    Attributes:
+        threshold: counts below it are not told.
+        whole: rows of the stratum `all`.
+        divisions: of each stratum that is told.
+        statuses: what became of units, by outcome and window, of the stratum `all`.
+        other: rows of the other count tables: by table, then by key.
+    """
+
+    threshold: int
+    whole: Mapping[Column, Row] = field(default_factory=dict)
+    divisions: Mapping[str, Division] = field(default_factory=dict)
+    statuses: Mapping[tuple[str, str], Row] = field(default_factory=dict)
+    other: Mapping[str, Mapping[tuple[Any, ...], Row]] = field(default_factory=dict)
+
+    def row(self, column: Column, stratum: str, value: str) -> Row | None:
+        """Return the row that is told; None where none is."""
+        if stratum == "all":
+            return self.whole.get(column)
+        division = self.divisions.get(stratum)
+        return None if division is None else division.rows.get(column, {}).get(value)
+
+    def to_json(self) -> str:
+        """Return the release as text that `from_json` reads."""
+        told = {
+            "threshold": self.threshold,
+            "whole": [[*_key(c), dict(row)] for c, row in sorted(self.whole.items())],
+            "divisions": {name: _division(one) for name, one in sorted(self.divisions.items())},
+            "statuses": [[*key, dict(row)] for key, row in sorted(self.statuses.items())],
+            "other": {
+                name: [[list(key), dict(row)] for key, row in sorted(rows.items())]
+                for name, rows in sorted(self.other.items())
+            },
+        }
+        return json.dumps(told, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Release:
+        """Return a release from the text of `to_json`."""
+        told = json.loads(text)
+        return cls(
+            told["threshold"],
+            {Column(*key): row for *key, row in told["whole"]},
+            {
+                name: Division(
+                    frozenset(one["merged"]),
+                    {Column(*key): rows for *key, rows in one["rows"]},
+                    {Column(*key): row for *key, row in one["rest"]},
+                )
+                for name, one in told["divisions"].items()
+            },
+            {(o, w): row for o, w, row in told["statuses"]},
+            {name: {tuple(key): row for key, row in rows} for name, rows in told["other"].items()},
+        )
+
+
+def _key(column: Column) -> tuple[str, str, str]:
+    return column.outcome, column.window_name, column.denominator
+
+
+def _division(one: Division) -> dict[str, Any]:
+    return {
+        "merged": sorted(one.merged),
+        "rows": [
+            [*_key(c), {value: dict(row) for value, row in sorted(rows.items())}]
+            for c, rows in sorted(one.rows.items())
+        ],
+        "rest": [[*_key(c), dict(row)] for c, row in sorted(one.rest.items())],
+    }

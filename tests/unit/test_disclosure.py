@@ -1,0 +1,195 @@
+"""What may be told, against an attacker who solves integer programs, and against cases by hand."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pytest
+
+from pipelines.disclosure import PATIENTS, SMALL, mask_rows, nested_counts
+from pipelines.disclosure.plan import StudyCounts, plan
+from pipelines.disclosure.release import Column, Release
+from pipelines.disclosure.rule import Row
+from studies.load import load_study
+from tests.attack_kit import Attacker, Night, Ward, as_table, primary_only, small, true_rows
+
+THRESHOLD = 11
+#: Of each small count, the attacker must be left with a range this wide and as many values.
+WIDTH = math.ceil(THRESHOLD / 2)
+FEVER = Column("fever", "risk", "complete")
+
+
+def watched(seed: int, n_nights: int) -> tuple[Ward, Release, list[Night]]:
+    """A ward after some nights, what was told last, and on each night on which anything was."""
+    luck = random.Random(seed)  # noqa: S311 - invented wards
+    ward = Ward.drawn(luck)
+    release, nights = None, []
+    for number in range(n_nights):
+        if number:
+            ward.night(luck)
+        counts = ward.counts()
+        new = plan(counts, THRESHOLD, release)
+        if new != release or number == n_nights - 1:
+            nights.append(Night(number, true_rows(new, counts)))
+        release = new
+    assert release is not None
+    return ward, release, nights
+
+
+def found_out(ward: Ward, nights: Sequence[Night]) -> list[str]:
+    """Return the small counts that an attacker knows too well."""
+    attacker = Attacker(ward, nights)
+    groups = {frozenset(kinds): name for name, kinds in small(ward, THRESHOLD).items()}
+    found = []
+    for kinds, name in groups.items():
+        low, high = attacker.range(set(kinds))
+        assert low <= sum(ward.n[kind] for kind in kinds) <= high
+        values = range(low, min(high, low + 2 * WIDTH) + 1)
+        n_values = 0
+        for value in values:
+            n_values += attacker.can_be(set(kinds), value)
+            if n_values >= WIDTH:
+                break
+        if high - low < WIDTH or n_values < WIDTH:
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize(("seed", "n_nights"), [(1, 1), (4, 1), (4, 30)])
+def test_no_small_count_can_be_worked_out_from_what_is_told(seed: int, n_nights: int) -> None:
+    ward, release, nights = watched(seed, n_nights)
+    assert release.whole
+    assert not found_out(ward, nights)
+
+
+def test_the_attacker_succeeds_where_only_small_rows_are_left_out() -> None:
+    ward, _, _ = watched(4, 1)
+    assert found_out(ward, [Night(0, primary_only(ward.counts(), THRESHOLD))])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_nights", [1, 30])
+def test_no_small_count_can_be_worked_out_in_a_hundred_worlds(n_nights: int) -> None:
+    n_told = 0
+    for seed in range(100):
+        ward, release, nights = watched(seed, n_nights)
+        n_told += len(release.divisions)
+        assert not found_out(ward, nights), seed
+    assert n_told > 50
+
+
+# Cases by hand ------------------------------------------------------------------------------
+
+
+def row(e: int, n: int, g: int | None = None, e2: int | None = None) -> Row:
+    """A row of which each patient has one unit, unless told otherwise."""
+    patients = n if g is None else g
+    n2 = n if g is None else n * n // g
+    return {
+        "n_units": n,
+        "n_events": e,
+        "n_patients": patients,
+        "sum_e2": e if e2 is None else e2,
+        "sum_en": e,
+        "sum_n2": n2,
+        "person_us": n,
+    }
+
+
+def by_sex(whole: Row, **values: Row) -> StudyCounts:
+    return StudyCounts({FEVER: whole}, {"sex": {FEVER: values}}, [FEVER], frozenset())
+
+
+def told_of(release: Release, stratum: str = "sex") -> dict[str, Row]:
+    division = release.divisions.get(stratum)
+    return {} if division is None else dict(division.rows.get(FEVER, {}))
+
+
+def test_the_other_of_two_values_is_left_out_with_the_small_one() -> None:
+    counts = by_sex(row(40, 100), girls=row(36, 80), boys=row(4, 20))
+    assert not told_of(plan(counts, THRESHOLD))
+
+
+def test_units_of_unknown_value_count_as_a_value() -> None:
+    counts = by_sex(row(40, 103), girls=row(20, 50), boys=row(20, 50))
+    # Both told, three children of unknown sex would be too.
+    assert len(told_of(plan(counts, THRESHOLD))) == 1
+
+
+def test_small_values_are_merged_where_their_sum_may_be_told() -> None:
+    ages = {"0-1": row(6, 15), "2-5": row(9, 20), "6-11": row(20, 60), "12-20": row(25, 80)}
+    counts = by_sex(row(60, 175), **ages)
+    assert set(told_of(plan(counts, THRESHOLD))) == {"6-11", "12-20"}
+
+
+def test_many_events_of_few_children_are_not_told() -> None:
+    one_child = row(40, 100, e2=1600)
+    assert FEVER not in plan(by_sex(one_child), THRESHOLD).whole
+
+
+def test_how_many_children_have_no_second_infusion_is_not_told() -> None:
+    first, later = row(26, 123), row(40, 800, g=121)
+    both = {**row(66, 923, g=123), "sum_e2": 90}
+    told = told_of(plan(by_sex(both, first=first, later=later), THRESHOLD))
+    assert {name: one["n_patients"] for name, one in told.items()} == {"first": None, "later": None}
+    assert told["later"]["n_events"] == 40
+
+
+def test_a_figure_stays_until_what_has_changed_may_be_told() -> None:
+    first = plan(by_sex(row(20, 100)), THRESHOLD)
+    soon = plan(by_sex(row(21, 140)), THRESHOLD, first)
+    assert soon.whole == first.whole
+    later = plan(by_sex(row(31, 150)), THRESHOLD, Release.from_json(soon.to_json()))
+    assert later.whole[FEVER]["n_events"] == 31
+
+
+def test_what_is_part_of_another_outcome_is_not_told_where_little_is_left() -> None:
+    any_event = Column("any", "risk", "complete")
+    counts = StudyCounts(
+        {any_event: row(40, 200), FEVER: row(35, 200)},
+        {},
+        [any_event, FEVER],
+        frozenset({frozenset({("any", "risk"), ("fever", "risk")})}),
+    )
+    assert set(plan(counts, THRESHOLD).whole) == {any_event}
+
+
+def test_a_composite_holds_its_members_and_grades_hold_one_another() -> None:
+    nested = nested_counts(load_study("iv_bisphosphonate"))
+    for pair in (
+        {("any_side_effect", "risk"), ("tachypnoea", "risk")},
+        {("any_side_effect", "risk"), ("chills", "risk")},
+        {("hypocalcaemia", "risk"), ("hypocalcaemia_grade1", "extended")},
+    ):
+        assert frozenset(pair) in nested
+    assert frozenset({("fever", "risk"), ("hypocalcaemia", "risk")}) not in nested
+
+
+# Tables -------------------------------------------------------------------------------------
+
+
+def test_masked_rows_keep_their_order_and_say_why() -> None:
+    counts = by_sex(row(40, 100), girls=row(36, 80), boys=row(4, 20))
+    table = as_table(counts).append_column("risk", pa.array([0.4, 0.45, 0.2]))
+    masked = mask_rows(table, THRESHOLD)
+    assert masked["stratum_value"].to_pylist() == table["stratum_value"].to_pylist()
+    assert masked["suppressed_reason"].to_pylist() == [None, SMALL, SMALL]
+    assert masked["risk"].to_pylist() == [0.4, None, None]
+    assert masked["n_events"].to_pylist() == [40, None, None]
+
+
+def test_a_row_without_its_patients_says_nothing_that_tells_them() -> None:
+    both = {**row(66, 923, g=123), "sum_e2": 90}
+    counts = by_sex(both, first=row(26, 123), later=row(40, 800, g=121))
+    table = as_table(counts).append_column("effective_n", pa.array([1.0, 2.0, 3.0]))
+    masked = mask_rows(table, THRESHOLD)
+    assert masked["suppressed_reason"].to_pylist() == [None, PATIENTS, PATIENTS]
+    assert masked["effective_n"].to_pylist() == [1.0, None, None]
+
+
+def test_a_threshold_of_one_masks_nothing() -> None:
+    table = as_table(by_sex(row(1, 3), girls=row(1, 2), boys=row(0, 1)))
+    assert mask_rows(table, 1)["suppressed_reason"].null_count == 3
