@@ -269,6 +269,12 @@ def _member(
             f"its component {member.name!r} is not watched after {min(lacking)!r}; "
             "name the same classes in both",
         )
+    if one.ascertainment == "independent" and member.ascertainment != "independent":
+        yield Mistake(
+            (*path, "ascertainment"),
+            f"its component {member.name!r} is found more surely after an infusion; write "
+            '"differential", or "independent" in both if that is so',
+        )
     for key in ("overlap", "overlap_across_classes"):
         if getattr(one, key) != getattr(member, key):
             yield Mistake(

@@ -46,6 +46,13 @@ class OutcomeBase(Table):
         description="True: units of all classes that the outcome is watched after cut, hold and "
         "merge each other's windows; false: only those of their own class.",
     )
+    ascertainment: Literal["differential", "independent"] = Field(
+        "differential",
+        description="Whether it is found as surely without an infusion: `independent`, as where it "
+        "brings a child to the hospital by itself; `differential` where who was just infused is "
+        "asked, watched or sampled more. Windows of one patient are compared only where it is "
+        "independent.",
+    )
     same_day: Literal["after", "before", "exclude"] = Field(
         "after", description="Where an event known by its day falls on the infusion's own day."
     )

@@ -33,6 +33,10 @@ _SAME_DAY = {
     "before": "counts as before it",
     "exclude": "is on neither side",
 }
+_FOUND = {
+    "differential": "Who was infused is watched more (differential): no self-controlled ratio.",
+    "independent": "It is found as surely without an infusion (independent).",
+}
 
 
 def about(study: Study) -> list[str]:
@@ -167,6 +171,7 @@ def outcome_sentences(study: Study, one: Outcome) -> list[str]:
             f"It is treated where {listed(one.remedy_concepts, 'or')} begins, or rises, within "
             f"{hours(model.treatment.gap_hours)} of the onset."
         )
+    parts.append(_FOUND[one.ascertainment] if one.publish else "")
     parts.append(f"Its window needs {listed(study.reads(one))}.")
     parts.append(f"Denominators: complete (the headline), all, {listed(denominators(one))}.")
     return [part for part in parts if part]

@@ -13,9 +13,10 @@ import pyarrow as pa
 from pipelines.linkage.kernel import LinkageInput, link_tables
 from pipelines.signals.counts import COUNT_TABLES, merge_counts
 from studies.load import Study
+from studies.outcomes import WindowTable
 from tests.linkage_cases import ALL_TYPES, THROUGH, event_tables
 from tests.reference.patients import make_patients
-from tests.reference.studies import Drawn, drawn, only
+from tests.reference.studies import WINDOWS, Drawn, drawn, only
 
 Row = dict[str, Any]
 
@@ -28,12 +29,19 @@ class SignalRows(NamedTuple):
     counts: dict[str, pa.Table]
 
 
+#: After the risk window, where the next unit and death cut it.
+CONTROL = WindowTable(
+    name="control", start_anchor="end", start_offset_hours=72, end_offset_hours=480
+)
+
+
 @cache
 def signal_rows() -> SignalRows:
     """An ache with a control window and a laboratory outcome, of children with many infusions."""
     every = drawn(Drawn(missing_start="unplaceable"))
-    chosen = [one for one in every.model.outcome if one.name in {"ache", "high_creatinine"}]
-    study = only(every, *chosen)
+    chosen = {one.name: one for one in every.model.outcome}
+    ache = {"window": [*WINDOWS, CONTROL], "ascertainment": "independent"}
+    study = only(every, chosen["ache"].model_copy(update=ache), chosen["high_creatinine"])
     patients = make_patients(11, 120)
     given = LinkageInput(study, tuple(("here", name, THROUGH) for name in ALL_TYPES))
     rows: list[Row] = []

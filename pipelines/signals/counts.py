@@ -80,6 +80,9 @@ SUM_COLUMNS = (*MOMENT_COLUMNS, *STATUS_COLUMNS, PRESENCE_COLUMN)
 
 COUNTS = CountTable("signals.counts", "out_counts", KEY_COLUMNS, SUM_COLUMNS, PRESENCE_COLUMN)
 
+#: Strata of the counts of onset and of self-controlled windows, as their SQL names them.
+WATCHED_STRATA = ("all", "drug", "ordinal")
+
 _WINDOW = ("study_id", "site_id", "outcome", "window_name")
 _STRATUM = ("stratum", "stratum_value")
 

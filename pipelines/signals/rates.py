@@ -22,6 +22,9 @@ from pipelines.signals.intervals import CONFIDENCE, Floats, clopper_pearson, gar
 #: Censored units bring the time that they were followed: a rate needs nobody left out.
 HEADLINE = "all"
 NO_TIME = "no time at risk"
+NO_TIME_ON_A_SIDE = "no time at risk on one side"
+NO_EVENT = "no event on either side"
+ONE_SIDE = "no event on one side: no normal approximation"
 
 _DAYS = 1000.0
 _DAY_US = 86_400_000_000
@@ -106,6 +109,54 @@ def estimate_rate(n_events: int, person_days: float) -> Rate:
     return Rate(n_events, person_days, rate, low, high)
 
 
+@dataclass(frozen=True)
+class RateRatios:
+    """Columns of ratios of two rates with 95 % limits; nan where there is none, `note` says why.
+
+    Where the second rate is zero there is no ratio and no upper limit, but a lower one.
+    """
+
+    ratio: Floats
+    low: Floats
+    high: Floats
+    wald_low: Floats
+    wald_high: Floats
+    note: NDArray[np.object_]
+
+
+def rate_ratios(
+    events: ArrayLike,
+    time: ArrayLike,
+    other_events: ArrayLike,
+    other_time: ArrayLike,
+    confidence: float = CONFIDENCE,
+) -> RateRatios:
+    """Compare two rates, given the sum of their events, for whole columns; see `compare_rates`."""
+    e, t, other_e, other_t = (
+        np.asarray(x, dtype=np.float64) for x in (events, time, other_events, other_time)
+    )
+    is_told = (t > 0) & (other_t > 0) & (e + other_e > 0)
+    z = float(special.ndtri(1 - (1 - confidence) / 2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = np.where(is_told, other_t / t, np.nan)
+        low, high = (x / (1 - x) * scale for x in clopper_pearson(e, e + other_e, confidence))
+        ratio = np.where(other_e > 0, e / other_e * scale, np.nan)
+        factor = np.where((e > 0) & (other_e > 0), np.exp(z * (1 / e + 1 / other_e) ** 0.5), np.nan)
+    return RateRatios(
+        ratio,
+        low,
+        np.where(other_e > 0, high, np.nan),
+        ratio / factor,
+        ratio * factor,
+        first_note(
+            scale,
+            ((t <= 0) | (other_t <= 0), NO_TIME_ON_A_SIDE),
+            (e + other_e == 0, NO_EVENT),
+            ((e == 0) | (other_e == 0), ONE_SIDE),
+        ),
+    )
+
+
 def compare_rates(
     events: int, time: float, other_events: int, other_time: float, confidence: float = CONFIDENCE
 ) -> RateRatio:
@@ -121,35 +172,17 @@ def compare_rates(
         other_time: as `time`.
         confidence: of the limits.
     """
-    if time <= 0 or other_time <= 0:
-        return _undefined("no time at risk on one side")
-    total = events + other_events
-    if not total:
-        return _undefined("no event on either side")
-    scale = other_time / time
-    low, high = (float(limit) for limit in clopper_pearson(events, total, confidence))
-    p_value = stats.binomtest(events, total, time / (time + other_time)).pvalue
-    wald: tuple[float | None, float | None] = (None, None)
-    note = None
-    if events and other_events:
-        z = float(special.ndtri(1 - (1 - confidence) / 2))
-        factor = math.exp(z * (1 / events + 1 / other_events) ** 0.5)
-        ratio = events / other_events * scale
-        wald = (ratio / factor, ratio * factor)
-    else:
-        note = "no event on one side: no normal approximation"
-    return RateRatio(
-        events / other_events * scale if other_events else float("inf"),
-        low / (1 - low) * scale,
-        high / (1 - high) * scale if high < 1 else None,
-        *wald,
-        float(p_value),
-        note,
+    found = rate_ratios([events], [time], [other_events], [other_time], confidence)
+    ratio, low, high, wald_low, wald_high = (
+        None if np.isnan(column[0]) else float(column[0])
+        for column in (found.ratio, found.low, found.high, found.wald_low, found.wald_high)
     )
-
-
-def _undefined(note: str) -> RateRatio:
-    return RateRatio(None, None, None, None, None, None, note)
+    note = found.note[0]
+    if low is None:
+        return RateRatio(None, None, None, None, None, None, note)
+    p_value = stats.binomtest(events, events + other_events, time / (time + other_time)).pvalue
+    ratio = math.inf if ratio is None else ratio
+    return RateRatio(ratio, low, high, wald_low, wald_high, float(p_value), note)
 
 
 RATE_SCHEMA = pa.schema(

@@ -142,6 +142,14 @@ of = [["fever"]]
 [[outcome.window]]
 end_offset_hours = 48
 """, "its component 'fever' has another window 'risk'"),
+    "surer than what it reads": ("""
+[[outcome]]
+name = "more"
+label = "More"
+kind = "composite"
+of = [["fever"]]
+ascertainment = "independent"
+""", "its component 'fever' is found more surely after an infusion"),
 }  # fmt: skip
 
 

@@ -66,6 +66,7 @@ def test_a_window_is_a_sentence() -> None:
         ({"same_episode_gap_hours": "none"}, "Each piece of evidence is an event of its own."),
         ({"missing_start": "emergent"}, "Without a start, it is taken to have begun after"),
         ({"remedy_concepts": ["premedication"]}, "premedication begins, or rises, within 72 h"),
+        ({"ascertainment": "independent"}, "It is found as surely without an infusion"),
         ({"chronic_concepts": ["headache"]}, "headache never ends."),
         ({"drug_classes": ["bisphosphonate"]}, "It is watched after bisphosphonate only."),
         (
