@@ -80,7 +80,7 @@ docs: $(READY)  ## Write the generated pages of docs/reference, and the cases of
 	$(BIN)/python -P -m flows.reference
 	PYTHONPATH=. $(BIN)/python -m tests.spec.render
 
-published: $(READY)  ## Write docs/published.md from the invented hospital; a minute.
+published: $(READY)  ## Write docs/published.md and the cookbook's answers; a minute.
 	$(BIN)/python -P -m flows.published
 
 bench: $(READY)  ## Measure this road, FHIR and linkage against bare DuckDB.

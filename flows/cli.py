@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from flows import cli_events, cli_replay, cli_report, cli_review, cli_runs
-from flows.cli_groups import HERE, AsJson, Config, quarantine_app, study_app
+from flows.cli_groups import HERE, AsCsv, AsJson, Config, quarantine_app, study_app
 from flows.reply import reply, terminate_politely, usage_as_json, version
 from pipelines.base.errors import ExitCode
 
@@ -158,7 +158,7 @@ def profile(
 def sql(
     file: Annotated[Path, typer.Argument(help="A DuckDB file, such as warehouse.duckdb.")],
     statement: Annotated[str, typer.Argument(help="What to ask, in SQL.")],
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a header.")] = False,
+    as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask a warehouse a question in SQL.

@@ -22,6 +22,12 @@ Config = Annotated[
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on standard output, nothing else.")
 ]
+AsCsv = Annotated[
+    bool,
+    typer.Option(
+        "--csv", help="Print CSV with a header; what Excel takes for a formula is quoted."
+    ),
+]
 HERE = Path("site.toml")
 
 

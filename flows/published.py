@@ -1,7 +1,8 @@
 """docs/published.md: what was published, beside what is computed on the invented hospital.
 
-`make published` writes it, from an invented hospital that it makes and refreshes; `python -m
-flows.published WAREHOUSE` from a demo's warehouse. Tests hold both columns against their sources.
+`make published` writes it and the answers of docs/cookbook.md, from an invented hospital that it
+makes and refreshes; `python -m flows.published WAREHOUSE` from a demo's warehouse. Tests hold both
+columns against their sources.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flows import cookbook
 from studies.load import Study, load_study
 
 STUDY = "iv_bisphosphonate"
@@ -134,10 +136,11 @@ def invent(folder: Path) -> Path:
 
 
 def main() -> None:
-    """Write the page."""
+    """Write the page, and the answers of the cookbook."""
     with tempfile.TemporaryDirectory(prefix="dripwatch-published-") as name:
         warehouse = Path(sys.argv[1]) if sys.argv[1:] else invent(Path(name))
         text = page(load_study(STUDY), benchmark_rows(warehouse))
+        cookbook.write(warehouse)
     PAGE.write_text(text, encoding="utf-8")
 
 

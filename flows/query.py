@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import sys
 from pathlib import Path
 from typing import Any
 
 from flows.console import plural
 from flows.reply import Reply
+from flows.tabular import write_csv
 from warehouse.query import QueryResult, run_query
 
 
@@ -25,9 +24,7 @@ def ask(file: Path, statement: str, answer: Reply, *, as_csv: bool) -> None:
     if answer.as_json:
         return
     if as_csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(found.columns)
-        writer.writerows(found.rows)
+        write_csv(found.columns, found.rows)
         return
     rows = [["" if cell is None else str(cell) for cell in row] for row in found.rows]
     answer.console.wide_table(_header(found), rows)

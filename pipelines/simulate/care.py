@@ -118,11 +118,21 @@ def _other_medicines(
             np.minimum(units.end[aching[::3]] + 9 * HOUR, units.cut_at[aching[::3]]),
             codes.IBUPROFEN,
         ),
-        _medicine(units, low, units.end[low] + 12 * HOUR, codes.CALCIUM_GIVEN),
+        _medicine(units, low, _supplement_at(units, plan)[low], codes.CALCIUM_GIVEN),
     ]
     first = np.flatnonzero((units.ordinal == 1) & (patients.prior[units.patient] == 1))
     parts.append(_medicine(units, first, units.start[first] - 210 * DAY, codes.ALENDRONATE))
     return parts
+
+
+def _supplement_at(units: Units, plan: Plan) -> Ints:
+    """When calcium is given for a low one: every other time after the draw, else blindly before.
+
+    Never later than 40 h after the end, so that no next infusion is premedicated by it.
+    """
+    after_draw = plan.contact_at + 3 * HOUR
+    is_soon = (np.arange(units.n) % 2 == 0) & (after_draw <= units.end + 40 * HOUR)
+    return np.where(is_soon, after_draw, units.end + 12 * HOUR)
 
 
 def _medicine(units: Units, at: Index, moment: Ints, code: str | pl.Series) -> pl.DataFrame:

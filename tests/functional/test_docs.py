@@ -98,6 +98,17 @@ def statements_shown() -> list[tuple[str, str]]:
     ]
 
 
+def test_the_python_of_the_recipes_runs(
+    published: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (ROOT / "docs" / "recipes" / "clients.md").read_text("utf-8")
+    shown = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len(shown) == 1
+    code = shown[0].replace("build/demo/warehouse.duckdb", str(published.warehouse))
+    exec(code, {})  # noqa: S102 - our own page
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == {"first", "later"}
+
+
 def test_both_first_pages_show_a_statement() -> None:
     assert {"README.md", "getting-started.md"} <= {page for page, _ in statements_shown()}
 

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from flows import cookbook
 from flows.published import PAGE, STUDY, benchmark_rows, page
 from pipelines.simulate import NAMED_NIGHTS, NAMED_PATIENTS, NAMED_SEED, simulate
 from studies.load import load_study
+from tests.functional import cookbook_truth
 from tests.functional.planted import Planted, assert_risks_as_planted
 from tests.functional.refresh_site import deliver, make_site, run
 
@@ -198,6 +200,26 @@ def test_no_table_of_signals_names_an_outcome_that_is_not_published(made: Plante
             f"""SELECT outcome FROM signals.{table} ANTI JOIN
                 (FROM reference.outcome WHERE is_published) AS p USING (study_id, outcome)"""
         )
+
+
+@pytest.mark.parametrize("asked", list(cookbook.questions(cookbook.PAGE.read_text("utf-8"))))
+def test_the_cookbook_prints_what_its_statement_answers_and_that_is_the_truth(
+    made: Planted, asked: cookbook.Question
+) -> None:
+    found = made.rows(asked.sql)
+    assert asked.answer == cookbook.as_table(list(found[0]), [list(row.values()) for row in found])
+    if asked.number in cookbook_truth.TRUTH:
+        planted = cookbook_truth.TRUTH[asked.number](made)
+        told = [{name: row[name] for name in planted[0]} for row in found]
+        if asked.number in cookbook_truth.IN_PART:
+            told = [row for row in told if row in planted]
+        assert told == planted
+
+
+def test_the_cookbook_has_twenty_questions_and_truth_for_most() -> None:
+    numbers = [one.number for one in cookbook.questions(cookbook.PAGE.read_text("utf-8"))]
+    assert numbers == list(range(1, 21))
+    assert set(cookbook_truth.TRUTH) == set(numbers) - {14, 18, 19}
 
 
 def test_the_page_of_published_and_computed_numbers_is_what_this_hospital_gives(
