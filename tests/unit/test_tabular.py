@@ -69,7 +69,7 @@ def test_the_name_of_a_column_is_guarded_too() -> None:
 
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers())
 def test_a_number_is_read_back_as_itself(number: float) -> None:
-    assert float(written(number)[0]) == number
+    assert type(number)(written(number)[0]) == number
 
 
 @given(st.text())
