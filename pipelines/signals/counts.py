@@ -137,9 +137,21 @@ SELF_CONTROLLED = CountTable(
     "n_patients",
 )
 
+#: Patients by how many units and events they have: the headline denominator, few strata.
+PATIENT = CountTable(
+    "signals.counts_patient",
+    "out_counts_patient",
+    (*_WINDOW, *_STRATUM, "n_units", "n_events"),
+    ("n_patients",),
+    "n_patients",
+    frozenset({"n_units", "n_events"}),
+)
+
 #: Every table of counts, by its name in the warehouse. One that is new is a line here, a table made
 #: by a file `sql/13_counts*.sql` of linkage, and a model.
-COUNT_TABLES = {table.name: table for table in (COUNTS, SHARED, PAIRED, ONSET, SELF_CONTROLLED)}
+COUNT_TABLES = {
+    table.name: table for table in (COUNTS, SHARED, PAIRED, ONSET, SELF_CONTROLLED, PATIENT)
+}
 
 
 def merge_counts(rows: Iterable[tuple[int | None, ...]]) -> tuple[int | None, ...]:

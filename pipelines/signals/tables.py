@@ -11,6 +11,7 @@ from pipelines.signals.comparison_table import comparison_table
 from pipelines.signals.onset_table import onset_table
 from pipelines.signals.rates import rate_table
 from pipelines.signals.risk import risk_table
+from pipelines.signals.risk_gee import risk_gee_table
 from pipelines.signals.screening import screening_table
 from pipelines.signals.self_controlled import self_controlled_table
 from pipelines.signals.trend import trend_table
@@ -29,6 +30,9 @@ MAKERS: Mapping[str, Callable[[Counts, Sequence[Study]], pa.Table]] = {
     "signals.onset": onset_table,
     "signals.rate": lambda counts, _studies: rate_table(counts["signals.counts"]),
     "signals.risk": lambda counts, _studies: risk_table(counts["signals.counts"]),
+    "signals.risk_gee": lambda counts, _studies: risk_gee_table(
+        counts["signals.counts"], counts["signals.counts_patient"]
+    ),
     "signals.self_controlled": self_controlled_table,
     "signals.trend": lambda counts, _studies: trend_table(counts["signals.counts"]),
 }

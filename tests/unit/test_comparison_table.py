@@ -17,6 +17,8 @@ from statsmodels.stats.contingency_tables import mcnemar
 
 from pipelines.signals.comparison_table import comparison_table
 from pipelines.signals.counts import COUNT_TABLES
+from pipelines.signals.gee import fit_exchangeable_logit
+from pipelines.signals.risk_gee import risk_gee_table
 from tests.signal_rows import Row, signal_rows
 
 Z = 1.959963984540054
@@ -180,3 +182,33 @@ def test_without_counts_there_is_no_comparison() -> None:
     assert comparison_table(nothing).num_rows == 0
     alone = nothing | {"signals.counts": signal_rows().counts["signals.counts"].slice(0, 1)}
     assert isinstance(comparison_table(alone), pa.Table)
+
+
+# Other tables of the same site: linking it takes longer than all that is asked of it.
+
+
+def test_linked_rows_of_children_give_what_statsmodels_gives_of_them() -> None:
+    site = signal_rows()
+    table = risk_gee_table(site.counts["signals.counts"], site.counts["signals.counts_patient"])
+    n_compared = 0
+    for found in table.to_pylist():
+        if found["window_name"] != "risk" or found["stratum"] != "all":
+            continue
+        rows = [
+            one
+            for one in site.rows
+            if one["outcome"] == found["outcome"]
+            and one["window_name"] == "risk"
+            and one["status"] in {"event", "no_event", "untested", "unobserved", "undetermined"}
+        ]
+        _, patient = np.unique([one["patient_key"] for one in rows], return_inverse=True)
+        event = np.array([one["status"] == "event" for one in rows])
+        fit = fit_exchangeable_logit(patient, event, np.ones((len(rows), 1)))
+        assert (found["n_units"], found["n_events"]) == (len(rows), int(event.sum()))
+        assert found["is_converged"] == fit.converged
+        told = [found["log_odds"], found["standard_error"], found["correlation"]]
+        assert told == pytest.approx(
+            [fit.coefficients[0], fit.errors[0], fit.correlation], abs=5e-6
+        )
+        n_compared += 1
+    assert n_compared == 2
