@@ -16,6 +16,8 @@ from warehouse.models import model
 from warehouse.results import replace_content
 
 if TYPE_CHECKING:
+    from studies.load import Study
+    from studies.surveillance import PairTable
     from warehouse.looks import Taken
     from warehouse.store import Store
 
@@ -29,6 +31,7 @@ def look(context: RunContext, _step: Step) -> StageResult:
     It runs whether or not anything was linked: a run may have been killed before it came here, and
     reviews come without a batch.
     """
+    from studies.surveillance import pair_hash
     from warehouse import alerts, look_records, looks
     from warehouse.store import Store
 
@@ -42,12 +45,23 @@ def look(context: RunContext, _step: Step) -> StageResult:
         with guarded("loading looks", store.path), transaction(store.con):
             look_records.load(store.con, recorded.rows(looks.LOOK), context.run_id)
             reviews = recorded.rows(alerts.REVIEWED)
-            alerts.stage_alerts(store.con, context.site, context.run_id, context.channels, reviews)
+            alerts.stage_alerts(
+                store.con,
+                context.site,
+                context.run_id,
+                context.channels,
+                reviews,
+                [pair_hash(one, pair) for one in context.studies for pair in _pairs(one)],
+            )
             replace_content(store.con, model(alerts.TABLE), context.run_id)
             store.set_state(_LOOKED, _made_from(context, store))
     _remark(context, taken)
     n_looks = sum(one.look is not None for one in taken)
     return StageResult("look", rows_out=n_looks, note=f"{plural(n_looks, 'look')} taken")
+
+
+def _pairs(study: Study) -> list[PairTable]:
+    return study.model.surveillance.pair
 
 
 def _made_from(context: RunContext, store: Store) -> str:
@@ -78,7 +92,7 @@ def remark_on_surveillance(context: RunContext, store: Store) -> None:
     """Remark on what surveillance costs, and on alerts, each behind what changed in the data."""
     from warehouse.screened import in_words
 
-    pairs = [pair for study in context.studies for pair in study.model.surveillance.pair]
+    pairs = [pair for study in context.studies for pair in _pairs(study)]
     if pairs:
         total = math.fsum(pair.alpha for pair in pairs)
         context.remark(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.console import plural
 from flows.run import as_markdown
+from studies.surveillance import pair_hash
 
 if TYPE_CHECKING:
     from flows.shadow import Shadow
@@ -63,6 +64,8 @@ def _escaped(row: Iterable[str]) -> list[str]:
 
 def _definitions(found: Shadow) -> Iterator[Part]:
     told = found.definitions
+    watched = found.running.model.surveillance.pair
+    running = {pair_hash(found.running, one) for one in watched}
     header = ["setting", "running", "new"]
     for title, changes in (("Settings", told.settings), ("Windows", told.windows)):
         if changes:
@@ -83,6 +86,23 @@ def _definitions(found: Shadow) -> Iterator[Part]:
     ]
     if limits:
         yield "Limits", ["table", "", "row"], limits
+    published = [
+        [which, row["measure"], f"{row['outcome']}/{row['window']}",
+         f"{row['stratum']}={row['stratum_value']}", row["value"] or "-",
+         f"{row['low']} to {row['high']}" if row["low"] else "-"]
+        for which, some in (("added", told.published.added), ("removed", told.published.removed))
+        for row in some
+    ]  # fmt: skip
+    anew = [
+        [one.outcome, one.window, one.watched]
+        for one in found.new.model.surveillance.pair
+        if pair_hash(found.new, one) not in running
+    ]
+    if anew:
+        yield "Surveillance that would begin anew", ["outcome", "window", "watched"], anew
+    if published:
+        header = ["", "measure", "outcome", "stratum", "as printed", "stands for"]
+        yield "Published numbers", header, published
     if told.n_relabelled:
         yield "Codes with another label or source", [">codes"], [[f"{told.n_relabelled:,}"]]
 

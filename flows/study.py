@@ -59,6 +59,7 @@ def explain(path: str, svg: Path | None, answer: Reply) -> None:
     """
     from studies.load import load_study
     from studies.sentences import about, outcome_sentences
+    from studies.surveillance_sentences import surveillance_sentences
     from studies.timeline import as_svg, as_text
 
     study = load_study(path, Path.cwd())
@@ -79,6 +80,7 @@ def explain(path: str, svg: Path | None, answer: Reply) -> None:
             }
             for one in study.model.outcome
         ],
+        "surveillance": surveillance_sentences(study.model),
         "timeline": as_text(study).splitlines(),
     }
     answer.message = f"The study {study.id}, version {study.model.study.version}."
@@ -113,6 +115,7 @@ def page_width() -> int:
 def page(study: Study, *, with_hash: bool = True, width: int = WIDTH) -> str:
     """Return a study as text of so many columns."""
     from studies.sentences import about, outcome_sentences
+    from studies.surveillance_sentences import surveillance_sentences
     from studies.timeline import LOOKED_AT, as_text
 
     head = study.model.study
@@ -127,8 +130,10 @@ def page(study: Study, *, with_hash: bool = True, width: int = WIDTH) -> str:
             _filled(" ".join(outcome_sentences(study, one)), width, 4),
             "",
         ]
+    parts.append("SURVEILLANCE")
+    parts += [_filled(one, width, 2) for one in surveillance_sentences(study.model)]
     note = _filled(f"Edges in order, not to scale. {LOOKED_AT}", width, 2)
-    parts += ["WINDOWS", note, "", as_text(study, width)]
+    parts += ["", "WINDOWS", note, "", as_text(study, width)]
     if with_hash:
         parts += ["", _filled(f"study hash {study.study_hash}", width)]
     return "\n".join(parts)

@@ -1,4 +1,4 @@
-"""What differs between two definitions of a study: settings, windows, codes, tables of limits."""
+"""What differs between two definitions of a study: settings, windows, codes, limits, published."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ Row = Mapping[str, str]
 
 #: What tells one table of an array from the next, by the key that all of them have.
 _NAMES = ("name", "type", "label")
+#: The same for what is watched, of which no one key is its own.
+_PAIR = ("outcome", "window", "drug_class", "drug")
 _CODE_KEY = ("concept", "event_type", "code_system", "code", "match")
 
 
@@ -62,6 +64,7 @@ class StudyDiff:
         codes: codes that mean a concept in one of them alone.
         n_relabelled: codes that both have, with another label or source.
         limits: tables in use that differ.
+        published: rows of published.csv.
     """
 
     settings: tuple[Change, ...]
@@ -69,11 +72,12 @@ class StudyDiff:
     codes: RowChange
     n_relabelled: int
     limits: tuple[RowChange, ...]
+    published: RowChange = RowChange("published", (), ())
 
     @property
     def is_empty(self) -> bool:
         """Whether the two say the same."""
-        rows = (self.codes, *self.limits)
+        rows = (self.codes, *self.limits, self.published)
         parts = (self.settings, self.windows, self.n_relabelled)
         return not any(parts) and not any(one.added or one.removed for one in rows)
 
@@ -105,6 +109,7 @@ def diff_studies(old: Study, new: Study) -> StudyDiff:
         n_relabelled=sum(_code_key(row) in both and row != told[_code_key(row)]
                          for row in old.codelist),
         limits=tuple(one for one in limits if one.added or one.removed),
+        published=_row_change("published", old.published, new.published),
     )  # fmt: skip
 
 
@@ -154,8 +159,8 @@ def _named(value: Any) -> Mapping[str, Any] | None:  # noqa: ANN401 - a JSON val
         return value
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
         return None
-    for key in _NAMES:
-        names = [one.get(key) for one in value]
-        if None not in names and len(set(names)) == len(names):
-            return dict(zip(map(str, names), value, strict=True))
+    for keys in (*((key,) for key in _NAMES), _PAIR):
+        names = ["/".join(str(one[key]) for key in keys if one.get(key)) for one in value]
+        if "" not in names and len(set(names)) == len(names):
+            return dict(zip(names, value, strict=True))
     return None

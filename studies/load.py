@@ -67,10 +67,15 @@ class Study:
     @cached_property
     def study_hash(self) -> str:
         """SHA-256 of settings, codes, limits in use and published.csv: what a result depends on."""
-        used = sorted({one.table for one in tables_used(self.model)})
-        limits = [(name, self.limits[name]) for name in used if name in self.limits]
-        content = [self.settings_json, list(self.codelist), limits, list(self.published)]
+        codes, published = list(self.codelist), list(self.published)
+        content = [self.settings_json, codes, self.limits_in_use, published]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def limits_in_use(self) -> list[tuple[str, tuple[dict[str, str], ...]]]:
+        """The tables of limits that an outcome uses, by name."""
+        used = sorted({one.table for one in tables_used(self.model)})
+        return [(name, self.limits[name]) for name in used if name in self.limits]
 
     def concept_rows(self) -> list[ConceptRow]:
         """Return the study's codes."""

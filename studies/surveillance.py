@@ -5,6 +5,8 @@ Part of the typed form of study.toml (studies/model.py): a default lives here an
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from pipelines.base.tomlcheck import Mistake, did_you_mean
 from studies.words import Name, Table
 
 if TYPE_CHECKING:
+    from studies.load import Study
     from studies.model import StudyModel
 
 #: Over all primary pairs of a study (methods.md).
@@ -135,6 +138,21 @@ class SurveillanceTable(Table):
             msg = "a pair gives no reference; give it rates or counts, or give a baseline_from"
             raise ValueError(msg)
         return self
+
+
+def pair_hash(study: Study, pair: PairTable) -> str:
+    """Return the SHA-256 of all that looks at a pair depend on.
+
+    That is the study's settings, its codes and limits in use, the two dates and the pair itself;
+    not the other pairs, what was published, nor the label or the source of a code.
+    """
+    settings = study.model.model_dump(mode="json")
+    settings["surveillance"]["pair"] = [pair.model_dump(mode="json")]
+    if pair.reference != "baseline":
+        del settings["surveillance"]["baseline_from"]
+    codes = sorted(study.concept_rows())
+    content = [settings, codes, study.limits_in_use]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def surveillance_mistakes(model: StudyModel) -> Iterator[Mistake]:

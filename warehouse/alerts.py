@@ -41,7 +41,9 @@ WITH serious AS (
 ), looked AS (
     SELECT study_id, site_id, outcome, window_name, watched, max(look_number) AS look_number,
         bool_or(decision = 'signal') AS is_signal
-    FROM store.ops.look SEMI JOIN store.reference.study USING (study_id, study_hash)
+    FROM store.ops.look
+    WHERE pair_hash IN (SELECT pair_hash FROM pair_in_force) OR (pair_hash IS NULL
+        AND (study_id, study_hash) IN (SELECT (study_id, study_hash) FROM store.reference.study))
     GROUP BY ALL
 ), screened AS ({SCREENED}), told AS (
     SELECT *, concat_ws('/', study_id, outcome, window_name, nullif(watched, 'all')) AS alert_key,
@@ -90,6 +92,7 @@ def stage_alerts(
     run_id: str,
     channels: Sequence[str],
     reviews: Sequence[Mapping[str, Any]] = (),
+    pair_hashes: Sequence[str] = (),
 ) -> None:
     """Stage what `signals.alert` must become, and tell of what has changed.
 
@@ -101,8 +104,10 @@ def stage_alerts(
         run_id: the run that writes the messages.
         channels: names of the channels in force.
         reviews: `AlertReviewed` records, oldest first; the last one of an alert counts.
+        pair_hashes: of the pairs in force (`studies.surveillance.pair_hash`); looks at others are
+            of another surveillance.
     """
-    rows = _rows(con, reviews)
+    rows = _rows(con, reviews, pair_hashes)
     stage_rows(con, model(TABLE), rows)
     labels = _labels(con)
     for channel in channels:
@@ -122,15 +127,20 @@ _REVIEW_TYPES: dict[str, pa.DataType] = {
 
 
 def _rows(
-    con: duckdb.DuckDBPyConnection, reviews: Sequence[Mapping[str, Any]]
+    con: duckdb.DuckDBPyConnection,
+    reviews: Sequence[Mapping[str, Any]],
+    pair_hashes: Sequence[str],
 ) -> list[dict[str, Any]]:
     last = {one["alert_key"]: {name: one[name] for name in _REVIEW_TYPES} for one in reviews}
     schema = pa.schema(list(_REVIEW_TYPES.items()))
     con.register("last_review", pa.Table.from_pylist(list(last.values()), schema=schema))
+    pairs = pa.table({"pair_hash": pa.array(pair_hashes, pa.string())})
+    con.register("pair_in_force", pairs)
     cursor = con.execute(_ROWS)
     names = [column[0] for column in cursor.description or []]
     rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     con.unregister("last_review")
+    con.unregister("pair_in_force")
     return rows
 
 

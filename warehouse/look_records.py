@@ -17,7 +17,7 @@ TABLES = ("ops.look", "signals.sequential")
 
 def record_of(
     head: tuple[str, str, str, str],
-    study_hash: str,
+    hashes: tuple[str, str],
     plan: Plan,
     reference: Reference,
     look: Look,
@@ -27,7 +27,7 @@ def record_of(
 
     Args:
         head: study, outcome, window, and the drug or class that is watched.
-        study_hash: of the study.
+        hashes: of the study, and of what the looks depend on.
         plan: what was fixed beforehand.
         reference: what the look was held against.
         look: what it saw and decided.
@@ -41,7 +41,8 @@ def record_of(
         "outcome": outcome,
         "window_name": window_name,
         "watched": watched,
-        "study_hash": study_hash,
+        "study_hash": hashes[0],
+        "pair_hash": hashes[1],
         "look_number": look.number,
         "n_units": sum(look.units),
         "n_units_first": look.units[0],

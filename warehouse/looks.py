@@ -16,7 +16,7 @@ import duckdb
 from pipelines.ingest.recorded import Recorded, Row, fact_name
 from pipelines.signals.surveillance import Look, Pair, Plan, Reference, SequentialTest
 from studies.load import Study
-from studies.surveillance import ALL, PairTable
+from studies.surveillance import ALL, PairTable, pair_hash
 from warehouse.guard import one_row
 from warehouse.layout import LINKED_BATCHES
 from warehouse.look_records import look_of, record_of, reference_of
@@ -32,7 +32,7 @@ class Taken:
         study_id, outcome, window_name, watched: the pair.
         look: the look taken; None where there was none.
         why_not: why there can be none; empty where nothing stands in the way.
-        is_anew: whether an earlier revision of the study had looks at this pair.
+        is_anew: whether there were looks at this pair under another definition.
     """
 
     study_id: str
@@ -80,12 +80,15 @@ def take(
         return []
     known, found = recorded.rows(LOOK), []
     for study in studies:
-        name = fact_name(LOOK, site_id, study.id, study.study_hash, *batches)
-        if not study.model.surveillance.pair or recorded.has(LOOK, name):
+        pairs = study.model.surveillance.pair
+        # Of another revision that changes nothing for any pair, these looks have been taken.
+        hashes = [pair_hash(study, pair) for pair in pairs]
+        name = fact_name(LOOK, site_id, study.id, *hashes, *batches)
+        if not pairs or recorded.has(LOOK, name):
             continue
         taken = [
             _look(con, study, pair, [row for row in known if _is_of(row, study, pair)])
-            for pair in study.model.surveillance.pair
+            for pair in pairs
         ]
         rows = [
             {**row, "data_through_at": _through(study, row["outcome"], through)}
@@ -126,10 +129,8 @@ def _through(study: Study, outcome: str, through: Mapping[str, datetime]) -> dat
 def _look(
     con: duckdb.DuckDBPyConnection, study: Study, pair: PairTable, known: Sequence[Row]
 ) -> tuple[Taken, Row | None]:
-    earlier = sorted(
-        (row for row in known if row["study_hash"] == study.study_hash),
-        key=lambda row: int(row["look_number"]),
-    )
+    own = pair_hash(study, pair)
+    earlier = _earlier(known, own, study.study_hash)
     seen, baseline = _count(con, study, pair)
     reference = reference_of(earlier[0]) if earlier else _new_reference(pair, baseline)
     units, events = (seen[0][0], seen[1][0]), seen[0][1] + seen[1][1]
@@ -145,7 +146,23 @@ def _look(
     if found is None:
         return taken, None
     before = looks[-1] if looks else None
-    return taken, record_of(head, study.study_hash, plan, reference, found, before)
+    hashes = (study.study_hash, own)
+    return taken, record_of(head, hashes, plan, reference, found, before)
+
+
+def _earlier(known: Sequence[Row], own: str, study_hash: str) -> list[Row]:
+    """Return the looks of this surveillance, in their order.
+
+    A look from before there were hashes of pairs belongs to it where its study is that of one that
+    does, or the one in force.
+    """
+    studies = {study_hash, *(row["study_hash"] for row in known if row["pair_hash"] == own)}
+    found = [
+        row
+        for row in known
+        if row["pair_hash"] == own or (row["pair_hash"] is None and row["study_hash"] in studies)
+    ]
+    return sorted(found, key=lambda row: int(row["look_number"]))
 
 
 def _why_not(reference: Reference, units: Pair) -> str:

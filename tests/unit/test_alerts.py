@@ -171,11 +171,19 @@ def test_a_store_that_is_made_anew_tells_nothing_twice(store: Store) -> None:
     assert told(store) == ["none > case (r1)", "case > none (r3)"]
 
 
-def look(store: Store, decision: str, *, study_hash: str = "h", watched: str = "all") -> None:
+def look(
+    store: Store,
+    decision: str,
+    *,
+    study_hash: str = "h",
+    pair_hash: str | None = None,
+    watched: str = "all",
+) -> None:
     """A look as the log's records have it, in the store."""
     told = {
         "study_id": "s",
         "study_hash": study_hash,
+        "pair_hash": pair_hash,
         "site_id": "north",
         "outcome": "fever",
         "window_name": "risk",
@@ -320,6 +328,17 @@ def test_a_watch_that_was_refuted_stands_again_by_another_rule(store: Store) -> 
     settle(store, "r3", ("post",), refuted)
     assert states(store) == {"s/fever/risk": "watch"}
     assert told(store) == ["none > watch (r1)", "watch > refuted (r2)", "refuted > watch (r3)"]
+
+
+def test_a_signal_stands_while_its_pair_is_in_force_whatever_else_was_revised(store: Store) -> None:
+    study_of(store, "revised")
+    look(store, "signal", study_hash="h", pair_hash="of the pair")
+    night(store, "r1", HARMLESS)
+    for pairs, state in ((["of the pair"], "signal"), (["of another"], "none"), ([], "none")):
+        with transaction(store.con):
+            stage_alerts(store.con, store.site, "r2", (), pair_hashes=pairs)
+            replace_content(store.con, model(TABLE), "r2")
+        assert states(store) == {"s/fever/risk": state}
 
 
 def test_a_review_stands_until_the_evidence_is_more_than_was_judged(store: Store) -> None:

@@ -19,10 +19,10 @@ from pipelines.ingest.log import EventLog
 from pipelines.ingest.past import PastLog
 from pipelines.ingest.recorded import Recorded
 from studies.load import Study, load_study
-from studies.surveillance import SurveillanceTable
+from studies.surveillance import PairTable, SurveillanceTable, pair_hash
 from tests.unit.store_batches import event, make_batch, make_site, night
 from warehouse.guard import transaction
-from warehouse.look_records import load
+from warehouse.look_records import load, record_of
 from warehouse.looks import LOOK, Taken, take
 from warehouse.models import model
 from warehouse.results import ARROW_TYPES
@@ -32,9 +32,13 @@ STARTS, BASELINE = date(2025, 6, 1), date(2025, 1, 1)
 Unit = dict[str, Any]
 
 
-def study(**pair: Any) -> Study:
+def pair_of(**pair: Any) -> PairTable:
     told = {"outcome": "fever", "alpha": 0.05, "max_expected": 20.0, "first_look_expected": 0.0}
-    table = {"starts_on": STARTS, "baseline_from": BASELINE, "pair": [told | pair]}
+    return PairTable.model_validate(told | pair)
+
+
+def study(**pair: Any) -> Study:
+    table = {"starts_on": STARTS, "baseline_from": BASELINE, "pair": [pair_of(**pair)]}
     found = load_study("iv_bisphosphonate")
     surveillance = SurveillanceTable.model_validate(table)
     return replace(found, model=found.model.model_copy(update={"surveillance": surveillance}))
@@ -225,6 +229,66 @@ def test_a_revised_study_starts_anew_and_says_so(world: World) -> None:
     assert taken.look is not None
     assert (taken.look.number, taken.is_anew) == (1, True)
     assert {row["look_number"] for row in world.rows()} == {1}
+
+
+def test_what_looks_do_not_depend_on_changes_nothing_of_them(world: World) -> None:
+    """Another published number, another pair: the surveillance goes on where it was."""
+    one = study(**FIXED)
+    world.night([unit(1), unit(2)], one)
+    table = one.model.surveillance.model_copy(
+        update={"pair": [*one.model.surveillance.pair, pair_of(outcome="hypocalcaemia")]}
+    )
+    revised = replace(one, published=(), model=one.model.model_copy(update={"surveillance": table}))
+    assert revised.study_hash != one.study_hash
+    assert [taken.look for taken in world.look(revised)] == [None, None]
+    taken, _ = world.night([unit(1), unit(2, status="event")], revised)
+    assert taken.look is not None
+    assert (taken.look.number, taken.is_anew) == (2, False)
+    assert [row["study_hash"] for row in world.rows()] == [one.study_hash, revised.study_hash]
+    assert len({row["pair_hash"] for row in world.rows()}) == 1
+
+
+def test_looks_from_before_pairs_had_hashes_go_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = study(**FIXED)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "warehouse.looks.record_of", lambda *told: record_of(*told) | {"pair_hash": None}
+        )
+        world.night([unit(1), unit(2)], one)
+    [taken] = world.night([unit(1), unit(2, status="event")], one)
+    assert taken.look is not None
+    assert taken.look.number == 2
+    revised = replace(one, published=())
+    [taken] = world.night([unit(1), unit(2, status="event"), unit(3)], revised)
+    assert taken.look is not None
+    assert (taken.look.number, taken.is_anew) == (3, False)
+    assert [row["pair_hash"] is None for row in world.rows()] == [True, False, False]
+
+
+def test_the_hash_of_a_pair_holds_all_that_decides_its_counts() -> None:
+    one = study(**FIXED)
+    [pair] = one.model.surveillance.pair
+    code, limit = one.codelist[0], next(name for name, _ in one.limits_in_use)
+    same = [
+        replace(one, published=()),
+        replace(one, codelist=(code | {"label": "other", "source": "other"}, *one.codelist[1:])),
+        replace(one, codelist=one.codelist[::-1]),
+    ]
+    windows = one.model.outcome[0].model_copy(update={"window": []})
+    naive = one.model.naive.model_copy(update={"lookback_days": 1.0})
+    other = [
+        replace(one, codelist=one.codelist[1:]),
+        replace(one, limits=one.limits | {limit: one.limits[limit][1:]}),
+        replace(one, model=one.model.model_copy(update={"outcome": [windows]})),
+        replace(one, model=one.model.model_copy(update={"naive": naive})),
+    ]
+    own = pair_hash(one, pair)
+    assert {pair_hash(each, pair) for each in same} == {own}
+    assert own not in {pair_hash(each, pair) for each in other}
+    for change in ({"alpha": 0.01}, {"max_expected": 9.0}, {"rate_later": 0.2}, {"window": "peak"}):
+        assert pair_hash(one, pair.model_copy(update=change)) != own
 
 
 def test_a_baseline_without_events_or_without_an_ordinal_gives_no_look_and_says_why(

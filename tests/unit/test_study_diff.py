@@ -54,6 +54,24 @@ def test_a_changed_window_is_no_other_setting(running: Study, tmp_path: Path) ->
     assert not found.is_empty
 
 
+def test_a_changed_pair_of_surveillance_is_named_by_what_it_watches(
+    running: Study, tmp_path: Path
+) -> None:
+    found = edited(running, tmp_path, "study.toml", "alpha = 0.03", "alpha = 0.02")
+    place = "surveillance.pair.any_side_effect/risk/bisphosphonate.alpha"
+    assert found.settings == (Change(place, "changed", 0.03, 0.02),)
+
+
+def test_a_published_number_that_differs_is_a_row_on_either_side(
+    running: Study, tmp_path: Path
+) -> None:
+    found = edited(running, tmp_path, "published.csv", "0.27,0.265,0.275", "0.26,0.255,0.275")
+    assert not found.is_empty
+    assert [*found.settings, *found.windows, *found.limits] == []
+    [added], [removed] = found.published.added, found.published.removed
+    assert (removed["value"], added["value"]) == ("0.27", "0.26")
+
+
 def test_an_outcome_more_or_less_is_one_change(running: Study, tmp_path: Path) -> None:
     text = (HERE / "iv_bisphosphonate" / "study.toml").read_text(encoding="utf-8")
     start = text.index('[[outcome]]\nname = "hypocalcaemia_grade1"')

@@ -14,6 +14,8 @@ from flows.study import page
 from studies.load import Study, load_study
 from studies.outcomes import SymptomOutcome, WindowTable
 from studies.sentences import about, outcome_sentences
+from studies.surveillance import SurveillanceTable
+from studies.surveillance_sentences import surveillance_sentences
 from studies.timeline import Edge, as_svg, as_text, groups
 from tests.linkage_cases import with_settings
 
@@ -37,6 +39,39 @@ def headache(**settings: object) -> Study:
     return Study(
         base.model.model_copy(update={"outcome": [one]}), base.codelist, base.limits, base.folder
     )
+
+
+def watched(**table: object) -> str:
+    """What is said of the shipped study with these settings of surveillance."""
+    model = load_study("iv_bisphosphonate").model
+    told = SurveillanceTable.model_validate(table)
+    return " ".join(surveillance_sentences(model.model_copy(update={"surveillance": told})))
+
+
+def test_surveillance_is_said_with_its_alpha_reference_and_end() -> None:
+    model = load_study("iv_bisphosphonate").model
+    told = " ".join(surveillance_sentences(model))
+    for said in (
+        "Two primary pairs are watched by sequential tests (MaxSPRT), over units from 2016-07-01",
+        "all looks together signal with a chance of at most 0.05",
+        "any_side_effect after bisphosphonate (window risk), at alpha 0.03",
+        "what others have counted (33 of 123 first units and 37 of 819 later units)",
+        "what the site's own units from 2012-07-01 up to the start had",
+        "ends with 40 expected, fixed beforehand",
+    ):
+        assert said in told, said
+    pair = {"outcome": "fever", "alpha": 0.01, "max_expected": 5.0, "min_events": 4}
+    rates = {"rate_first": 0.2, "rate_later": 0.05}
+    told = watched(pair=[pair | rates | {"drug": "pamidronate"}])
+    for said in (
+        "One primary pair is watched",
+        "over all units",
+        "fever after pamidronate",
+        "Expected are 20 % of first and 5 % of later units, taken as known.",
+        "a signal needs 4 events or more",
+    ):
+        assert said in told, said
+    assert "no alert becomes a signal" in watched()
 
 
 def test_a_window_is_a_sentence() -> None:

@@ -7,7 +7,8 @@
 -- key: site_id, study_id, study_hash, outcome, window_name, watched, look_number
 -- columns:
 --   study_id VARCHAR - Study that planned the look.
---   study_hash VARCHAR - SHA-256 of that study; looks of another hash are another surveillance.
+--   study_hash VARCHAR - SHA-256 of that study.
+--   pair_hash VARCHAR - SHA-256 of what looks at the pair depend on; looks of another hash are another surveillance. Null of looks recorded before there was one: then study_hash says it.
 --   site_id VARCHAR - Hospital.
 --   outcome VARCHAR - The study's name of the outcome.
 --   window_name VARCHAR - The study's name of the window.

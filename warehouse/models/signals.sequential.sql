@@ -9,7 +9,8 @@
 -- key: site_id, study_id, study_hash, outcome, window_name, watched, look_number
 -- columns:
 --   study_id VARCHAR - Study that planned the look.
---   study_hash VARCHAR - SHA-256 of that study; a revision starts anew, and the looks of the one before stay.
+--   study_hash VARCHAR - SHA-256 of that study.
+--   pair_hash VARCHAR - SHA-256 of what looks at the pair depend on: a revision that changes it starts anew, and the looks of the one before stay. Null of looks recorded before there was one: then study_hash says it.
 --   site_id VARCHAR - Hospital.
 --   outcome VARCHAR - The study's name of the outcome.
 --   window_name VARCHAR - The study's name of the window.
