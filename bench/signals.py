@@ -13,11 +13,15 @@ N_QUARTERS = 40
 STRATA = (("drug", N_VALUES), ("setting", N_VALUES - N_QUARTERS), ("calendar_quarter", N_QUARTERS))
 N_OUTCOMES = 20
 SAMPLE = 500
+ALONE = ("risk", "rate", "trend", "disproportionality", "benchmark")
+WATCHED = ("onset", "self_controlled")
+FIXED = {"study_id": "iv_bisphosphonate", "site_id": "bench"}
+#: Onset and self-controlled windows are told by drug: as many drugs as there are strata.
+N_WATCHED, N_UNITS, N_EVENTS, N_HOURS = 1000, 200, 14, 72
 
 
 def _counts() -> Any:  # noqa: ANN401 - pa.Table
     import numpy as np
-    import pyarrow as pa
 
     from pipelines.signals.counts import COUNTS, SUM_COLUMNS
 
@@ -36,39 +40,96 @@ def _counts() -> Any:  # noqa: ANN401 - pa.Table
     columns |= {"person_us": units * 3 * 86_400_000_000}
     names = ("outcome", "stratum", "stratum_value", "denominator")
     columns |= dict(zip(names, map(list, zip(*keys, strict=True)), strict=True))
-    fixed = {"study_id": "iv_bisphosphonate", "site_id": "bench", "window_name": "risk"}
-    columns |= {name: [text] * len(keys) for name, text in fixed.items()}
-    return pa.table({field.name: columns[field.name] for field in COUNTS.schema}, COUNTS.schema)
+    columns["window_name"] = ["risk"] * len(keys)
+    return _table(COUNTS.schema, columns, len(keys))
+
+
+def _table(schema: Any, columns: dict[str, Any], n_rows: int) -> Any:  # noqa: ANN401 - pa.Table
+    import pyarrow as pa
+
+    told = {name: [text] * n_rows for name, text in FIXED.items()} | columns
+    return pa.table({field.name: told[field.name] for field in schema}, schema)
+
+
+def _watched() -> dict[str, Any]:
+    """Return counts of 1,000 drugs: who leaves in which hour, risk and control windows."""
+    import numpy as np
+
+    from pipelines.signals.counts import COUNTS, ONSET, SELF_CONTROLLED
+
+    rng = np.random.default_rng(12)
+    n_curves = N_OUTCOMES * N_WATCHED
+
+    def about(curve: Any) -> dict[str, Any]:  # noqa: ANN401 - an array
+        named = {"stratum": "drug", "window_name": "risk", "denominator": "all", "scale": "hour"}
+        return {name: [text] * len(curve) for name, text in named.items()} | {
+            "outcome": [f"outcome{number:02d}" for number in curve // N_WATCHED],
+            "stratum_value": [f"drug{number:03d}" for number in curve % N_WATCHED],
+        }
+
+    every = np.arange(n_curves)
+    hour = rng.integers(0, N_HOURS, (n_curves, N_EVENTS))
+    at, events = np.unique(every[:, None] * (N_HOURS + 1) + hour, return_counts=True)
+    # All others complete the window, in the hour after all events.
+    at = np.concatenate([at, every * (N_HOURS + 1) + N_HOURS])
+    nobody = np.zeros(len(at), np.int64)
+    completed = np.concatenate([0 * events, np.full(n_curves, N_UNITS - N_EVENTS)])
+    leaving = dict.fromkeys(ONSET.sums, nobody) | {"bin": at % (N_HOURS + 1)}
+    leaving |= {"n_events": np.concatenate([events, 0 * every]), "n_completed": completed}
+    leaving["n_left"] = leaving["n_events"] + completed
+    n = rng.integers(1, 40, n_curves)
+    windows = dict.fromkeys(SELF_CONTROLLED.sums, n) | {"n_risk_events": rng.binomial(n, 0.4)}
+    windows["n_control_events"] = n - windows["n_risk_events"]
+    units = dict.fromkeys(COUNTS.sums, np.full(n_curves, N_UNITS))
+    return {
+        ONSET.name: _table(ONSET.schema, leaving | about(at // (N_HOURS + 1)), len(at)),
+        SELF_CONTROLLED.name: _table(SELF_CONTROLLED.schema, windows | about(every), n_curves),
+        COUNTS.name: _table(COUNTS.schema, units | about(every), n_curves),
+    }
 
 
 def _study() -> Any:  # noqa: ANN401 - studies.load.Study
-    """Return the shipped study with the drugs of the counts, each in a class of its own."""
+    """Return the shipped study with the drugs and outcomes of the counts, a class a drug."""
     from dataclasses import replace
 
     from studies.load import load_study
     from studies.model import DrugTable
+    from studies.outcomes import SymptomOutcome, WindowTable
 
     names = [f"drug{value:03d}" for value in range(N_VALUES)]
     drugs = [
         DrugTable(name=name, concept=name, drug_class=name, course_gap_hours=0) for name in names
     ]
+    outcome = SymptomOutcome(
+        kind="symptom",
+        name="outcome",
+        label="Outcome",
+        ascertainment="independent",
+        window=[WindowTable(), WindowTable(name="control", start_offset_hours=336)],
+    )
+    outcomes = [
+        outcome.model_copy(update={"name": f"outcome{number:02d}"}) for number in range(N_OUTCOMES)
+    ]
     shipped = load_study("iv_bisphosphonate")
-    return replace(shipped, model=shipped.model.model_copy(update={"drug": drugs}))
+    changes = {"drug": drugs, "outcome": outcomes}
+    return replace(shipped, model=shipped.model.model_copy(update=changes))
 
 
 def run(folder: Path) -> dict[str, Any]:
-    """Make each table that follows from `signals.counts` alone; then one of them row by row."""
+    """Make each table that follows from counts alone; then one of them row by row."""
     del folder  # every measurement is given one; this one needs no files
     from statsmodels.stats.proportion import proportion_confint
 
     from pipelines.signals.tables import MAKERS
 
     counts, studies = _counts(), [_study()]
+    watched = _watched()
     seconds: dict[str, float] = {}
-    made: Any = None
-    for name in ("risk", "rate", "trend", "disproportionality", "benchmark"):
+    n_made: dict[str, int] = {}
+    for name in (*ALONE, *WATCHED):
+        given = watched if name in WATCHED else {"signals.counts": counts}
         began = time.perf_counter()
-        made = MAKERS[f"signals.{name}"]({"signals.counts": counts}, studies)
+        n_made[name] = MAKERS[f"signals.{name}"](given, studies).num_rows
         seconds[name] = time.perf_counter() - began
     rows = counts.slice(0, SAMPLE).select(["n_events", "n_units"]).to_pylist()
     began = time.perf_counter()
@@ -76,7 +137,7 @@ def run(folder: Path) -> dict[str, Any]:
         for method in ("beta", "wilson"):
             proportion_confint(row["n_events"], row["n_units"], method=method)
     peer = (time.perf_counter() - began) / len(rows) * counts.num_rows
-    return {"seconds": seconds, "peer": peer, "n_rows": counts.num_rows, "n_last": made.num_rows}
+    return {"seconds": seconds, "peer": peer, "n_rows": counts.num_rows, "n_made": n_made}
 
 
 def section(found: dict[str, Any]) -> str:
@@ -89,6 +150,10 @@ def section(found: dict[str, Any]) -> str:
         "counts):",
         f"every table that `signals.counts` alone gives; {N_VALUES} drugs in as many classes, EBGM",
         "included.",
+        "",
+        f"Onset (by the hour: {found['n_made']['onset']:,} rows) and self-controlled windows are "
+        "counted in",
+        f"tables of their own: {N_WATCHED:,} drugs x {N_OUTCOMES} outcomes.",
         "",
         "| table | seconds |",
         "|---|---:|",

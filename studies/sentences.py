@@ -18,6 +18,7 @@ from studies.outcomes import (
     VitalLimitOutcome,
     WindowTable,
 )
+from studies.phrases import days, hours, listed
 
 if TYPE_CHECKING:
     from studies.load import Study
@@ -289,23 +290,3 @@ def _baseline(model: StudyModel, one: LabOutcome) -> Iterable[str]:
         f"Baseline: the last result of the {days(one.baseline_days)} before, up to "
         f"{model.administration.baseline_grace_minutes:g} min after the start."
     )
-
-
-def listed(names: Iterable[str], word: str = "and") -> str:
-    """Return names as a list in a sentence: `a, b and c`."""
-    told = list(names)
-    if len(told) < 2:
-        return "".join(told)
-    return f"{', '.join(told[:-1])} {word} {told[-1]}"
-
-
-def hours(amount: float) -> str:
-    """Return hours as people say them: minutes below one, whole days from four on."""
-    if 0 < amount < 1:
-        return f"{amount * 60:g} min"
-    return days(amount / 24) if amount >= 96 and amount % 24 == 0 else f"{amount:g} h"
-
-
-def days(amount: float) -> str:
-    """Return days with their noun."""
-    return f"{amount:g} {'day' if amount == 1 else 'days'}"

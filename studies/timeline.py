@@ -10,7 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from studies.outcomes import CompositeOutcome, LabOutcome, Outcome
-from studies.sentences import hours
+from studies.phrases import hours
 
 if TYPE_CHECKING:
     from studies.load import Study
