@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows import cli_events, cli_replay, cli_report, cli_review, cli_runs
+from flows import cli_events, cli_packs, cli_replay, cli_report, cli_review, cli_runs
 from flows.cli_groups import HERE, AsCsv, AsJson, Config, quarantine_app, study_app
 from flows.reply import reply, terminate_politely, usage_as_json, version
 from pipelines.base.errors import ExitCode
@@ -212,6 +212,7 @@ cli_replay.add_to(app)
 cli_events.add_to(app)
 cli_runs.add_to(app)
 cli_review.add_to(app)
+cli_packs.add_to(app)
 cli_report.add_to(app)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -117,6 +118,7 @@ class Night:
 
     number: int
     told: dict[tuple[Column, str, str], Row]
+    few: frozenset[Column] = frozenset()
 
 
 def true_rows(release: Release, now: StudyCounts) -> dict[tuple[Column, str, str], Row]:
@@ -144,7 +146,7 @@ def true_rows(release: Release, now: StudyCounts) -> dict[tuple[Column, str, str
 class Attacker:
     """What can be worked out of the last night."""
 
-    def __init__(self, ward: Ward, nights: Sequence[Night]) -> None:
+    def __init__(self, ward: Ward, nights: Sequence[Night], threshold: int) -> None:
         self._kinds = ward.kinds()
         self._nights = nights
         self._rows = {
@@ -160,11 +162,18 @@ class Attacker:
                 units, events = self._rows[key]
                 self._know(self._sum(place, units), row["n_units"], row["n_units"])
                 self._know(self._sum(place, events), row["n_events"], row["n_events"])
+            for column in night.few:  # From 1 to threshold - 1: that is what the reason says.
+                _, events = self._rows[column, "all", "all"]
+                self._know(self._sum(place, events), 1, threshold - 1)
             if place:
                 span = night.number - nights[place - 1].number
                 for kind in self._kinds:
                     change = self._sum(place, {kind}) - self._sum(place - 1, {kind})
                     self._know(change, -span, span)
+
+    @cached_property
+    def _known(self) -> sparse.csr_array:
+        return sparse.csr_array(np.array(self._a))
 
     def _sum(self, place: int, kinds: set[Kind]) -> np.ndarray:
         row = np.zeros(self._n)
@@ -187,12 +196,9 @@ class Attacker:
         return not np.isnan(self._solve(row, (row, value)))
 
     def _solve(self, cost: np.ndarray, fixed: tuple[np.ndarray, int] | None = None) -> float:
-        a, low, high = [*self._a], [*self._low], [*self._high]
+        limits = [optimize.LinearConstraint(self._known, self._low, self._high)] if self._a else []
         if fixed:
-            a.append(fixed[0])
-            low.append(fixed[1])
-            high.append(fixed[1])
-        limits = [optimize.LinearConstraint(sparse.csr_array(np.array(a)), low, high)] if a else []
+            limits.append(optimize.LinearConstraint(fixed[0], fixed[1], fixed[1]))
         # More than a thousand children of a kind there are nowhere.
         found = optimize.milp(
             cost,

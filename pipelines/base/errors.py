@@ -27,6 +27,7 @@ class ExitCode(IntEnum):
     LOG = 11
     PROBLEMS = 12
     QUERY = 13
+    PACK = 14
     INTERRUPTED = 130
 
 
@@ -77,6 +78,10 @@ EXIT_MEANING: dict[ExitCode, tuple[str, str]] = {
         "Each finding names its remedy.",
     ),
     ExitCode.QUERY: ("The SQL given to `dripwatch sql` is wrong.", "Mend the statement."),
+    ExitCode.PACK: (
+        "A pack for pooling is damaged, not from whom it says, old, or of another study.",
+        "The message says which pack and why; ask that site for it again. Nothing was pooled.",
+    ),
     ExitCode.INTERRUPTED: (
         "Stopped from the keyboard or by a signal.",
         "Run it again: it continues where it was.",
@@ -171,3 +176,9 @@ class QueryError(DripwatchError):
     """The user's SQL cannot be run."""
 
     exit_code = ExitCode.QUERY
+
+
+class PackError(DripwatchError):
+    """A site's pack cannot be pooled: it was changed, repeats an old one, or counts another way."""
+
+    exit_code = ExitCode.PACK

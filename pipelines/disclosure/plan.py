@@ -29,6 +29,7 @@ from pipelines.disclosure.rule import (
     gaps,
     has_small,
     is_now,
+    is_small,
     may_be_told,
     may_follow,
     may_stand_together,
@@ -72,7 +73,12 @@ def plan(counts: StudyCounts, threshold: int, last: Release | None = None) -> Re
     whole = _Whole(counts, threshold, before).rows()
     planner = _Strata(counts, threshold, before, whole)
     divisions = planner.one_way()
-    return Release(threshold, whole, {**divisions, **planner.crossed(divisions)})
+    few = frozenset(
+        column
+        for column, row in counts.whole.items()
+        if column not in whole and is_small(row["n_events"] or 0, threshold)
+    )
+    return Release(threshold, whole, {**divisions, **planner.crossed(divisions)}, few=few)
 
 
 class _Whole:

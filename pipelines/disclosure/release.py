@@ -9,6 +9,16 @@ from typing import Any
 
 from pipelines.disclosure.rule import Row
 
+#: Why a row is null: it holds a small count, or would give away one that does. Not told which: that
+#: would narrow down the count.
+SMALL = "small_count"
+#: Why `n_patients` alone is null.
+PATIENTS = "n_patients"
+#: Why a row of all units is null: it has 1 to threshold - 1 events. That much may be known of it.
+FEW = "few_events"
+#: Why a figure is null that was made from counts which are.
+DERIVED = "derived"
+
 
 @dataclass(frozen=True, order=True)
 class Column:
@@ -51,6 +61,8 @@ class Release:
         divisions: of each stratum that is told.
         statuses: what became of units, by outcome and window, of the stratum `all`.
         other: rows of the other count tables: by table, then by key.
+        few: columns of which the row of all units is left out for its few events alone. That they
+            have from 1 to threshold - 1 of them is told: those who pool need a bound.
     """
 
     threshold: int
@@ -58,6 +70,7 @@ class Release:
     divisions: Mapping[str, Division] = field(default_factory=dict)
     statuses: Mapping[tuple[str, str], Row] = field(default_factory=dict)
     other: Mapping[str, Mapping[tuple[Any, ...], Row]] = field(default_factory=dict)
+    few: frozenset[Column] = frozenset()
 
     def row(self, column: Column, stratum: str, value: str) -> Row | None:
         """Return the row that is told; None where none is."""
@@ -65,6 +78,10 @@ class Release:
             return self.whole.get(column)
         division = self.divisions.get(stratum)
         return None if division is None else division.rows.get(column, {}).get(value)
+
+    def why_not(self, column: Column, stratum: str) -> str:
+        """Return why a row is not told."""
+        return FEW if stratum == "all" and column in self.few else SMALL
 
     def to_json(self) -> str:
         """Return the release as text that `from_json` reads."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -11,17 +12,9 @@ import pyarrow.compute as pc
 from pipelines.disclosure.nested import Nested
 from pipelines.disclosure.plan import plan
 from pipelines.disclosure.reading import Whose, by_study, keyed, study_counts
-from pipelines.disclosure.release import Column, Release
+from pipelines.disclosure.release import PATIENTS, Column, Release
 from pipelines.disclosure.statuses import told_statuses
 from pipelines.signals.counts import KEY_COLUMNS, PRESENCE_COLUMN, STATUS_COLUMNS
-
-#: Why a row is null: it holds a small count, or would give away one that does. Not told which: that
-#: would narrow down the count.
-SMALL = "small_count"
-#: Why `n_patients` alone is null.
-PATIENTS = "n_patients"
-#: Why a figure is null that was made from counts which are.
-DERIVED = "derived"
 
 _STATUSES = (*STATUS_COLUMNS, PRESENCE_COLUMN)
 #: From them, with the interval, the number of patients could be worked out.
@@ -50,8 +43,8 @@ def mask_rows(
         outcomes: those first that matter most.
 
     Returns:
-        The rows in their order, and `suppressed_reason`: null, `small_count` (all but the key is
-        null) or `n_patients` (that alone is, and what would tell it).
+        The rows in their order, and `suppressed_reason`: null, `small_count` or `few_events` (all
+        but the key is null), or `n_patients` (that alone is, and what would tell it).
     """
     reasons: list[str | None] = [None] * rows.num_rows
     has_statuses = [False] * rows.num_rows
@@ -64,7 +57,7 @@ def mask_rows(
             is_known = (column.outcome, column.window_name) in release.statuses
             has_statuses[number] = stratum == "all" and is_known
             if told is None:
-                reasons[number] = SMALL
+                reasons[number] = release.why_not(column, stratum)
             elif told["n_patients"] is None:
                 reasons[number] = PATIENTS
     return _nulled(rows, reasons, has_statuses)
@@ -90,7 +83,7 @@ def plan_rows(
     }
     before = last or Release(threshold)
     statuses = told_statuses(now, release.whole, before, threshold)
-    return Release(threshold, release.whole, release.divisions, statuses, before.other)
+    return replace(release, statuses=statuses, other=before.other)
 
 
 def _keys(rows: pa.Table) -> list[tuple[Whose, Column, str, str]]:
@@ -104,7 +97,7 @@ def _keys(rows: pa.Table) -> list[tuple[Whose, Column, str, str]]:
 def _nulled(
     rows: pa.Table, reasons: Sequence[str | None], has_statuses: Sequence[bool]
 ) -> pa.Table:
-    is_told = [reason != SMALL for reason in reasons]
+    is_told = [reason in {None, PATIENTS} for reason in reasons]
     says_patients = [reason is None for reason in reasons]
     columns = []
     for name in rows.column_names:

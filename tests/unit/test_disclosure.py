@@ -33,7 +33,7 @@ def watched(seed: int, n_nights: int) -> tuple[Ward, Release, list[Night]]:
         counts = ward.counts()
         new = plan(counts, THRESHOLD, release)
         if new != release or number == n_nights - 1:
-            nights.append(Night(number, true_rows(new, counts)))
+            nights.append(Night(number, true_rows(new, counts), new.few))
         release = new
     assert release is not None
     return ward, release, nights
@@ -41,15 +41,15 @@ def watched(seed: int, n_nights: int) -> tuple[Ward, Release, list[Night]]:
 
 def found_out(ward: Ward, nights: Sequence[Night]) -> list[str]:
     """Return the small counts that an attacker knows too well."""
-    attacker = Attacker(ward, nights)
+    attacker = Attacker(ward, nights, THRESHOLD)
     groups = {frozenset(kinds): name for name, kinds in small(ward, THRESHOLD).items()}
     found = []
     for kinds, name in groups.items():
         low, high = attacker.range(set(kinds))
-        assert low <= sum(ward.n[kind] for kind in kinds) <= high
-        values = range(low, min(high, low + 2 * WIDTH) + 1)
+        count = sum(ward.n[kind] for kind in kinds)
+        assert low <= count <= high
         n_values = 0
-        for value in values:
+        for value in sorted(range(low, min(high, 3 * THRESHOLD) + 1), key=lambda v: abs(v - count)):
             n_values += attacker.can_be(set(kinds), value)
             if n_values >= WIDTH:
                 break
@@ -71,14 +71,15 @@ def test_the_attacker_succeeds_where_only_small_rows_are_left_out() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", range(0, 100, 10))
 @pytest.mark.parametrize("n_nights", [1, 30])
-def test_no_small_count_can_be_worked_out_in_a_hundred_worlds(n_nights: int) -> None:
+def test_no_small_count_can_be_worked_out_in_a_hundred_worlds(seed: int, n_nights: int) -> None:
     n_told = 0
-    for seed in range(100):
-        ward, release, nights = watched(seed, n_nights)
+    for one in range(seed, seed + 10):
+        ward, release, nights = watched(one, n_nights)
         n_told += len(release.divisions)
-        assert not found_out(ward, nights), seed
-    assert n_told > 50
+        assert not found_out(ward, nights), one
+    assert n_told > 5
 
 
 # Cases by hand ------------------------------------------------------------------------------

@@ -1,0 +1,57 @@
+"""`dripwatch export`, `export-key` and `pool`: counts of hospitals, without their patients."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli_groups import HERE, AsJson, Config
+from flows.reply import reply
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command()(export)
+    app.command("export-key")(export_key)
+
+
+def export(
+    config: Config = HERE,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to make for the pack; nothing is overwritten.")
+    ] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Print all that would leave; write nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a pack of masked counts that may leave the site.
+
+    Counts below [privacy] min_cell, and what would give them away, are left out;
+    a figure stays until its change may be told. No patients, no keys, no date finer
+    than a quarter. Signed, and recorded in the restricted log.
+    """
+    with reply("export", as_json=as_json) as answer:
+        from flows.export import export as write
+
+        write(config, out, answer, is_preview=preview)
+
+
+def export_key(
+    config: Config = HERE,
+    out: Annotated[
+        Path | None, typer.Option(help="File, or folder, to write the public key to as well.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the public key that the site's packs are verified with.
+
+    Makes the pair where there is none; the private key stays in the restricted
+    folder. Hand the public key over on another way than the packs.
+    """
+    with reply("export-key", as_json=as_json) as answer:
+        from flows.export import export_key as tell
+
+        tell(config, out, answer)

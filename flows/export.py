@@ -1,0 +1,144 @@
+"""`dripwatch export`: a pack of masked counts, signed, for whoever pools hospitals."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.lock import site_lock
+from flows.reply import Reply, UsageError
+from pipelines.base.site import Site, load_site
+
+if TYPE_CHECKING:
+    from warehouse.packing import Content
+
+
+def export(config: Path, out: Path | None, answer: Reply, *, is_preview: bool) -> None:
+    """Write a pack, or show everything that would be in it.
+
+    What is told is recorded before the pack is in place: a pack that is not there after a crash is
+    taken as told, never the other way round.
+
+    Errors:
+        UsageError: no folder is named, or it is not empty.
+        ConfigError: the threshold protects nobody, or the warehouse is of another study.
+        LockedError: a run is at work.
+        KeyFileError: the signing key cannot be used.
+    """
+    from pipelines.ingest.log import EventLog
+    from pipelines.pooling import packs, signing
+    from studies.load import load_study
+    from warehouse.packing import EXPORTED, export_path, pack_content
+
+    site = load_site(config)
+    if out is None and not is_preview:
+        raise UsageError("No folder is named.", remedy="Write --out FOLDER, or --preview.")
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(
+            "The pack's folder is there and not empty.",
+            where=str(out),
+            remedy="Name a new one; nothing was exported.",
+        )
+    at = datetime.now(UTC)
+    recorded = EventLog(site.log_root).recorded
+    with site_lock(site):
+        studies = [load_study(name, site.root) for name in site.site.studies]
+        content = pack_content(site, studies, recorded.rows(EXPORTED), at)
+        files = packs.pack_files(content.facts, content.tables)
+        answer.result = {"facts": content.facts, "n_cells": content.n_cells}
+        if is_preview or out is None:
+            _show(files, answer)
+            return
+        if not export_path(site).exists():
+            signing.make_key(export_path(site))
+            answer.console.say("made the key that signs packs: hand over `dripwatch export-key`")
+        signature = packs.sign(files, signing.load_key(export_path(site)))
+        _record(site, content, files, at)
+        _write({**files, packs.SIGNATURE: signature}, out)
+    told = content.facts["n_rows"]["signals.counts"]
+    answer.message = (
+        f"Pack {content.facts['number']} of {site.site.id} is in {out}: {told['told']} rows of "
+        f"counts told, {told['masked']} masked (threshold {content.facts['threshold']})."
+    )
+    answer.console.say(answer.message)
+
+
+def _show(files: dict[str, bytes], answer: Reply) -> None:
+    """Print what would leave: the manifest and each table; an Avro file says what its CSV does."""
+    for name, data in files.items():
+        if not name.endswith(".avro"):
+            answer.console.say(f"--- {name}\n{data.decode()}")
+    answer.message = "Nothing was written, and nothing is recorded as told."
+    answer.console.say(answer.message)
+
+
+def _record(site: Site, content: Content, files: dict[str, bytes], at: datetime) -> None:
+    from pipelines.base.files import sha256_hex
+    from pipelines.ingest.log import EventLog
+    from pipelines.ingest.recorded import fact_name
+    from pipelines.pooling.packs import MANIFEST
+    from warehouse.packing import EXPORTED
+
+    number = content.facts["number"]
+    rows: list[dict[str, Any]] = [
+        {
+            "pack_sha": sha256_hex([files[MANIFEST]]),
+            "study_id": name,
+            "data_through_at": content.data_through_at,
+            "n_cells": content.n_cells,
+            "pack_number": number,
+            "threshold": content.facts["threshold"],
+            "release": release.to_json(),
+        }
+        for name, release in sorted(content.releases.items())
+    ]
+    name = fact_name(EXPORTED, site.site.id, number)
+    EventLog(site.log_root).recorded.add(EXPORTED, name, site.site.id, at, rows)
+
+
+def _write(files: dict[str, bytes], out: Path) -> None:
+    from pipelines.base.files import fsync_path, write_durably
+    from pipelines.base.storage import storing
+
+    with storing("writing a pack", out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        aside = out.with_name(f".{out.name}.tmp-{os.getpid()}")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        for name, data in files.items():
+            write_durably(aside / name, data)
+        if out.exists():
+            out.rmdir()
+        aside.rename(out)
+        fsync_path(out.parent)
+
+
+def export_key(config: Path, out: Path | None, answer: Reply) -> None:
+    """Tell the public key of a site, and make the pair where there is none.
+
+    Errors:
+        KeyFileError: the private key cannot be used.
+        StorageError: a file cannot be written.
+    """
+    from pipelines.base.files import make_private, write_durably
+    from pipelines.base.storage import storing
+    from pipelines.pooling import signing
+    from warehouse.packing import export_path
+
+    site = load_site(config)
+    path = export_path(site)
+    if not path.exists():
+        make_private(site.restricted)
+        signing.make_key(path)
+    public = signing.public_text(signing.load_key(path))
+    answer.result = {"site_id": site.site.id, "public_key": public}
+    answer.message = f"{site.site.id} {public}"
+    if out is not None:
+        target = out / f"{site.site.id}.pub" if out.is_dir() else out
+        with storing("writing a public key", target):
+            write_durably(target, f"{public}\n".encode())
+        answer.message += f"\nwritten to {target}"
+    answer.console.say(answer.message)

@@ -1,0 +1,241 @@
+"""What a pack says: the counts of a published warehouse, masked, and facts about them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from expectations.table import checks_hash
+from pipelines.base.errors import ConfigError
+from pipelines.base.site import Site
+from pipelines.disclosure import FEW, PATIENTS, SMALL, nested_counts
+from pipelines.disclosure.release import Release
+from pipelines.disclosure.rule import SMALLEST_THRESHOLD
+from pipelines.disclosure.tables import REASON, mask_counts
+from pipelines.signals.counts import COUNT_TABLES, COUNTS
+from pipelines.signals.risk import risk_table
+from studies.load import Study
+from warehouse.query import open_reader
+
+#: Site-level estimates: the risks of the rows that are told.
+RISK = "signals.risk"
+EXPORTED = "PackExported"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a pack will hold.
+
+    Attributes:
+        facts: of its manifest.
+        tables: masked, by name.
+        releases: by study: what is told from now on.
+        data_through_at: naive UTC; up to which the counted data is complete, for the log alone.
+    """
+
+    facts: Row
+    tables: Mapping[str, pa.Table]
+    releases: Mapping[str, Release]
+    data_through_at: datetime | None
+
+    @property
+    def n_cells(self) -> int:
+        """Number of counts, masked ones included."""
+        return sum(
+            table.num_rows * len(COUNT_TABLES[name].sums)
+            for name, table in self.tables.items()
+            if name in COUNT_TABLES
+        )
+
+
+def pack_content(
+    site: Site, studies: Sequence[Study], recorded: Sequence[Row], at: datetime
+) -> Content:
+    """Return what may leave the site now.
+
+    Args:
+        site: whose published warehouse is read.
+        studies: those of the site.
+        recorded: its `PackExported` facts so far, oldest first.
+        at: aware; only its quarter is told.
+
+    Errors:
+        ConfigError: the threshold protects nothing, or the warehouse is of another study.
+        StorageError: there is no warehouse.
+    """
+    threshold = site.privacy.min_cell
+    if threshold < SMALLEST_THRESHOLD:
+        raise ConfigError(
+            f"A threshold of {threshold} protects nobody: a count known to be below it is known.",
+            where=f"{site.config_path}: [privacy] min_cell",
+            remedy=f"Set it to {SMALLEST_THRESHOLD} or more (11 is usual). Nothing was exported.",
+        )
+    with open_reader(site.warehouse) as con:
+        _check_studies(con, site, studies)
+        masked = {
+            study.id: mask_counts(
+                _counts(con, site, study),
+                threshold,
+                last_release(recorded, study.id),
+                nested=nested_counts(study),
+                outcomes=[one.name for one in study.model.outcome],
+            )
+            for study in studies
+        }
+        through, feeds = _feeds(con, site)
+    tables = {
+        name: pa.concat_tables([one.tables[name] for one in masked.values()])
+        for name in COUNT_TABLES
+    }
+    tables[RISK] = _estimates(tables[COUNTS.name])
+    number = max((row["pack_number"] or 0 for row in recorded), default=0) + 1
+    facts = {
+        "site_id": site.site.id,
+        "number": number,
+        "previous": recorded[-1]["pack_sha"] if recorded else None,
+        "exported": quarter(at.date()),
+        "data_through": None if through is None else quarter(through.date()),
+        "software_version": metadata.version("dripwatch"),
+        "checks_hash": checks_hash(),
+        "is_synthetic": site.site.synthetic,
+        "threshold": threshold,
+        "feeds": feeds,
+        "studies": [_about(study) for study in studies],
+        "n_rows": {name: _n_rows(table) for name, table in tables.items()},
+    }
+    return Content(facts, tables, {name: one.release for name, one in masked.items()}, through)
+
+
+def last_release(recorded: Sequence[Row], study_id: str) -> Release | None:
+    """Return what was told of a study by the newest pack; None where none was."""
+    told = [row for row in recorded if row["study_id"] == study_id and row["release"]]
+    newest = max(told, key=lambda row: row["pack_number"], default=None)
+    return None if newest is None else Release.from_json(newest["release"])
+
+
+def quarter(day: date) -> str:
+    """Return the calendar quarter of a day, such as `2026-Q4`."""
+    return f"{day.year:04d}-Q{(day.month + 2) // 3}"
+
+
+def _about(study: Study) -> Row:
+    return {
+        "study_id": study.id,
+        "version": study.model.study.version,
+        "study_hash": study.study_hash,
+        "settings": json.loads(study.settings_json),
+    }
+
+
+def _n_rows(table: pa.Table) -> Row:
+    if REASON not in table.column_names:
+        return {"told": table.num_rows}
+    reasons = table[REASON].to_pylist()
+    n_masked = reasons.count(SMALL) + reasons.count(FEW)
+    return {
+        "told": len(reasons) - n_masked,
+        "without_patients": reasons.count(PATIENTS),
+        "masked": n_masked,
+    }
+
+
+def _check_studies(con: duckdb.DuckDBPyConnection, site: Site, studies: Sequence[Study]) -> None:
+    there = dict(con.execute("SELECT study_id, study_hash FROM reference.study").fetchall())
+    if any(there.get(study.id) != study.study_hash for study in studies):
+        raise ConfigError(
+            "The warehouse was published under another definition of a study.",
+            where=str(site.warehouse),
+            remedy="Run `dripwatch refresh` first. Nothing was exported.",
+        )
+
+
+def _counts(con: duckdb.DuckDBPyConnection, site: Site, study: Study) -> dict[str, pa.Table]:
+    found = {}
+    for name, form in COUNT_TABLES.items():
+        table = con.execute(
+            f"SELECT {', '.join((*form.keys, *form.sums))} FROM {name} "
+            f"WHERE site_id = ? AND study_id = ? ORDER BY {', '.join(form.keys)}",
+            [site.site.id, study.id],
+        ).to_arrow_table()
+        found[name] = table.cast(form.schema)
+    return found
+
+
+def _feeds(con: duckdb.DuckDBPyConnection, site: Site) -> tuple[datetime | None, list[Row]]:
+    """Return up to when all feeds are complete, and how good each is, without a count of rows."""
+    rows = con.execute(_FEEDS, [site.site.id, site.site.id]).fetchall()
+    through = [at for _, at, _, _ in rows]
+    feeds = [
+        {
+            "event_type": name,
+            "complete_through": None if at is None else quarter(at.date()),
+            "is_stale": stale,
+            # Whole percents: one more rejected row can't be seen from one pack to the next.
+            "quarantined_percent": share,
+        }
+        for name, at, stale, share in rows
+    ]
+    known = [at for at in through if at is not None]
+    return (min(known) if known and len(known) == len(through) else None), feeds
+
+
+_FEEDS = """
+SELECT
+    f.event_type,
+    min(f.complete_through_at),
+    bool_or(f.stale_since_at IS NOT NULL),
+    any_value(r.share)
+FROM reference.freshness AS f
+LEFT JOIN (
+    SELECT event_type, round(100 * sum(n_quarantined) / nullif(sum(n_read), 0))::BIGINT AS share
+    FROM quality.reconciliation WHERE site_id = ? GROUP BY event_type
+) AS r USING (event_type)
+WHERE f.site_id = ?
+GROUP BY f.event_type
+ORDER BY f.event_type
+"""
+
+
+def _estimates(counts: pa.Table) -> pa.Table:
+    """Return the risks of the rows that are told; the others have none.
+
+    Where patients are not told, the interval takes as few as the sums allow: it is never narrower
+    than the one that knows them.
+    """
+    told = counts.filter(pc.is_valid(counts["n_units"])).drop_columns([REASON])
+    n_patients = [
+        known if known is not None else fewest_patients(n or 0, n2 or 0)
+        for known, n, n2 in zip(
+            told["n_patients"].to_pylist(),
+            told["n_units"].to_pylist(),
+            told["sum_n2"].to_pylist(),
+            strict=True,
+        )
+    ]
+    place = told.column_names.index("n_patients")
+    risks = risk_table(told.set_column(place, "n_patients", pa.array(n_patients, pa.int64())))
+    return risks.set_column(
+        risks.column_names.index("n_patients"), "n_patients", told["n_patients"]
+    )
+
+
+def fewest_patients(n_units: int, sum_n2: int) -> int:
+    """Return how many patients n units are of at least, whose squares over patients add up so."""
+    return math.ceil(n_units * n_units / sum_n2) if sum_n2 else 0
+
+
+def export_path(site: Site) -> Path:
+    """Return the file of the key that signs the site's packs."""
+    return site.restricted / "pack.key"
