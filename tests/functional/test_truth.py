@@ -186,6 +186,30 @@ def test_the_trend_is_that_of_the_linked_rows_by_quarter(made: Planted) -> None:
     assert [centre for *_, centre in told] == pytest.approx([median(risks.values())] * len(risks))
 
 
+def test_who_has_had_it_by_the_end_of_the_curve_is_counted_in_the_linked_rows(
+    made: Planted,
+) -> None:
+    told = made.ask(
+        """SELECT outcome, n_units, onset_median, until, incidence_percent FROM analysis.onset
+           WHERE (window_name, scale) = ('risk', 'day')"""
+    )
+    assert "fever" in {outcome for outcome, *_ in told}
+    for outcome, n_units, half, until, percent in told:
+        days = [
+            (status, day)
+            for status, day, cut in made.ask(
+                f"""SELECT status, onset_day, cut_reason FROM linkage.unit_outcome
+                    WHERE (outcome, window_name) = ('{outcome}', 'risk')"""
+            )
+            if status in COUNTED and (status == "event" or cut is None)
+        ]
+        # Nobody died or was cut: the curve is the share so far.
+        assert len(days) == n_units
+        onsets = sorted(day for status, day in days if status == "event")
+        assert percent == pytest.approx(100 * sum(day < until for day in onsets) / n_units)
+        assert half == onsets[(len(onsets) - 1) // 2]
+
+
 def test_no_table_of_signals_names_an_outcome_that_is_not_published(made: Planted) -> None:
     tables = [
         name
