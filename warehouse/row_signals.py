@@ -23,7 +23,9 @@ import pyarrow as pa
 
 from pipelines.base import codes, zones
 from pipelines.base.duck import insert
+from pipelines.signals.case_series import case_series_rows
 from pipelines.signals.effectiveness import EFFECTIVENESS_SCHEMA, density_rows, fracture_rows
+from pipelines.signals.self_controlled import SELF_CONTROLLED_SCHEMA
 from studies.load import Study
 from warehouse import results
 from warehouse.guard import guarded, transaction
@@ -31,6 +33,7 @@ from warehouse.layout import batch_ids
 from warehouse.models import model
 from warehouse.results import LoadedTable
 from warehouse.store import Store
+from warehouse.touched import MADE_FROM_ROWS
 
 #: Facts of `ops.state` on what a table was made from, with the table's name at the end.
 MADE_FROM = "made_from:"
@@ -68,11 +71,13 @@ class RowSignal:
         linked: tables of linkage that it reads.
         events: event types that it reads, in the store's current version.
         make: makes the rows of one study.
+        part: SQL condition on the rows that it makes, where counts make the others; None for all.
     """
 
     linked: tuple[str, ...]
     events: tuple[str, ...]
     make: Callable[[Rows, Study], pa.Table]
+    part: str | None = None
 
 
 def density_patients(rows: Rows, study: Study) -> pa.Table:
@@ -125,12 +130,33 @@ def effectiveness(rows: Rows, study: Study) -> pa.Table:
     return pa.concat_tables(made)
 
 
+def case_series(rows: Rows, study: Study) -> pa.Table:
+    """Return the rows of `signals.self_controlled` of a study that counts cannot make."""
+    wanted = [
+        one.name
+        for one in study.model.outcome
+        if one.publish
+        and one.ascertainment == "independent"
+        and {"risk", "control"} <= {window.name for window in one.window}
+    ]
+    if not wanted:
+        return SELF_CONTROLLED_SCHEMA.empty_table()
+    found = rows.con.execute(_query("case_series"), {"study": study.id, "outcomes": wanted})
+    return case_series_rows(found.to_arrow_table(), study.id)
+
+
 #: By name in the warehouse. One that is new is a line here and a model.
 ROW_SIGNALS: Mapping[str, RowSignal] = {
     "signals.effectiveness": RowSignal(
         linked=("linkage.course",),
         events=("BoneDensityMeasured", "DiagnosisRecorded"),
         make=effectiveness,
+    ),
+    "signals.self_controlled": RowSignal(
+        linked=("linkage.course", "linkage.unit_outcome"),
+        events=(),
+        make=case_series,
+        part=MADE_FROM_ROWS["signals.self_controlled"],
     ),
 }
 
@@ -168,7 +194,10 @@ def _load(rows: Rows, studies: Sequence[Study], run_id: str, under: str) -> list
             continue
         table = pa.concat_tables([signal.make(rows, study) for study in studies])
         results.stage_table(con, model(name), table)
-        loaded.append(results.replace_content(con, model(name), run_id))
+        if signal.part is None:
+            loaded.append(results.replace_content(con, model(name), run_id))
+        else:
+            loaded.append(results.replace_part(con, model(name), run_id, signal.part))
         con.execute("INSERT OR REPLACE INTO ops.state VALUES (?, ?)", [fact, made_from])
     return loaded
 

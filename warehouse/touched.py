@@ -200,6 +200,9 @@ _PARTS = {
     "linkage.evidence": "(study_id, unit_id) IN (SELECT study_id, unit_id FROM temp.touched_unit)",
 }
 
+#: Of tables that counts make in part: which rows are made from those of patients, by `row_signals`.
+MADE_FROM_ROWS = {"signals.self_controlled": "method = 'sccs'"}
+
 #: Tables whose keys every other one's are made of; cheap enough to be held against the untouched.
 _KEYED = ("linkage.course", "linkage.infusion")
 
@@ -233,6 +236,9 @@ def load(
             results.stage_parquet(con, found, paths)
         if is_part and name in _PARTS:
             loaded.append(results.replace_part(con, found, run_id, _PARTS[name]))
+        elif name in MADE_FROM_ROWS:
+            rest = f"NOT ({MADE_FROM_ROWS[name]})"
+            loaded.append(results.replace_part(con, found, run_id, rest))
         else:
             loaded.append(results.replace_content(con, found, run_id))
     if is_part:

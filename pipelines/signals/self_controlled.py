@@ -44,7 +44,7 @@ SELF_CONTROLLED_SCHEMA = pa.schema(
     + [(name, pa.float64()) for name in ("risk_days", "control_days", *_ESTIMATES)]
     + [(name, pa.int64()) for name in _CUT]
     + [(f"{name[2:]}_share", pa.float64()) for name in _CUT]
-    + [("note", pa.string())]
+    + [("is_converged", pa.bool_()), ("adjusted_for", pa.string()), ("note", pa.string())]
 )
 
 _OUTCOMES_SCHEMA = pa.schema(
@@ -97,6 +97,8 @@ def self_controlled_table(counts: Mapping[str, pa.Table], studies: Sequence[Stud
             f"{name[2:]}_share": np.where(n > 0, x / np.maximum(n, 1), np.nan)
             for name, x in zip(_CUT, cut, strict=True)
         },
+        "is_converged": texts(None, risk),
+        "adjusted_for": texts(None, risk),
         "note": joined_notes(
             risk,
             (~is_independent, DIFFERENTIAL),

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from studies.load import load_study
+from studies.outcomes import WindowTable
+from tests.reference.studies import changed_outcomes
 from tests.results_kit import parquet
 from tests.unit.store_batches import event, make_batch, make_site, night
 from warehouse.models import model
 from warehouse.row_signals import ROW_SIGNALS, load_row_signals
 from warehouse.store import Store
 
+CONTROL = WindowTable(name="control", start_offset_hours=336, end_offset_hours=672)
 COURSE = dict.fromkeys(c.name for c in model("linkage.course").columns if c.name != "run_id") | {
     "study_id": "iv_bisphosphonate",
     "site_id": "north",
@@ -64,3 +67,53 @@ def test_a_table_is_made_again_only_where_what_it_reads_has_changed(tmp_path: Pa
         assert loaded("r5") == []
         assert ("signals.effectiveness", False) in loaded("r6", under="other software")
         assert told("run_id") == "r4"
+
+
+def test_a_load_of_counts_leaves_the_rows_that_are_made_from_patients(tmp_path: Path) -> None:
+    study = changed_outcomes(
+        load_study("iv_bisphosphonate"),
+        fever={"ascertainment": "independent", "window": [WindowTable(), CONTROL]},
+    )
+    start = datetime.fromisoformat("2024-03-01T09:00")
+    ids = {name: COURSE[name] for name in ("study_id", "site_id", "patient_key", "unit_id")}
+    windows = [
+        dict.fromkeys(model("linkage.unit_outcome").content_columns)
+        | ids
+        | {"outcome": "fever", "window_name": name, "is_published": True}
+        | {"status": status, "at_risk_days": days}
+        for name, status, days in (("risk", "event", 3.0), ("control", "no_event", 13.0))
+    ]
+    scri = dict.fromkeys(model("signals.self_controlled").content_columns) | {
+        **{name: ids[name] for name in ("study_id", "site_id")},
+        "outcome": "fever",
+        "stratum": "all",
+        "stratum_value": "all",
+        "method": "scri",
+    }
+    tables = {
+        "linkage.course": [COURSE | {"started_at": start}],
+        "linkage.unit_outcome": windows,
+        "signals.self_controlled": [scri],
+    }
+    with Store(make_site(tmp_path)) as store:
+
+        def methods() -> list[tuple[str, str]]:
+            return store.con.execute(
+                "SELECT stratum, method FROM signals.self_controlled ORDER BY ALL"
+            ).fetchall()
+
+        for run, note in (("r1", None), ("r2", "another")):
+            rows = tables | {"signals.self_controlled": [scri | {"note": note}]}
+            store.load_linkage({n: parquet(tmp_path, n, told) for n, told in rows.items()}, run)
+            made = load_row_signals(store, [study], run, "settings")
+            assert (model("signals.self_controlled").full_name in {t.name for t in made}) == (
+                run == "r1"
+            )
+            assert methods() == [
+                ("all", "sccs"), ("all", "scri"), ("drug", "sccs"), ("ordinal", "sccs"),
+            ]  # fmt: skip
+        load_row_signals(store, [load_study("iv_bisphosphonate")], "r3", "another study")
+        assert methods() == [("all", "scri")]
+        assert store.state_digests()["signals.self_controlled"] == store.get_state(
+            "digest:signals.self_controlled"
+        )

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
+import duckdb
+import numpy as np
 import pyarrow as pa
 import pytest
+import statsmodels.api as sm
 
 from pipelines.signals import self_controlled as table
 from pipelines.signals.counts import COUNTS, SELF_CONTROLLED
@@ -17,6 +20,8 @@ from studies.outcomes import WindowTable
 from tests.counts_kit import DAY_US, counts, row
 from tests.reference.studies import changed_outcomes
 from tests.signal_rows import Row, signal_rows
+from warehouse.models import model
+from warehouse.row_signals import Rows, case_series
 
 COUNTED = ("event", "no_event", "censored", "untested", "unobserved", "undetermined")
 CONTROL = WindowTable(name="control", start_offset_hours=336, end_offset_hours=672)
@@ -96,6 +101,58 @@ def test_every_stratum_of_a_linked_site_has_its_ratio_or_a_reason() -> None:
     others = [one for one in found if one["outcome"] == "high_creatinine"]
     assert {one["note"] for one in others} == {f"{table.DIFFERENTIAL}; {table.NO_CONTROL}"}
     assert len(others) == len(told)
+
+
+def test_the_case_series_of_linked_rows_is_a_poisson_regression_with_a_term_a_patient() -> None:
+    given = signal_rows()
+    with duckdb.connect() as con:
+        con.execute("CREATE SCHEMA linkage")
+        con.register("given", pa.Table.from_pylist(given.rows))
+        for name in ("unit_outcome", "course"):
+            # Rows hold the flags of the outcome, which are not those of the course.
+            columns = ", ".join({*model(f"linkage.{name}").content_columns} - {"flags"})
+            con.execute(f"CREATE TABLE linkage.{name} AS SELECT DISTINCT {columns} FROM given")
+        found = case_series(Rows(con, "Asia/Kolkata", {}), given.study).to_pylist()
+    told = {one["stratum_value"]: one for one in found}
+    scri = {
+        one["stratum_value"]: one
+        for one in self_controlled_table(given.counts, [given.study]).to_pylist()
+        if one["outcome"] == "ache"
+    }
+    shared = ("n_patients", "n_risk_events", "n_control_events", "risk_days", "n_cut_by_next")
+    for value, one in told.items():
+        assert [one[name] for name in shared] == [scri[value][name] for name in shared]
+    whole = told["all"]
+    assert (whole["method"], whole["is_converged"]) == ("sccs", True)
+    assert [whole["rate_ratio"], whole["ci_low"], whole["ci_high"]] == pytest.approx(
+        by_regression(given.rows, with_age=whole["adjusted_for"] is not None), rel=1e-6
+    )
+
+
+def by_regression(rows: list[Row], *, with_age: bool) -> list[float]:
+    """The ratio of risk over control windows with its limits, by statsmodels on rows of units."""
+    units: dict[str, list[Row]] = defaultdict(list)
+    for one in rows:
+        if one["outcome"] == "ache" and one["window_name"] in {"risk", "control"}:
+            units[one["unit_id"]].append(one)
+    pairs = [one for one in units.values() if len(one) == 2]
+    kept = [one for pair in pairs if all(x["status"] in COUNTED for x in pair) for one in pair]
+    cases = sorted({one["patient_key"] for one in kept if one["status"] == "event"})
+    kept = [one for one in kept if one["patient_key"] in cases and one["at_risk_days"] > 0]
+    bands = sorted({one["age_band"] or "unknown" for one in kept})[1:] if with_age else []
+    columns = [
+        [one["window_name"] == "risk"]
+        + [(one["age_band"] or "unknown") == band for band in bands]
+        + [one["patient_key"] == case for case in cases]
+        for one in kept
+    ]
+    fit = sm.GLM(
+        np.array([one["status"] == "event" for one in kept], dtype=float),
+        np.array(columns, dtype=float),
+        family=sm.families.Poisson(),
+        offset=np.log([one["at_risk_days"] for one in kept]),
+    ).fit(tol=1e-12, maxiter=200)
+    return [float(np.exp(x)) for x in (fit.params[0], *fit.conf_int()[0])]
 
 
 def test_ratios_are_those_that_the_vaccine_safety_datalink_printed() -> None:
