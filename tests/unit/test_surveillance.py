@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,8 @@ from pipelines.signals.surveillance import (
     allowed,
     crossing_chances,
 )
+from pipelines.signals.surveillance_power import planned_power
+from tests.conftest import ROOT
 
 KNOWN = Reference((0.25, 0.05))
 PLAN = Plan(alpha=0.05, max_expected=20)
@@ -132,6 +136,32 @@ def test_up_to_the_end_as_much_may_be_spent_as_a_continuous_test_would_have() ->
     boundary = poisson_boundary(20).boundary
     assert allowed(PLAN, 7) == pytest.approx(poisson_power(boundary, 7, 1).power)
     assert allowed(PLAN, 20) == allowed(PLAN, 99) == 0.05
+
+
+def test_many_small_looks_find_what_a_continuous_test_finds() -> None:
+    """Kulldorff 2011: T = 10, rate ratio 2: power .6850634, expected time to signal 4.130985."""
+    units = [(100 * number, 0) for number in range(1, 1001)]
+    found = planned_power(Plan(0.05, 10), Reference((10 / 100_000, None)), units, 2.0)
+    assert found.power == pytest.approx(0.6850634, abs=0.002)
+    assert found.expected == pytest.approx(4.130985, abs=0.02)
+    assert found.n_looks == 1000
+
+
+def test_power_without_an_excess_is_the_alpha_that_is_spent() -> None:
+    taken = looks(SequentialTest(PLAN, KNOWN), nights(80))
+    found = planned_power(PLAN, KNOWN, nights(80), 1.0)
+    assert found.power == pytest.approx(taken[-1].alpha_spent, abs=1e-9)
+    with pytest.raises(ValueError, match="no look is taken"):
+        planned_power(Plan(0.05, 20, first_look_expected=5), KNOWN, [(1, 1)], 2.0)
+
+
+def test_the_example_of_the_page_prints_what_the_page_says(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = (ROOT / "docs" / "surveillance.md").read_text("utf-8")
+    code, said = re.findall(r"```(?:python)?\n(.*?)```", text, flags=re.DOTALL)
+    exec(code, {})  # noqa: S102 - our own page
+    assert capsys.readouterr().out == said
 
 
 def test_chances_of_looks_add_up_to_what_is_spent() -> None:
