@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from studies.sentences import listed
+from studies.phrases import listed
 from studies.surveillance import ALL, PairTable, SurveillanceTable
 
 if TYPE_CHECKING:
