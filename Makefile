@@ -20,7 +20,7 @@ export PYTHONSAFEPATH := 1
 # Without bytecode a cold import of the big libraries takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test coverage test-slow test-duckdb soak check docs published bench clean
+.PHONY: help demo test coverage test-slow test-duckdb soak check docs published site bench clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,6 +85,10 @@ published: $(READY)  ## Write docs/published.md and the cookbook's answers; a mi
 
 bench: $(READY)  ## Measure this road, FHIR and linkage against bare DuckDB.
 	$(BIN)/python -m bench
+
+site: $(SITED)  ## Build the documentation site in build/site, without a network.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -P -m mkdocs build --strict --quiet
+	@echo "Open build/site/index.html, or for its search: python3 -m http.server -d build/site"
 
 clean:  ## Remove build products (the virtual environment stays).
 	rm -rf build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -11,7 +11,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from flows import cli_events, cli_packs, cli_replay, cli_report, cli_review, cli_runs
+from flows import (
+    cli_events,
+    cli_packs,
+    cli_replay,
+    cli_report,
+    cli_review,
+    cli_runs,
+    cli_tables,
+)
 from flows.cli_groups import HERE, AsCsv, AsJson, Config, quarantine_app, study_app
 from flows.reply import reply, terminate_politely, usage_as_json, version
 from pipelines.base.errors import ExitCode
@@ -21,7 +29,6 @@ app = typer.Typer(
     help="Watch what follows infusions: EHR extracts in, reproducible safety signals out.",
     epilog="Exit codes and settings: docs/reference. First steps: dripwatch demo --out DIR.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -210,6 +217,7 @@ def simulate(
 
 cli_replay.add_to(app)
 cli_events.add_to(app)
+cli_tables.add_to(app)
 cli_runs.add_to(app)
 cli_review.add_to(app)
 cli_packs.add_to(app)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli_groups import HERE, AsJson, Config
+from flows.cli_groups import HERE, AsCsv, AsJson, Config
 from flows.reply import reply
 
 runs_app = typer.Typer(
@@ -24,6 +24,7 @@ def runs(
     context: typer.Context,
     config: Config = HERE,
     limit: Annotated[int, typer.Option(min=1, help="Runs to list, the latest.")] = 20,
+    as_csv: AsCsv = False,
     as_json: AsJson = False,
 ) -> None:
     """See which runs there were, the newest first.
@@ -36,7 +37,7 @@ def runs(
     with reply("runs", as_json=as_json) as answer:
         from flows.runs import list_runs
 
-        list_runs(config, limit, answer)
+        list_runs(config, limit, answer, as_csv=as_csv)
 
 
 @runs_app.command("show")

@@ -15,12 +15,20 @@ from flows.journal import written_by
 from flows.lock import holder, lock_path
 from flows.reply import Reply, may_name
 from flows.run import StageResult, changes_table, stages_table
+from flows.tabular import write_csv
 from pipelines.base.errors import DripwatchError, ExitCode
 from pipelines.base.site import Site, load_site
 from warehouse.runlog import KILLED, LoggedRun, RunLog
 
 #: Characters of a run's id that its time decides; no two nights share them.
 SHOWN = 13
+
+#: Columns of `--csv`, in order.
+_COLUMNS = (
+    "run_id", "site_id", "started_at", "finished_at", "status", "exit_code", "software_version",
+    "conductor", "n_new_batches", "n_batches_applied", "n_batches_held", "is_changed", "seconds",
+    "message",
+)  # fmt: skip
 
 _MEMBERS = ("n_new_batches", "is_changed", "seconds")
 
@@ -31,7 +39,7 @@ class UnknownRunError(DripwatchError):
     exit_code = ExitCode.USAGE
 
 
-def list_runs(config: Path, limit: int, answer: Reply) -> None:
+def list_runs(config: Path, limit: int, answer: Reply, *, as_csv: bool = False) -> None:
     """List the latest runs of a site, the newest first."""
     site = load_site(config)
     may_name(site)
@@ -40,6 +48,10 @@ def list_runs(config: Path, limit: int, answer: Reply) -> None:
     answer.result = {"runs": told, "n_runs": len(runs)}
     label = "SYNTHETIC: " if site.site.synthetic else ""
     answer.message = f"{label}{plural(len(runs), 'run')} recorded."
+    if as_csv:
+        if not answer.as_json:
+            write_csv(_COLUMNS, [[one[name] for name in _COLUMNS] for one in told])
+        return
     if told:
         header = [">run", ">started (UTC)", ">seconds", "ended", ">new", "what"]
         answer.console.table("", header, [_row(one) for one in told])

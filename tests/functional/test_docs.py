@@ -243,3 +243,11 @@ def test_the_linkage_page_lists_every_sql_file() -> None:
     text = (ROOT / "pipelines" / "linkage" / "README.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `(\d\d_\w+)` \|", text, flags=re.MULTILINE)
     assert [f"{name}.sql" for name in listed] == [name for name, _ in sql_files()]
+
+
+@pytest.mark.parametrize("command", ["signals", "quality", "runs"])
+def test_every_table_of_a_terminal_says_that_patients_are_invented(
+    published: Site, command: str
+) -> None:
+    said = CliRunner().invoke(app, [command, "--config", str(published.config_path)])
+    assert "SYNTHETIC" in said.stdout

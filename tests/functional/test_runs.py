@@ -1,7 +1,12 @@
-"""Nights of a site as `dripwatch runs` tells them: good, bad, bad, good, and a quiet one."""
+"""Nights of a site as `dripwatch runs` tells them: good, bad, bad, good, and a quiet one.
+
+`signals` and `quality` are asked of the same site: its warehouse as tables of a terminal.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import subprocess
@@ -12,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from flows.journal import journal_path
@@ -204,3 +209,79 @@ def test_a_night_with_nothing_new_reads_no_delivery_and_imports_nothing_heavy(
         env={**environment, "PYTHONPATH": str(ROOT)},
     )
     assert done.stdout == "1 [] []\n", done.stderr
+
+
+def told(site: Site, *arguments: str) -> Result:
+    """What a command says of the site; one that fails says why."""
+    return CliRunner().invoke(app, [*arguments, "--config", str(site.config_path)])
+
+
+def test_signals_tells_the_headline_risks_of_the_warehouse(story: Story) -> None:
+    wanted = run_query(
+        story.site.warehouse,
+        """SELECT signal_key, n_events, n_units, 100 * ci_high FROM signals.risk
+        WHERE is_headline AND stratum = 'drug' AND outcome = 'fever' AND n_units > 0""",
+    ).rows
+    options = ("signals", "--stratum", "drug", "--outcome", "fever")
+    names = ("signal_key", "n_events", "n_units", "ci_high_percent")
+    risks = json.loads(told(story.site, *options, "--json").stdout)["result"]["risks"]
+    assert {tuple(row[name] for name in names) for row in risks} == set(wanted)
+    rows = list(csv.DictReader(io.StringIO(told(story.site, *options, "--csv").stdout)))
+    as_text = {tuple(map(str, row)) for row in wanted}
+    assert {tuple(row[name] for name in names) for row in rows} == as_text
+    shown = told(story.site, *options).stdout
+    assert all(f" {events}/{units} " in shown for _, events, units, _ in wanted)
+
+
+def test_quality_accounts_for_every_row_that_was_read(story: Story) -> None:
+    result = json.loads(told(story.site, "quality", "--json").stdout)["result"]
+    fates = ("accepted", "quarantined", "repeated", "out_of_scope", "reference")
+    for row in result["rows"]:
+        assert row["n_read"] == sum(row[f"n_{fate}"] for fate in fates)
+    read = sum(row["n_read"] for row in result["rows"])
+    assert ((read,),) == run_query(
+        story.site.warehouse, "SELECT sum(n_read)::BIGINT FROM ops.batch"
+    ).rows
+    labs = told(story.site, "quality", "--only", "feeds", "--type", "LabResulted", "--csv").stdout
+    ((n_rows,),) = run_query(
+        story.site.warehouse, "SELECT n_rows FROM quality.feed WHERE event_type = 'LabResulted'"
+    ).rows
+    assert [row["n_rows"] for row in csv.DictReader(io.StringIO(labs))] == [str(n_rows)]
+
+
+def test_runs_are_told_as_csv(story: Story) -> None:
+    rows = list(csv.DictReader(io.StringIO(told(story.site, "runs", "--csv").stdout)))
+    listed = asked(story.site, "runs")["result"]["runs"]
+    names = ("run_id", "status", "exit_code")
+    assert [tuple(row[name] for name in names) for row in rows] == [
+        tuple(str(one[name]) for name in names) for one in listed
+    ]
+    assert {"0", str(int(ExitCode.CONFIG))} <= {row["exit_code"] for row in rows}
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["signals", "signals --stratum age_band", "signals --alerts", "quality", "runs"],
+)
+def test_tables_of_a_terminal_fit_80_columns(story: Story, command: str) -> None:
+    said = told(story.site, *command.split())
+    assert said.exit_code == ExitCode.OK
+    assert max(map(len, said.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("command", "known"),
+    [
+        ("signals --outcome feever", "fever"),
+        ("signals --stratum ages", "age_band"),
+        ("signals --window riks", "risk"),
+        ("quality --type Labs", "LabResulted"),
+        ("quality --source lis", "ehr"),
+    ],
+)
+def test_a_filter_that_names_nothing_says_what_there_is(
+    story: Story, command: str, known: str
+) -> None:
+    said = told(story.site, *command.split())
+    assert said.exit_code == ExitCode.USAGE
+    assert known in said.stderr

@@ -131,6 +131,15 @@ def test_an_error_is_told_in_the_last_lines_without_a_traceback(tmp_path: Path) 
     assert "Traceback" not in done.stderr
 
 
+def test_a_shell_completes_commands_and_values() -> None:
+    asked = {"_DRIPWATCH_COMPLETE": "complete_bash"}
+    commands = run(**asked, COMP_WORDS="dripwatch si", COMP_CWORD="1").stdout.split()
+    assert sorted(commands) == ["signals", "simulate"]
+    zsh = {"_DRIPWATCH_COMPLETE": "complete_zsh"}
+    values = run(**zsh, _TYPER_COMPLETE_ARGS="dripwatch quality --only ").stdout
+    assert all(f'"{part}"' in values for part in ("rows", "feeds", "checks", "drift", "silences"))
+
+
 FAULT = """
 import sys
 from flows import doctor
