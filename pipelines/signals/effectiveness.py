@@ -136,11 +136,13 @@ def rate_ratios(
         n,
         (n == 0, "no patient is followed before and after"),
         (n < min_patients, "fewer patients followed before and after than min_patients"),
-        ((all_e0 == 0) & (all_e1 == 0), "no event before or after"),
+        (all_e0 + all_e1 == 0, "no event before or after: none, or none recorded"),
         (all_e0 == 0, "no event before: no ratio"),
         (all_e1 == 0, "no event after: no ratio"),
     )
-    return _told(note, n, n >= min_patients, found, [rate0, rate1])
+    # No event at all may be no feed of events: no rate of 0.
+    is_shown = (n >= min_patients) & (all_e0 + all_e1 > 0)
+    return _told(note, n, is_shown, found, [rate0, rate1])
 
 
 def _sums(group: Ints, n_groups: int, values: Floats) -> Floats:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections import Counter, defaultdict
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from scipy import stats
 
 from flows import cookbook
 from flows.published import PAGE, STUDY, benchmark_rows, page
 from pipelines.simulate import NAMED_NIGHTS, NAMED_PATIENTS, NAMED_SEED, simulate
+from pipelines.simulate.clock import DAY
+from pipelines.simulate.codes import ZONE
+from pipelines.simulate.cohort import END
 from studies.load import load_study
 from tests.functional import cookbook_truth
 from tests.functional.planted import Planted, assert_risks_as_planted
@@ -251,3 +258,80 @@ def test_the_page_of_published_and_computed_numbers_is_what_this_hospital_gives(
 ) -> None:
     found = page(load_study(STUDY), benchmark_rows(made.site.warehouse))
     assert found == PAGE.read_text(encoding="utf-8")
+
+
+#: The first day that no feed has told of.
+THROUGH = date(1970, 1, 1) + timedelta(days=END // DAY)
+
+
+def test_bone_density_changes_as_in_the_delivered_scans(made: Planted) -> None:
+    scans = delivered_scans(made)
+    treated = [one for one in made.truth("unit") if one["unit_ordinal"] == "1"]
+    changes = []
+    for one in treated:
+        at = datetime.fromisoformat(one["index_start_utc"]).astimezone(ZoneInfo(ZONE)).date()
+        days = {(day - at).days: z for day, z in scans[one["patient_id"]].items()}
+        before = [day for day in days if -180 <= day <= 0]
+        after = [day for day in days if abs(day - 365) <= 90]
+        is_closed = at + timedelta(days=455) < THROUGH
+        if one["is_eligible"] == "true" and before and after and is_closed:
+            nearest = min(after, key=lambda day: (abs(day - 365), day))
+            changes.append(days[nearest] - days[max(before)])
+    [found] = made.rows(
+        """SELECT * FROM signals.effectiveness
+           WHERE (measure, stratum) = ('density_z_change', 'all')"""
+    )
+    told = stats.ttest_1samp(changes, 0)
+    assert (found["n_patients"], found["n_height_adjusted"]) == (len(changes), len(changes))
+    assert len(changes) > 60
+    assert found["estimate"] == pytest.approx(sum(changes) / len(changes), rel=1e-12)
+    assert [found["ci_low"], found["ci_high"]] == pytest.approx(
+        told.confidence_interval(), rel=1e-12
+    )
+
+
+def delivered_scans(made: Planted) -> dict[str, dict[date, float]]:
+    """Height-adjusted Z-scores of each patient by local date, from the files themselves."""
+    left_out = {
+        (int(row["night"]), row["file"], int(row["row"]))
+        for row in made.truth("fate")
+        if row["fate"] != "accepted"
+    }
+    latest: dict[str, dict[str, str]] = {}
+    for night in range(1, NAMED_NIGHTS + 1):
+        path = made.hospital / "deliveries" / f"night-{night:03d}" / "dxa.csv"
+        with path.open(newline="", encoding="utf-8") as stream:
+            for number, row in enumerate(csv.DictReader(stream), start=1):
+                known = latest.get(row["id"])
+                if (night, "dxa.csv", number) not in left_out and (
+                    known is None or int(row["version"]) > int(known["version"])
+                ):
+                    latest[row["id"]] = row
+    scans: dict[str, dict[date, float]] = defaultdict(dict)
+    for row in latest.values():
+        day = datetime.fromisoformat(row["scanned"]).date()
+        scans[row["patient_id"]][day] = float(row["ha_z_score"])
+    return scans
+
+
+def test_estimating_equations_stand_beside_each_headline_risk(made: Planted) -> None:
+    told = made.rows(
+        """SELECT g.*, r.n_events AS other_events, r.n_units AS other_units, r.n_patients AS others
+           FROM signals.risk AS r
+           LEFT JOIN signals.risk_gee AS g
+             USING (study_id, site_id, outcome, window_name, stratum, stratum_value)
+           WHERE r.denominator = 'complete' AND r.stratum IN ('all', 'drug', 'ordinal')"""
+    )
+    counts = ("n_events", "n_units", "n_patients")
+    for one in told:
+        assert [one[name] for name in counts] == [
+            one[name] for name in ("other_events", "other_units", "others")
+        ]
+        assert one["note"] or one["ci_low"] < one["gee_risk"] < one["ci_high"]
+    [whole] = [
+        one
+        for one in told
+        if (one["outcome"], one["window_name"], one["stratum"])
+        == ("any_side_effect", "risk", "all")
+    ]
+    assert (whole["n_events"], whole["n_units"], whole["method"]) == (66, 942, "exchangeable")

@@ -357,7 +357,8 @@ def test_without_fractures_on_a_side_there_are_rates_and_no_ratio() -> None:
     assert whole["person_years_before"] == 24
     swapped = {"days_before": 9, "days_after": 9, "n_before": 0, "n_after": 0}
     never = fracture_rows(patients(*[swapped] * 6), "s", 5).to_pylist()[0]
-    assert (never["estimate"], never["note"]) == (None, "no event before or after")
+    assert (never["estimate"], never["value_before"], never["value_after"]) == (None, None, None)
+    assert never["note"] == "no event before or after: none, or none recorded"
 
 
 def test_the_table_of_nobody_is_empty_and_of_a_study_without_settings_too(

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.signals.counts import PATIENT
+from pipelines.disclosure.tables import mask_counts
+from pipelines.signals.counts import COUNT_TABLES, COUNTS, PATIENT
 from pipelines.signals.gee import LogitFit, fit_exchangeable_logit
 from pipelines.signals.risk_gee import GeeRisks, estimate_gee_risks, risk_gee_table
 from tests.counts_kit import KEY, counts, row
@@ -150,3 +151,13 @@ def test_the_table_has_a_row_for_each_headline_risk_of_its_strata() -> None:
     assert risk_gee_table(given.take([3, 2, 1, 0]), shuffled).to_pylist() == found
     empty = risk_gee_table(given.slice(0, 0), PATIENT.schema.empty_table())
     assert empty.num_rows == 0
+
+
+def test_pairs_never_leave_the_site() -> None:
+    given = {name: form.schema.empty_table() for name, form in COUNT_TABLES.items()}
+    told = by_patient((10, 0, 900), (1, 1, 600))
+    given[PATIENT.name] = pa.Table.from_pylist(told, schema=PATIENT.schema)
+    given[COUNTS.name] = counts(row(600, 9600, n_patients=1500))
+    masked = mask_counts(given, 11)
+    assert masked.tables[COUNTS.name]["n_units"].to_pylist() == [9600]
+    assert masked.tables[PATIENT.name].num_rows == 0

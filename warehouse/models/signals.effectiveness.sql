@@ -16,7 +16,7 @@
 --   ci_low DOUBLE - Lower end of its 95 % interval.
 --   ci_high DOUBLE - Upper end of its 95 % interval.
 --   standard_error DOUBLE - Its standard error over patients; of the logarithm of a ratio.
---   value_before DOUBLE - Mean Z-score at baseline, or fractures per patient-year before; of the patients compared.
+--   value_before DOUBLE - Mean Z-score at baseline, or fractures per patient-year before; of the patients compared. Null with too few of them, or without any fracture: there may be no feed of them.
 --   value_after DOUBLE - The same after.
 --   ci_method VARCHAR - How the interval was made: paired t, t over patients (of the linearised logarithm), or none.
 --   n_treated BIGINT - Patients whose first unit in record is eligible.
