@@ -20,7 +20,7 @@ export PYTHONSAFEPATH := 1
 # Without bytecode a cold import of the big libraries takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test coverage test-slow test-duckdb soak check docs published site bench clean
+.PHONY: help demo test test-browser coverage test-slow test-duckdb soak check docs published site bench clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ test: $(READY)  ## Run the tests.
 
 coverage: $(READY)  ## Run the tests and measure what they reach; a quarter slower.
 	$(BIN)/python -m pytest -W error -m "not slow" -n $(JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+
+test-browser: $(SITED)  ## Run the tests of the report in Chromium (Debian: apt install chromium).
+	$(BIN)/python -m pytest -W error -m browser --timeout 900 tests/browser
 
 test-slow: $(READY)  ## Run the tests that take minutes.
 	$(BIN)/python -m pytest -W error -m slow --timeout 3600

@@ -12,6 +12,21 @@ ROOT = Path(__file__).parents[1]
 FUNCTIONAL = ROOT / "tests" / "functional"
 #: Its one run over a small hospital is what coverage sees of whole runs.
 MEASURED = FUNCTIONAL / "test_docs.py"
+#: Need Chromium, and libraries that only `make test-browser` installs.
+BROWSER = ROOT / "tests" / "browser"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the tests in a browser to those who ask for them by their mark."""
+    return (collection_path == BROWSER and "browser" not in config.option.markexpr) or None
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say what a whole run left out."""
+    if "browser" not in config.option.markexpr and config.option.verbose >= 0:
+        terminalreporter.write_line("left out: the tests in a browser (make test-browser)")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -39,19 +39,17 @@ _STALE = {
 }
 
 
-def main_outcome(source: Source, study: Row, risks: Sequence[Row]) -> str | None:
+def main_outcome(source: Source, study: Row) -> str | None:
     """Return the outcome of the first screen: the published one, else the one with most events."""
-    published = source.rows(
-        "SELECT outcome FROM reference.published WHERE study_id = ? AND value IS NOT NULL "
-        "AND stratum = 'all' ORDER BY outcome LIMIT 1",
+    rows = source.rows(
+        """SELECT r.outcome FROM signals.risk AS r
+        LEFT JOIN (SELECT DISTINCT study_id, outcome FROM reference.published
+            WHERE value IS NOT NULL AND stratum = 'all') AS p USING (study_id, outcome)
+        WHERE r.study_id = ? AND r.is_headline AND r.stratum = 'all'
+        ORDER BY p.outcome IS NULL, r.n_events DESC, r.outcome LIMIT 1""",
         [study["study_id"]],
     )
-    undivided = [row for row in risks if row["stratum"] == "all"]
-    names = {row["outcome"] for row in undivided}
-    if published and published[0]["outcome"] in names:
-        return str(published[0]["outcome"])
-    most = max(undivided, key=lambda row: (row["n_events"] or 0, row["outcome"]), default=None)
-    return str(most["outcome"]) if most else None
+    return str(rows[0]["outcome"]) if rows else None
 
 
 def answers(risks: Sequence[Row], outcome: str) -> tuple[Answer, ...]:
@@ -76,9 +74,9 @@ def _answer(row: Row, question: str, noun: str) -> Answer:
         return Answer(asked, words.HIDDEN, why, "", key)
     if row["risk"] is None:
         return Answer(asked, words.DASH, f"There are no {noun} with a closed window yet.", "", key)
-    patients = words.many(row["n_patients"], "patient")
+    patients = f" of {words.many(row['n_patients'], 'patient')}" if row["n_patients"] else ""
     counts = f"{row['n_events']:,} of {row['n_units']:,} {noun}"
-    counted = f"{counts} of {patients} were followed by the event."
+    counted = f"{counts}{patients} were followed by the event."
     spread = f"95 % interval {words.interval(row['ci_low'], row['ci_high'])}"
     return Answer(asked, words.percent(row["risk"]), counted, spread, key)
 
@@ -105,8 +103,8 @@ def _alerts(source: Source, study: Row) -> Card:
     if not rows:
         return Card("alerts", "Alerts", "No alert stands.", "good")
     states = Counter(row["state"] for row in rows)
-    lead = ", ".join(
-        f"{states[name]} {name.replace('_', ' ')} ({_STATES[name]})"
+    lead = "; ".join(
+        f"{words.many(states[name], 'alert')} at {name.replace('_', ' ')}: {_STATES[name]}"
         for name in sorted(states, key=lambda one: _RANK.get(one, 9))
     )
     ranked = sorted(rows, key=lambda row: (_RANK.get(row["state"], 9), row["label"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -9,7 +10,16 @@ from pathlib import Path
 from pipelines.base.files import write_durably
 from pipelines.base.storage import storing
 from warehouse.query import open_reader
-from warehouse.report import answer, attrition, completeness, published, strata, words
+from warehouse.report import (
+    answer,
+    attrition,
+    completeness,
+    effect,
+    looks,
+    published,
+    strata,
+    words,
+)
 from warehouse.report.mark import mark
 from warehouse.report.page import Figure, Page, Section, StudyPart
 from warehouse.report.read import Row, Source
@@ -81,8 +91,9 @@ def _facts(source: Source, facts: dict[str, str]) -> dict[str, str]:
 def _study(source: Source, study: Row, place: int) -> StudyPart:
     study_id = study["study_id"]
     prefix = f"s{place + 1}"
-    risks = source.risks(study_id)
-    outcome = answer.main_outcome(source, study, risks)
+    outcome = answer.main_outcome(source, study)
+    masked = source.risks(study, outcome)
+    risks = [row for row in masked if row["is_headline"]]
     found = answer.answers(risks, outcome) if outcome else ()
     return StudyPart(
         prefix,
@@ -90,7 +101,7 @@ def _study(source: Source, study: Row, place: int) -> StudyPart:
         _window(source, study_id, outcome),
         found,
         answer.cards(source, study),
-        _sections(source, study_id, risks, prefix),
+        tuple(_sections(source, study_id, masked, prefix)),
     )
 
 
@@ -103,27 +114,27 @@ def _window(source: Source, study_id: str, outcome: str | None) -> str:
     return words.window_words(rows[0]) if rows else ""
 
 
-def _sections(source: Source, study_id: str, risks: list[Row], prefix: str) -> tuple[Section, ...]:
-    divided = tuple(
-        strata.by_stratum(risks, stratum, title, prefix) for stratum, title in strata.STRATA
-    )
-    known = {row["n_units"] for row in risks if row["stratum"] == "all" and row["n_units"]}
-    return (
-        _section(
-            prefix, "risk", "Risk of each outcome", strata.all_outcomes(risks, prefix), *divided
-        ),
-        _section(
-            prefix,
-            "published",
-            "Against the literature",
-            published.benchmark(source, study_id, prefix),
-        ),
-        _section(prefix, "flow", "Who is counted", attrition.flow(source, study_id, known, prefix)),
-    )
+def _sections(source: Source, study_id: str, masked: list[Row], prefix: str) -> Iterator[Section]:
+    """Yield the sections of a study, in the order of the page."""
+    risks = [row for row in masked if row["is_headline"]]
+    whole = [row for row in risks if row["stratum"] == "all"]
+    units = {row["n_units"] for row in whole if row["n_units"]}
+    patients = {row["n_patients"] for row in whole if row["n_patients"]}
 
+    def section(name: str, title: str, *figures: Figure) -> Section:
+        return Section(f"{prefix}-{name}", title, figures=figures)
 
-def _section(prefix: str, name: str, title: str, *figures: Figure) -> Section:
-    return Section(f"{prefix}-{name}", title, figures=figures)
+    divided = [strata.by_stratum(risks, stratum, title, prefix) for stratum, title in strata.STRATA]
+    yield section("risk", "Risk of each outcome", strata.all_outcomes(risks, prefix), *divided)
+    yield section("watch", "Surveillance over time", *looks.charts(source, study_id, prefix))
+    yield section(
+        "effect",
+        "Bone density and fractures",
+        *(effect.effect(source, study_id, one, patients, prefix) for one in effect.MEASURES),
+    )
+    compared = published.benchmark(source, study_id, masked, prefix)
+    yield section("literature", "Against the literature", compared)
+    yield section("flow", "Who is counted", attrition.flow(source, study_id, units, prefix))
 
 
 def render(page: Page, min_cell: int, *, has_docs: bool) -> str:

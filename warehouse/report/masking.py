@@ -6,17 +6,27 @@ rest of its row, a second value of the same margin, a step of a flow, a differen
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from pipelines.signals.counts import KEY_COLUMNS
+
+if TYPE_CHECKING:
+    from pipelines.disclosure.nested import Nested, Where
 
 Row = dict[str, Any]
+
+#: Counts that the rule reads, and sums over patients: many events of few patients are few patients.
+_MOMENTS = ("n_units", "n_events", "n_patients", "sum_e2", "sum_en", "sum_n2")
 
 #: Columns that a row which is not shown keeps: what it is, not what it counts.
 _KEPT = frozenset(
     {"site_id", "study_id", "outcome", "label", "window_name", "stratum", "stratum_value"}
 ) | {"denominator", "is_headline", "signal_key"}
-_COUNTS = ("n_events", "n_units", "n_patients")
 
 
 def is_small(count: int | None, min_cell: int) -> bool:
@@ -31,101 +41,55 @@ def told(count: int | None, min_cell: int) -> str:
     return f"fewer than {min_cell}" if is_small(count, min_cell) else f"{count:,}"
 
 
-def mask(rows: Iterable[Mapping[str, Any]], min_cell: int) -> list[Row]:
-    """Return rows of `signals.risk` with small cells and their complements taken out.
+def mask(
+    rows: Sequence[Mapping[str, Any]],
+    min_cell: int,
+    study: Mapping[str, Any],
+    outcomes: Sequence[str] = (),
+) -> list[Row]:
+    """Return rows of risks with what may not be told made null, and `suppressed_reason`.
 
-    A row goes as a whole: risk and interval tell the count. `suppressed_reason` says why: `small`
-    (a count of it, or the units without event, are small), `complement` (it would tell of another);
-    which of the two must not be shown, for it tells of the count.
+    What is told is decided by `pipelines.disclosure`, for all rows of the page at once.
 
     Args:
-        rows: of any outcomes and strata; of each stratum all values, as the warehouse has them.
+        rows: of one study, keyed and counted as in `signals.counts`; all that the page shows.
         min_cell: smallest count that is shown; 1 shows everything.
+        study: the study's settings, which say what holds what.
+        outcomes: those first that matter most.
     """
-    masked = [{**row, "suppressed_reason": _primary(row, min_cell)} for row in rows]
-    if min_cell > 1:
-        _hide_units(masked, min_cell)
-        _hide_events(masked, min_cell)
-    return [_emptied(row) if row["suppressed_reason"] else row for row in masked]
+    from pipelines.disclosure import mask_rows
+
+    if not rows:
+        return []
+    names = (*KEY_COLUMNS, *_MOMENTS)
+    counted = pa.Table.from_pylist([{name: row[name] for name in names} for row in rows])
+    nested = _nested(study, {(row["outcome"], row["window_name"]) for row in rows})
+    told = mask_rows(counted, min_cell, nested=nested, outcomes=outcomes).to_pylist()
+    return [_as_told(row, one) for row, one in zip(rows, told, strict=True)]
 
 
-def _primary(row: Mapping[str, Any], min_cell: int) -> str | None:
-    without = (row["n_units"] or 0) - (row["n_events"] or 0)
-    counts = [row.get(name) for name in _COUNTS]
-    return "small" if any(is_small(count, min_cell) for count in (*counts, without)) else None
+def _nested(study: Mapping[str, Any], places: set[Where]) -> Nested:
+    """Return which outcomes hold which; where another version's settings say it, any may."""
+    from pydantic import ValidationError
+
+    from pipelines.disclosure import nested_counts
+    from studies.load import Study
+    from studies.model import StudyModel
+
+    try:
+        model = StudyModel.model_validate(study)
+    except ValidationError:
+        return frozenset(frozenset(pair) for pair in combinations(sorted(places), 2))
+    return nested_counts(Study(model, (), {}, Path()))
 
 
-def _hide_units(rows: Sequence[Row], min_cell: int) -> None:
-    """Hide values with few units, and what would tell of them, in all outcomes alike.
-
-    Their units are the same ones: two outcomes that hide different values would tell of both.
-    """
-    for margin in _margins(rows, ("study_id", "stratum")).values():
-        few = {
-            row["stratum_value"]
-            for row in margin
-            if any(is_small(row.get(name), min_cell) for name in ("n_units", "n_patients"))
-        }
-        units = _units(margin)
-        _hide(margin, _widened(few, units, units, min_cell))
-
-
-def _hide_events(rows: Sequence[Row], min_cell: int) -> None:
-    """Hide values of a margin with few events, and what would tell of them."""
-    order = {key: _units(margin) for key, margin in _margins(rows, ("study_id", "stratum")).items()}
-    names = ("study_id", "stratum", "outcome", "window_name", "denominator")
-    for key, margin in _margins(rows, names).items():
-        small = {row["stratum_value"] for row in margin if row["suppressed_reason"]}
-        events = {row["stratum_value"]: row["n_events"] or 0 for row in margin}
-        _hide(margin, _widened(small, events, order[key[:2]], min_cell))
-
-
-def _units(margin: Iterable[Row]) -> dict[str, int]:
-    """Return the most units that each value has in any outcome."""
-    units: dict[str, int] = defaultdict(int)
-    for row in margin:
-        value = row["stratum_value"]
-        units[value] = max(units[value], row["n_units"] or 0)
-    return units
-
-
-def _hide(margin: Iterable[Row], hidden: set[str]) -> None:
-    for row in margin:
-        if row["stratum_value"] in hidden:
-            row["suppressed_reason"] = row["suppressed_reason"] or "complement"
-
-
-def _margins(rows: Iterable[Row], names: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
-    """Group the rows whose values add up to all; a single value is no margin."""
-    found: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        if row["stratum"] != "all":
-            found[tuple(row[name] for name in names)].append(row)
-    return found
-
-
-def _widened(
-    small: set[str], counts: Mapping[str, int], units: Mapping[str, int], min_cell: int
-) -> set[str]:
-    """Return what is hidden of a margin: from the fewest units up to the last that is small.
-
-    Two values at least, which hold `min_cell` together. The order does not depend on what is
-    counted: a choice by the counts would tell of them to whoever knows the rule.
-    """
-    hidden: set[str] = set()
-    if not small:
-        return hidden
-    for value in sorted(counts, key=lambda one: (units[one], one)):
-        is_wide = len(hidden) > 1 and sum(counts[one] for one in hidden) >= min_cell
-        if is_wide and small <= hidden:
-            break
-        hidden.add(value)
-    return hidden
-
-
-def _emptied(row: Row) -> Row:
-    kept = _KEPT | {"suppressed_reason"}
-    return {name: value if name in kept else None for name, value in row.items()}
+def _as_told(row: Mapping[str, Any], told: Mapping[str, Any]) -> Row:
+    """Return a row with its counts as they may be told; hidden ones take along all else."""
+    if told["n_units"] is None:
+        kept = {name: value if name in _KEPT else None for name, value in row.items()}
+        return {**kept, "suppressed_reason": told["suppressed_reason"]}
+    counts = {name: told[name] for name in ("n_units", "n_events", "n_patients")}
+    return {**row, **counts, "suppressed_reason": None}
 
 
 def shown_steps(counts: Sequence[int], min_cell: int, known: Iterable[int] = ()) -> list[bool]:

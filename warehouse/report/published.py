@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from warehouse.report import words
 from warehouse.report.charts import svg
 from warehouse.report.dots import Dot, Group, dot_chart
-from warehouse.report.masking import is_small, mask
 from warehouse.report.page import Cell, Figure, Table
 from warehouse.report.page import Row as TableRow
 from warehouse.report.read import Row, Source
@@ -28,10 +29,17 @@ _NOTE = (
 )
 
 
-def benchmark(source: Source, study_id: str, prefix: str) -> Figure:
-    """Return the picture of observed risks beside published ones."""
+def benchmark(source: Source, study_id: str, risks: Sequence[Row], prefix: str) -> Figure:
+    """Return the picture of observed risks beside published ones.
+
+    Args:
+        source: the warehouse.
+        study_id: whose benchmark.
+        risks: the masked risks of the page, those with denominator `all` among them.
+        prefix: of the figure's id.
+    """
     name, title = f"{prefix}-published", "Published and observed"
-    rows = _rows(source, study_id)
+    rows = _rows(source, study_id, risks)
     if not rows:
         return Figure(name, title, absent="The study lists no published number.")
     told = [row for row in rows if row["published_low"] is not None]
@@ -46,51 +54,31 @@ def benchmark(source: Source, study_id: str, prefix: str) -> Figure:
     return Figure(name, title, svg=drawn, notes=(_NOTE,), table=table)
 
 
-def _rows(source: Source, study_id: str) -> list[Row]:
-    """Return the benchmark's rows, masked, and held against the risks that the page shows too.
-
-    They differ by the infusions whose follow-up ended early: where those are few, and the risk is
-    shown elsewhere, the row here is hidden.
-    """
+def _rows(source: Source, study_id: str, risks: Sequence[Row]) -> list[Row]:
+    """Return the benchmark's rows, hidden where the same risk is."""
     if not source.has("signals.benchmark"):
         return []
     rows = source.rows(
-        """SELECT b.*, o.label, r.n_units AS n_complete,
-            concat_ws('/', b.study_id, b.measure, b.outcome, b.window_name,
+        """SELECT b.*, o.label, concat_ws('/', b.study_id, b.measure, b.outcome, b.window_name,
                 b.stratum || '=' || b.stratum_value) AS signal_key
         FROM signals.benchmark AS b JOIN reference.outcome AS o USING (study_id, outcome)
-        LEFT JOIN signals.risk AS r ON r.is_headline AND (r.site_id, r.study_id, r.outcome,
-            r.window_name, r.stratum, r.stratum_value) = (b.site_id, b.study_id, b.outcome,
-            b.window_name, b.stratum, b.stratum_value)
         WHERE b.study_id = ?
         ORDER BY b.outcome, b.stratum = 'all' DESC, b.stratum, b.stratum_value""",
         [study_id],
     )
-    shown = {_key(row): row for row in mask(_with_margins(source, study_id), source.min_cell)}
-    return [_held_against(row, shown, source.min_cell) for row in rows]
-
-
-def _with_margins(source: Source, study_id: str) -> list[Row]:
-    """Return the risks by the denominator `all`: the benchmark lists single values of a stratum."""
-    return source.rows(
-        """SELECT * FROM signals.risk
-        WHERE study_id = ? AND denominator = 'all' AND NOT contains(stratum, ' x ')""",
-        [study_id],
-    )
+    told = {
+        _key(row) for row in risks if row["denominator"] == "all" and row["n_units"] is not None
+    }
+    return [row if _key(row) in told or not row["n_units"] else _hidden(row) for row in rows]
 
 
 def _key(row: Row) -> tuple[object, ...]:
     return tuple(row[name] for name in ("outcome", "window_name", "stratum", "stratum_value"))
 
 
-def _held_against(row: Row, shown: dict[tuple[object, ...], Row], min_cell: int) -> Row:
-    twin = shown.get(_key(row))
-    is_hidden = twin is not None and twin["suppressed_reason"]
-    early = (row["n_units"] or 0) - (row["n_complete"] or 0)
-    if not is_hidden and not is_small(early, min_cell):
-        return row
+def _hidden(row: Row) -> Row:
     mine = ("n_units", "n_events", "n_patients", "risk", "ci_low", "ci_high", "is_within")
-    return {**row, **dict.fromkeys(mine), "note": "too small to be shown"}
+    return {**row, **dict.fromkeys(mine), "note": words.HIDDEN}
 
 
 def _what(row: Row) -> str:

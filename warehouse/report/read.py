@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 
 from warehouse.report.masking import mask
+from warehouse.report.words import STRATA
 
 Row = dict[str, Any]
 
@@ -54,26 +55,38 @@ class Source:
         rows = self.rows("FROM reference.study ORDER BY study_id")
         return [{**row, "settings": json.loads(row["settings_json"])} for row in rows]
 
-    def risks(self, study_id: str) -> list[Row]:
-        """Return the masked headline risks of a study's main windows, one way only.
+    def risks(self, study: Row, first: str | None) -> list[Row]:
+        """Return the masked risks of a study's main windows, one way, that the page shows.
 
-        Only one window an outcome: a longer window holds the shorter one, and what it has more may
-        be few. Rows of the denominator `all`, which the benchmark has, are masked with them.
+        Only one window an outcome: a longer window holds the shorter one. The headline's
+        denominator, and `all`, which published numbers are held against: masked together.
+
+        Args:
+            study: a row of `studies`.
+            first: the outcome that matters most; the others as the study lists them.
         """
-        return sorted(mask(self.unmasked_risks(study_id), self.min_cell), key=_place)
+        rows = self.unmasked_risks(study["study_id"])
+        names = [one["name"] for one in study["settings"]["outcome"]]
+        order = dict.fromkeys([first, *names] if first else names)
+        masked = mask(rows, self.min_cell, study["settings"], list(order))
+        return sorted(masked, key=_place)
 
     def unmasked_risks(self, study_id: str) -> list[Row]:
-        """Return the same before masking; for tests and for what is masked otherwise."""
+        """Return the same before masking."""
         return self.rows(
             f"""SELECT r.site_id, r.study_id, r.outcome, o.label, r.window_name, r.stratum,
                 r.stratum_value, r.denominator, r.is_headline, r.n_events, r.n_units, r.n_patients,
-                r.risk, r.ci_low, r.ci_high, r.wilson_low, r.wilson_high, r.note, r.signal_key
+                c.sum_e2, c.sum_en, c.sum_n2, r.risk, r.ci_low, r.ci_high, r.wilson_low,
+                r.wilson_high, r.note, r.signal_key
             FROM signals.risk AS r
             JOIN reference.outcome AS o USING (study_id, outcome)
             JOIN ({MAIN_WINDOW}) AS w USING (study_id, outcome, window_name)
-            WHERE r.study_id = ? AND r.is_headline AND NOT contains(r.stratum, ' x ')
-            ORDER BY ALL""",
-            [study_id],
+            LEFT JOIN signals.counts AS c USING (site_id, study_id, outcome, window_name, stratum,
+                stratum_value, denominator)
+            WHERE r.study_id = ? AND (r.is_headline OR r.denominator = 'all')
+                AND list_contains(?, r.stratum)
+            ORDER BY r.outcome, r.denominator, r.stratum, r.stratum_value""",
+            [study_id, ["all", *STRATA]],
         )
 
 

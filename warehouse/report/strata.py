@@ -22,13 +22,28 @@ STRATA = (
     ("setting", "By setting"),
     ("premedicated", "By premedication"),
 )
+#: What each of them can and can't say.
+_CAUTION = {
+    "all": "An outcome that nobody looked for is not told: fever needs a reading or a report, a "
+    "low calcium a blood test. The table names the denominator.",
+    "ordinal": "First is the first in this record, not always the first ever. Later infusions are "
+    "those of patients who went on: were a reaction a reason to stop, even a constant risk would "
+    "look higher after first infusions.",
+    "drug": "Drugs are given to unlike patients, and over days or in one hour: a difference here "
+    "is a reason to ask, not an effect of the drug.",
+    "indication_type": "The first group of the study that fits names the type, from diagnoses "
+    "before the infusion.",
+    "setting": "At home fewer readings are taken: what nobody saw is not counted. First infusions "
+    "are mostly given in hospital, so that settings differ by more than the place.",
+    "premedicated": "Premedication in the 24 hours before the start. It is given to those who "
+    "reacted before: a higher risk with it does not say that it harms.",
+}
 _COLUMNS = ("n_events", "n_units", "risk", "ci_low", "ci_high", "wilson_low", "wilson_high")
 _HEAD = ("Outcome", "Infusions", "With event", "Of", "Risk", "95 % interval", "Wilson's", "Remark")
 _WITHHELD = "a count is small, or would tell of one that is"
 _READING = (
     "A dot is the share of infusions with the event, the line its 95 % interval "
-    "(Korn-Graubard), which knows that one patient has several infusions. Overlapping lines are no "
-    "test: who is given what, and where, is not left to chance."
+    "(Korn-Graubard), which knows that one patient has several infusions."
 )
 
 
@@ -40,14 +55,20 @@ def all_outcomes(risks: Sequence[Row], prefix: str) -> Figure:
         key=lambda one: (-one["risk"], one["outcome"]),
     )
     groups = [Group(row["label"], (_dot(row, "all infusions"),)) for row in drawn[: 2 * MAX_GROUPS]]
-    return _figure(f"{prefix}-all", "After all infusions", groups, rows, (_READING, _trace(rows)))
+    return _figure(
+        f"{prefix}-all",
+        "After all infusions",
+        groups,
+        rows,
+        (_READING, _CAUTION["all"], _trace(rows)),
+    )
 
 
 def by_stratum(risks: Sequence[Row], stratum: str, title: str, prefix: str) -> Figure:
     """Return the picture of one stratum: a group an outcome, a line a value."""
     rows = [row for row in risks if row["stratum"] == stratum]
     groups, left_out = _groups(rows, stratum)
-    notes = [_READING]
+    notes = [_READING, _CAUTION.get(stratum, "")]
     if left_out:
         notes.append(f"In the table only: {words.listed(left_out)}.")
     return _figure(f"{prefix}-{stratum}", title, groups, rows, (*notes, _trace(rows)))

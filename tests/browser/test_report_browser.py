@@ -1,0 +1,224 @@
+"""The report in a real browser: what is read and drawn there is what the warehouse says."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
+
+from tests.browser.shots import SIZES, shoot
+from warehouse.query import run_query
+
+pytestmark = pytest.mark.browser
+
+#: Data Docs too: their link is followed.
+PAGES = ("index.html", "data_docs/index.html")
+#: Of axe-core, which axe-playwright-python brings; docs/report.md names it.
+AXE_VERSION = "4.12.1"
+SEVERE = ("serious", "critical")
+
+
+def open_page(page: Page, demo: Path, name: str = "index.html") -> None:
+    page.goto((demo / "report" / name).as_uri())
+
+
+def cells(page: Page, figure: str) -> list[dict[str, str]]:
+    """The rows of the tables of the figures whose id ends so, as the browser has them."""
+    found: list[dict[str, str]] = page.eval_on_selector_all(
+        f'figure[id$="{figure}"] tr[data-key]',
+        """rows => rows.map(row => Object.fromEntries([["key", row.dataset.key],
+            ...[...row.querySelectorAll("[data-column]")].map(
+                cell => [cell.dataset.column, cell.textContent])]))""",
+    )
+    return found
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.2f}" if 0 < share < 0.001 else f"{100 * share:.1f}"
+
+
+def test_the_first_screen_tells_the_answer_of_the_warehouse(page: Page, demo: Path) -> None:
+    open_page(page, demo)
+    found = run_query(
+        demo / "warehouse.duckdb",
+        "SELECT n_events, n_units, risk, ci_low, ci_high FROM signals.risk WHERE is_headline AND "
+        "outcome = 'any_side_effect' AND (stratum, stratum_value) IN (('all', 'all'), "
+        "('ordinal', 'first')) ORDER BY stratum",
+    )
+    answers = page.locator(".answer").all_inner_texts()
+    assert len(answers) == 2
+    for text, (n_events, n_units, risk, low, high) in zip(answers, found.rows, strict=True):
+        assert f"{percent(risk)}\u00a0%" in text
+        assert f"{n_events} of {n_units} " in text
+        assert f"{percent(low)} to {percent(high)}\u00a0%" in text
+    box = page.locator(".answers").bounding_box()
+    assert box is not None
+    assert box["y"] + box["height"] < 900
+
+
+@pytest.mark.parametrize(
+    "figure", ["all", "ordinal", "drug", "indication_type", "setting", "premedicated"]
+)
+def test_the_table_of_every_risk_figure_equals_the_warehouse(
+    page: Page, demo: Path, figure: str
+) -> None:
+    open_page(page, demo)
+    found = run_query(
+        demo / "warehouse.duckdb",
+        "SELECT signal_key, n_events, n_units, risk, ci_low, ci_high FROM signals.risk "
+        f"WHERE is_headline AND window_name = 'risk' AND stratum = '{figure}'",
+    )
+    truth = {row[0]: row[1:] for row in found.rows}
+    rows = cells(page, f"-{figure}")
+    assert {row["key"] for row in rows} == set(truth)
+    shown = [row for row in rows if "n_events" in row]
+    for row in shown:
+        n_events, n_units, risk, low, high = truth[row["key"]]
+        assert (row["n_events"], row["n_units"]) == (f"{n_events:,}", f"{n_units:,}")
+        assert n_events == 0 or n_events >= 11
+        if risk is not None:
+            assert row["risk"] == f"{percent(risk)}\u00a0%"
+            assert row["ci"] == f"{percent(low)} to {percent(high)}\u00a0%"
+    assert shown or page.locator(f'figure[id$="-{figure}"] .absent').count()
+
+
+def test_every_dot_lies_where_its_number_does(page: Page, demo: Path) -> None:
+    """The place of each dot on its axis, read back from the picture, is the risk in the table."""
+    open_page(page, demo)
+    told = [
+        re.findall(r"([\d.]+)\u00a0% \(", text)
+        for text in page.locator('figure[id$="-ordinal"] svg').all_inner_texts()
+    ]
+    dots = page.eval_on_selector_all(
+        'figure[id$="-ordinal"] svg .mark-symbol path',
+        "paths => paths.map(path => path.getBoundingClientRect()).map(b => b.x + b.width / 2)",
+    )
+    ticks = page.eval_on_selector_all(
+        'figure[id$="-ordinal"] svg .role-axis-label text',
+        "all => all.map(t => [parseFloat(t.textContent), t.getBoundingClientRect()])"
+        ".map(([value, b]) => [value, b.x + b.width / 2])",
+    )
+    (_, left), (value, right) = ticks[0], ticks[-1]
+    numbers = [float(one) for one in told[0]]
+    assert len(dots) == len(numbers) > 1
+    for x, number in zip(dots, numbers, strict=True):
+        assert abs((x - left) / (right - left) * value - number) < value * 0.02
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_is_asked_of_anybody_and_the_console_is_silent(
+    page: Page, demo: Path, name: str
+) -> None:
+    asked: list[str] = []
+    said: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    open_page(page, demo, name)
+    page.wait_for_load_state("networkidle")
+    assert asked == [(demo / "report" / name).as_uri()]
+    assert said == []
+    assert "SYNTHETIC" in page.inner_text("body")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing_severe(
+    browser: Browser, demo: Path, name: str, width: int, scheme: Any
+) -> None:
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, bypass_csp=True
+    )
+    page = context.new_page()
+    open_page(page, demo, name)
+    page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+    found = Axe().run(page).response
+    assert found["testEngine"] == {"name": "axe-core", "version": AXE_VERSION}
+    severe = [one for one in found["violations"] if one["impact"] in SEVERE]
+    told = [(one["id"], one["help"], one["nodes"][0]["html"][:200]) for one in severe]
+    assert not severe, json.dumps(told, indent=1)
+    context.close()
+
+
+def test_the_keyboard_reaches_everything_and_shows_where_it_is(page: Page, demo: Path) -> None:
+    open_page(page, demo)
+    wanted = page.locator("a[href], summary").count()
+    reached: list[str] = []
+    for _ in range(wanted + 5):
+        page.keyboard.press("Tab")
+        where = page.evaluate(
+            """() => { const at = document.activeElement; const style = getComputedStyle(at);
+            return at === document.body ? "" : [at.tagName, at.textContent.slice(0, 40),
+                style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0].join("|") }"""
+        )
+        if not where:
+            break
+        reached.append(where)
+    assert len(reached) >= wanted
+    assert all(one.endswith("|true") for one in reached)
+    assert reached[0].startswith("A|To the answer")
+
+
+def test_a_table_opens_by_the_keyboard(page: Page, demo: Path) -> None:
+    open_page(page, demo)
+    summary = page.locator('figure[id$="-ordinal"] summary')
+    summary.focus()
+    page.keyboard.press("Enter")
+    assert page.locator('figure[id$="-ordinal"] table').is_visible()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_is_wider_than_the_screen(browser: Browser, demo: Path, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 900})
+    page = context.new_page()
+    open_page(page, demo)
+    page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    sizes = page.eval_on_selector_all(
+        "svg text", "all => all.map(text => text.getBoundingClientRect().height)"
+    )
+    assert min(sizes) > 9
+    context.close()
+
+
+def test_no_words_of_a_picture_overlap(page: Page, demo: Path) -> None:
+    """Two texts on one line of a picture do not run into each other, and none is cut off."""
+    open_page(page, demo)
+    for picture in page.locator("svg.chart").all():
+        boxes = picture.evaluate(
+            """svg => [...svg.querySelectorAll("text")].filter(t => t.textContent.trim()).map(t => {
+            const b = t.getBoundingClientRect(), s = svg.getBoundingClientRect();
+            return [t.textContent, b.left, b.right, b.top, b.bottom, s.left, s.right] })"""
+        )
+        for text, left, right, _, _, edge, end in boxes:
+            assert left >= edge - 1, text
+            assert right <= end + 1, text
+        for place, (one, left, right, top, bottom, *_) in enumerate(boxes):
+            for other, left2, right2, top2, bottom2, *_ in boxes[place + 1 :]:
+                apart = right <= left2 + 1 or right2 <= left + 1
+                assert apart or bottom <= top2 + 3 or bottom2 <= top + 3, (one, other)
+
+
+def test_the_whole_page_can_be_printed(page: Page, demo: Path, tmp_path: Path) -> None:
+    open_page(page, demo)
+    page.emulate_media(media="print")
+    hidden = page.locator("figure table").evaluate_all(
+        "all => all.filter(table => !table.checkVisibility()).length"
+    )
+    assert hidden == 0
+    page.pdf(path=tmp_path / "report.pdf", format="A4")
+    assert (tmp_path / "report.pdf").stat().st_size > 20_000
+
+
+@pytest.mark.parametrize(("name", "width", "scheme"), SIZES)
+def test_the_pictures_for_the_documents_can_be_taken(
+    browser: Browser, demo: Path, tmp_path: Path, name: str, width: int, scheme: Any
+) -> None:
+    taken = shoot(browser, demo, tmp_path / name, width, scheme)
+    assert taken.stat().st_size < 300_000
