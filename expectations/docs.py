@@ -40,6 +40,9 @@ tr.failed td { background: #fff4e5 } tr.error td { background: #fde8e8 }
 .fa-check-circle::before { content: "passed"; color: #17643b }
 .fa-times::before, .fa-times-circle::before { content: "failed"; color: #a11b1b }
 .fa-exclamation-triangle::before { content: "error"; color: #a11b1b }
+.banner { background: #ffd34d; color: #3a2a00; padding: .35rem 1rem; text-align: center }
+body { overflow-wrap: anywhere }
+@media (max-width: 60rem) { table { display: block; overflow-x: auto } }
 @media (prefers-color-scheme: dark) { body { color: #dfe5ec; background: #12171d }
   th, td { border-color: #3a4654 } tr.failed td { background: #3b2d14 }
   tr.error td { background: #45191c } a { color: #8ab8ff } }
@@ -89,11 +92,14 @@ def sanitise(page: str) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def _page(title: str, body: str) -> bytes:
+def _page(title: str, body: str, *, is_synthetic: bool) -> bytes:
+    banner = '<p class="banner"><strong>SYNTHETIC</strong> invented patients, no hospital</p>\n'
+    top = f'{banner if is_synthetic else ""}<p><a href="../index.html">The report</a></p>\n'
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
-        f"<body>\n{body}\n</body>\n</html>\n"
+        f"<body>\n{top}<main>\n{body}\n</main>\n</body>\n</html>\n"
     ).encode()
 
 
@@ -101,6 +107,8 @@ def write_docs(
     folder: Path,
     results: Sequence[CheckResult],
     by_gx: Mapping[str, Mapping[str, GxResult]],
+    *,
+    is_synthetic: bool = False,
 ) -> None:
     """Write `index.html` and a page per event type; nothing else, nowhere else.
 
@@ -110,8 +118,12 @@ def write_docs(
     pages = {name: _file_name(name) for name in by_gx}
     for name, verdicts in by_gx.items():
         body = f'<p><a href="index.html">All checks</a></p>\n{_gx_body(name, verdicts)}'
-        write_durably(folder / pages[name], _page(f"Checks of {_label(name)}", body))
-    write_durably(folder / "index.html", _page("Checks of this batch", _index(results, pages)))
+        write_durably(
+            folder / pages[name],
+            _page(f"Checks of {_label(name)}", body, is_synthetic=is_synthetic),
+        )
+    index = _page("Checks of this batch", _index(results, pages), is_synthetic=is_synthetic)
+    write_durably(folder / "index.html", index)
 
 
 def _file_name(event_type: str) -> str:

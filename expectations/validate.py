@@ -57,6 +57,14 @@ class Validation(ValidationSummary):
     sql_seconds: float = 0.0
 
 
+@dataclass(frozen=True)
+class _Docs:
+    """Where the Data Docs go, and whether their pages say that the patients are invented."""
+
+    folder: Path
+    is_synthetic: bool
+
+
 def validate(
     con: duckdb.DuckDBPyConnection,
     *,
@@ -65,6 +73,7 @@ def validate(
     concepts: Iterable[ConceptLike],
     thresholds: Thresholds,
     docs_dir: Path | None = None,
+    is_synthetic: bool = False,
     proven: set[str] | None = None,
     earlier: Earlier | None = None,
     hold_on: Collection[str] = (),
@@ -78,6 +87,7 @@ def validate(
         concepts: the codes of the studies in scope.
         thresholds: what share of rejected rows holds the batch.
         docs_dir: folder that the Data Docs are written to; None writes none.
+        is_synthetic: whether their pages say that the patients are invented.
         proven: event types whose sentinels this run has already found; grows. None starts anew.
         earlier: what the source had told before; None compares the batch with nothing.
         hold_on: checks of drift that hold the batch.
@@ -89,7 +99,8 @@ def validate(
     """
     try:
         seen = set() if proven is None else proven
-        verdict = _validate(con, event_types, data_through, concepts, thresholds, docs_dir, seen)
+        docs = None if docs_dir is None else _Docs(docs_dir, is_synthetic)
+        verdict = _validate(con, event_types, data_through, concepts, thresholds, docs, seen)
         if earlier is None:
             return verdict
         return _with_drift(con, verdict, earlier, data_through, hold_on, seen)
@@ -114,7 +125,7 @@ def _validate(
     data_through: Mapping[str, datetime],
     concepts: Iterable[ConceptLike],
     thresholds: Thresholds,
-    docs_dir: Path | None,
+    docs: _Docs | None,
     proven: set[str],
 ) -> Validation:
     from expectations import sentinels, suites
@@ -148,10 +159,10 @@ def _validate(
     for name in present:
         sqlpass.append_flags(con, name)
     shares, rejected = _shares(con, event_types, thresholds)
-    if docs_dir is not None:
+    if docs is not None:
         from expectations.docs import write_docs
 
-        write_docs(docs_dir, results, by_gx)
+        write_docs(docs.folder, results, by_gx, is_synthetic=docs.is_synthetic)
     clock.lap("sql")
     return Validation(
         checks=tuple(results),

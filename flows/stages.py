@@ -129,6 +129,7 @@ def validate(context: RunContext, step: Step) -> StageResult:
                 concepts=context.concepts,
                 thresholds=context.site.thresholds,
                 docs_dir=context.site.report / "data_docs" if is_last else None,
+                is_synthetic=context.site.site.synthetic,
                 proven=proven,
                 earlier=earlier,
                 hold_on=context.site.feeds.hold_on,

@@ -92,7 +92,7 @@ def test_every_dot_lies_where_its_number_does(page: Page, demo: Path) -> None:
     open_page(page, demo)
     told = [
         re.findall(r"([\d.]+)\u00a0% \(", text)
-        for text in page.locator('figure[id$="-ordinal"] svg').all_inner_texts()
+        for text in page.locator('figure[id$="-ordinal"] svg').all_text_contents()
     ]
     dots = page.eval_on_selector_all(
         'figure[id$="-ordinal"] svg .mark-symbol path',
@@ -100,7 +100,7 @@ def test_every_dot_lies_where_its_number_does(page: Page, demo: Path) -> None:
     )
     ticks = page.eval_on_selector_all(
         'figure[id$="-ordinal"] svg .role-axis-label text',
-        "all => all.map(t => [parseFloat(t.textContent), t.getBoundingClientRect()])"
+        "all => all.filter(t => t.getAttribute('opacity') !== '0').map(t => [parseFloat(t.textContent), t.getBoundingClientRect()])"
         ".map(([value, b]) => [value, b.x + b.width / 2])",
     )
     (_, left), (value, right) = ticks[0], ticks[-1]
@@ -192,7 +192,8 @@ def test_no_words_of_a_picture_overlap(page: Page, demo: Path) -> None:
     open_page(page, demo)
     for picture in page.locator("svg.chart").all():
         boxes = picture.evaluate(
-            """svg => [...svg.querySelectorAll("text")].filter(t => t.textContent.trim()).map(t => {
+            """svg => [...svg.querySelectorAll("text")].filter(
+            t => t.textContent.trim() && t.getAttribute("opacity") !== "0").map(t => {
             const b = t.getBoundingClientRect(), s = svg.getBoundingClientRect();
             return [t.textContent, b.left, b.right, b.top, b.bottom, s.left, s.right] })"""
         )

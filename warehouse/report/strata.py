@@ -70,7 +70,7 @@ def by_stratum(risks: Sequence[Row], stratum: str, title: str, prefix: str) -> F
     groups, left_out = _groups(rows, stratum)
     notes = [_READING, _CAUTION.get(stratum, "")]
     if left_out:
-        notes.append(f"In the table only: {words.listed(left_out)}.")
+        notes.append("Outcomes of which nothing may be shown stand in the table alone.")
     return _figure(f"{prefix}-{stratum}", title, groups, rows, (*notes, _trace(rows)))
 
 
@@ -110,7 +110,7 @@ def _figure(
         return Figure(name, title, absent="The study does not divide its infusions by this.")
     table = _table(rows, title)
     if not groups:
-        absent = "Every count is too small to be shown, or there are no infusions."
+        absent = "No count may be shown: it is small, or would tell of one that is."
         return Figure(name, title, absent=absent, notes=notes, table=table)
     drawn = svg(dot_chart(groups, "Risk with 95 % interval"), name, title, _finding(groups))
     return Figure(name, title, svg=drawn, notes=notes, table=table)

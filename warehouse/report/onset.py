@@ -1,0 +1,151 @@
+"""When an outcome begins: the share of infusions that it has followed, hour by hour."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from warehouse.report import words
+from warehouse.report.charts import BLUE, INK, RUST, WIDTH, Spec, data, layered, svg
+from warehouse.report.dots import round_up
+from warehouse.report.masking import is_small, shown_steps
+from warehouse.report.page import Cell, Figure, Table
+from warehouse.report.page import Row as TableRow
+from warehouse.report.read import Row, Source
+
+#: Outcomes that are drawn: those first that the page tells first.
+MAX_OUTCOMES = 3
+#: Points of a curve at most: an hour with one event more is one patient's hour.
+N_POINTS = 12
+_HEAD = ("Infusions", "Hours", "With event by then", "Share", "95 % interval")
+_NOTES = (
+    "Share of infusions that the outcome has followed by an hour since their start "
+    "(Aalen-Johansen; who died without it counts as free of it for good). Infusions that nobody "
+    "looked at count as free of it.",
+    "Intervals take the infusions of one patient as independent, so that they are too narrow. A "
+    "point is drawn where enough events have been added since the last one.",
+)
+_LEFT, _RIGHT, _HEIGHT = 48, WIDTH - 96, 190
+_LINES = (("ordinal", "first", RUST), ("ordinal", "later", BLUE), ("all", "all", BLUE))
+
+
+def curves(source: Source, study_id: str, risks: Sequence[Row], prefix: str) -> tuple[Figure, ...]:
+    """Return the curves of the outcomes whose counts the page tells.
+
+    Args:
+        source: the warehouse.
+        study_id: whose outcomes.
+        risks: the masked headline risks of the page, whose order of outcomes is kept.
+        prefix: of the figures' ids.
+    """
+    name, title = f"{prefix}-onset", "Time to onset"
+    if not source.has("signals.onset"):
+        return (Figure(name, title, absent="The file has no table of onset (signals.onset)."),)
+    told = [row for row in risks if row["stratum"] in ("all", "ordinal") and row["n_events"]]
+    outcomes = [row for row in told if row["stratum"] == "all"]
+    ranked = sorted(outcomes, key=lambda row: (-row["n_events"], row["outcome"]))[:MAX_OUTCOMES]
+    found = [_figure(source, study_id, one, told, f"{name}-{at}") for at, one in enumerate(ranked)]
+    drawn = tuple(one for one in found if one.svg)
+    if drawn:
+        return drawn
+    absent = "No outcome has enough events with a time to be drawn hour by hour."
+    return (Figure(name, title, absent=absent, notes=_NOTES),)
+
+
+def _figure(source: Source, study_id: str, outcome: Row, told: Sequence[Row], name: str) -> Figure:
+    mine = [row for row in told if row["outcome"] == outcome["outcome"]]
+    divided = {row["stratum_value"] for row in mine if row["stratum"] == "ordinal"}
+    # First and later add up to all: together, or the whole.
+    wanted = _LINES[:2] if divided == {"first", "later"} else _LINES[2:]
+    lines = []
+    for stratum, value, colour in wanted:
+        points = _points(source, study_id, outcome, (stratum, value))
+        if len(points) > 1:
+            label = "all infusions" if stratum == "all" else words.value_words(stratum, value)
+            lines.append((label, colour, points))
+    if not lines:
+        return Figure(name, outcome["label"])
+    title = outcome["label"]
+    finding = "; ".join(_finding(label, points) for label, _, points in lines) + "."
+    rows = tuple(_row(label, one) for label, _, points in lines for one in points)
+    drawn = svg(_chart(lines), name, title, f"{finding} The table below has all numbers.")
+    table = Table(f"{title}: share by hour since the start.", _HEAD, rows)
+    return Figure(name, title, svg=drawn, notes=(finding, *_NOTES), table=table)
+
+
+def _points(source: Source, study_id: str, outcome: Row, line: tuple[str, str]) -> list[Row]:
+    """Return the curve at a grid of hours, where nothing small was added between two of them."""
+    rows = source.rows(
+        """SELECT bin_end, coalesce(sum(n_events) OVER (ORDER BY bin_end), 0)::BIGINT AS n,
+            cumulative_incidence AS share, cumulative_incidence_low AS low,
+            cumulative_incidence_high AS high, n_all_events, signals.onset.outcome
+        FROM signals.onset WHERE study_id = ? AND outcome = ? AND window_name = ?
+            AND stratum = ? AND stratum_value = ? AND scale = 'hour' AND note IS NULL
+        ORDER BY bin_end""",
+        [study_id, outcome["outcome"], outcome["window_name"], *line],
+    )
+    rows = [row for row in rows if row["share"] is not None]
+    if not rows or is_small(rows[-1]["n"], source.min_cell) or rows[-1]["bin_end"] <= 0:
+        return []
+    step = max(1, -(-rows[-1]["bin_end"] // N_POINTS))
+    ends = [*range(0, rows[-1]["bin_end"], step), rows[-1]["bin_end"]]
+    grid = [{**_last(rows, end), "hours": end, "line": "=".join(line)} for end in ends]
+    kept = [one for at, one in enumerate(grid) if not at or one["n"] != grid[at - 1]["n"]]
+    shown = shown_steps([one["n"] for one in kept], source.min_cell)
+    return [one for one, is_shown in zip(kept, shown, strict=True) if is_shown]
+
+
+def _last(rows: Sequence[Row], end: int) -> Row:
+    return [row for row in rows if row["bin_end"] <= end][-1]
+
+
+def _finding(label: str, points: Sequence[Row]) -> str:
+    half = next(one for one in points if 2 * one["n"] >= points[-1]["n"])
+    return (
+        f"{label}: {words.percent(points[-1]['share'])} by {words.hours(points[-1]['hours'])}, "
+        f"half of it by {words.hours(half['hours'])}"
+    )
+
+
+def _chart(lines: Sequence[tuple[str, str, list[Row]]]) -> Spec:
+    import altair as alt
+
+    most = round_up(100 * max(one["share"] for _, _, points in lines for one in points))
+    last = max(one["hours"] for _, _, points in lines for one in points)
+    x = alt.X(
+        "hours:Q",
+        scale=alt.Scale(domain=[0, last], range=[_LEFT, _RIGHT], nice=False),
+        axis=alt.Axis(title="hours since the start of the infusion", tickCount=6, grid=False),
+    )
+    y = alt.Y(
+        "percent:Q",
+        scale=alt.Scale(domain=[0, most], range=[_HEIGHT, 0], nice=False),
+        axis=alt.Axis(
+            title=None, tickCount=4, labelExpr="datum.label + '\u00a0%'", offset=-_LEFT + 8
+        ),
+    )
+    layers: list[Any] = []
+    for label, colour, points in lines:
+        told = [{"hours": one["hours"], "percent": round(100 * one["share"], 4)} for one in points]
+        end = {**told[-1], "hours": last, "name": label}
+        layers += [
+            data([*told, {**told[-1], "hours": last}])
+            .mark_line(color=colour, strokeWidth=2, interpolate="step-after")
+            .encode(x=x, y=y),
+            data(told).mark_point(color=colour, filled=True, size=45, opacity=1).encode(x=x, y=y),
+            data([end])
+            .mark_text(align="left", dx=8, fontSize=13, color=INK)
+            .encode(x=x, y=y, text="name:N"),
+        ]
+    return layered(layers, _HEIGHT)
+
+
+def _row(label: str, one: Row) -> TableRow:
+    cells = (
+        Cell(label, is_head=True),
+        Cell(f"{one['hours']}", "hours", is_number=True),
+        Cell(words.count(one["n"]), "n_events", is_number=True),
+        Cell(words.percent(one["share"]), "cumulative_incidence", is_number=True),
+        Cell(words.interval(one["low"], one["high"]), "ci", is_number=True),
+    )
+    return TableRow(cells, f"onset/{one['outcome']}/{one['line']}/{one['bin_end']}")
