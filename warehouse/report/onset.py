@@ -1,4 +1,7 @@
-"""When an outcome begins: the share of infusions that it has followed, hour by hour."""
+"""When an outcome begins: the share of infusions that it has followed, by hours or by days.
+
+By days where an event is known by its day alone: a curve by hours would have to leave it out.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,20 @@ from typing import Any
 from warehouse.report import words
 from warehouse.report.charts import BLUE, INK, RUST, WIDTH, Spec, data, layered, svg
 from warehouse.report.dots import round_up
-from warehouse.report.masking import is_small, shown_steps
+from warehouse.report.masking import shown_steps
 from warehouse.report.page import Cell, Figure, Table
 from warehouse.report.page import Row as TableRow
 from warehouse.report.read import Row, Source
 
+#: A curve: its name, its colour, its points.
+Line = tuple[str, str, list[Row]]
 #: Outcomes that are drawn: those first that the page tells first.
 MAX_OUTCOMES = 3
 #: Points of a curve at most: an hour with one event more is one patient's hour.
 N_POINTS = 12
-_HEAD = ("Infusions", "Hours", "With event by then", "Share", "95 % interval")
+_HEAD = ("Infusions", "{scale}s since the start", "With event by then", "Share", "95 % interval")
 _NOTES = (
-    "Share of infusions that the outcome has followed by an hour since their start "
+    "Share of infusions that the outcome has followed by then "
     "(Aalen-Johansen; who died without it counts as free of it for good). Infusions that nobody "
     "looked at count as free of it.",
     "Intervals take the infusions of one patient as independent, so that they are too narrow. A "
@@ -29,12 +34,11 @@ _LEFT, _RIGHT, _HEIGHT = 48, WIDTH - 96, 190
 _LINES = (("ordinal", "first", RUST), ("ordinal", "later", BLUE), ("all", "all", BLUE))
 
 
-def curves(source: Source, study_id: str, risks: Sequence[Row], prefix: str) -> tuple[Figure, ...]:
+def curves(source: Source, risks: Sequence[Row], prefix: str) -> tuple[Figure, ...]:
     """Return the curves of the outcomes whose counts the page tells.
 
     Args:
         source: the warehouse.
-        study_id: whose outcomes.
         risks: the masked headline risks of the page, whose order of outcomes is kept.
         prefix: of the figures' ids.
     """
@@ -44,7 +48,7 @@ def curves(source: Source, study_id: str, risks: Sequence[Row], prefix: str) -> 
     told = [row for row in risks if row["stratum"] in ("all", "ordinal") and row["n_events"]]
     outcomes = [row for row in told if row["stratum"] == "all"]
     ranked = sorted(outcomes, key=lambda row: (-row["n_events"], row["outcome"]))[:MAX_OUTCOMES]
-    found = [_figure(source, study_id, one, told, f"{name}-{at}") for at, one in enumerate(ranked)]
+    found = [_figure(source, one, told, f"{name}-{at}") for at, one in enumerate(ranked)]
     drawn = tuple(one for one in found if one.svg)
     if drawn:
         return drawn
@@ -52,46 +56,53 @@ def curves(source: Source, study_id: str, risks: Sequence[Row], prefix: str) -> 
     return (Figure(name, title, absent=absent, notes=_NOTES),)
 
 
-def _figure(source: Source, study_id: str, outcome: Row, told: Sequence[Row], name: str) -> Figure:
+def _figure(source: Source, outcome: Row, told: Sequence[Row], name: str) -> Figure:
     mine = [row for row in told if row["outcome"] == outcome["outcome"]]
     divided = {row["stratum_value"] for row in mine if row["stratum"] == "ordinal"}
     # First and later add up to all: together, or the whole.
     wanted = _LINES[:2] if divided == {"first", "later"} else _LINES[2:]
-    lines = []
-    for stratum, value, colour in wanted:
-        points = _points(source, study_id, outcome, (stratum, value))
-        if len(points) > 1:
-            label = "all infusions" if stratum == "all" else words.value_words(stratum, value)
-            lines.append((label, colour, points))
-    if not lines:
-        return Figure(name, outcome["label"])
-    title = outcome["label"]
-    finding = "; ".join(_finding(label, points) for label, _, points in lines) + "."
+    for scale in ("hour", "day"):
+        lines = [
+            (_label(stratum, value), colour, points)
+            for stratum, value, colour in wanted
+            if len(points := _points(source, outcome, (stratum, value), scale)) > 1
+        ]
+        if lines:
+            return _drawn(outcome["label"], lines, scale, name)
+    return Figure(name, outcome["label"])
+
+
+def _drawn(title: str, lines: Sequence[Line], scale: str, name: str) -> Figure:
+    finding = "; ".join(_finding(label, points, scale) for label, _, points in lines) + "."
     rows = tuple(_row(label, one) for label, _, points in lines for one in points)
-    drawn = svg(_chart(lines), name, title, f"{finding} The table below has all numbers.")
-    table = Table(f"{title}: share by hour since the start.", _HEAD, rows)
+    drawn = svg(_chart(lines, scale), name, title, f"{finding} The table below has all numbers.")
+    head = tuple(text.format(scale=scale.capitalize()) for text in _HEAD)
+    table = Table(f"{title}: share by {scale} since the start.", head, rows)
     return Figure(name, title, svg=drawn, notes=(finding, *_NOTES), table=table)
 
 
-def _points(source: Source, study_id: str, outcome: Row, line: tuple[str, str]) -> list[Row]:
-    """Return the curve at a grid of hours, where nothing small was added between two of them."""
+def _points(source: Source, outcome: Row, line: tuple[str, str], scale: str) -> list[Row]:
+    """Return the curve at a grid of bins, where nothing small was added between two of them.
+
+    Nor may few be missing to all events, which the page tells elsewhere.
+    """
     rows = source.rows(
         """SELECT bin_end, coalesce(sum(n_events) OVER (ORDER BY bin_end), 0)::BIGINT AS n,
             cumulative_incidence AS share, cumulative_incidence_low AS low,
-            cumulative_incidence_high AS high, n_all_events, signals.onset.outcome
+            cumulative_incidence_high AS high, n_all_events, outcome, scale
         FROM signals.onset WHERE study_id = ? AND outcome = ? AND window_name = ?
-            AND stratum = ? AND stratum_value = ? AND scale = 'hour' AND note IS NULL
+            AND stratum = ? AND stratum_value = ? AND scale = ?
         ORDER BY bin_end""",
-        [study_id, outcome["outcome"], outcome["window_name"], *line],
+        [outcome["study_id"], outcome["outcome"], outcome["window_name"], *line, scale],
     )
     rows = [row for row in rows if row["share"] is not None]
-    if not rows or is_small(rows[-1]["n"], source.min_cell) or rows[-1]["bin_end"] <= 0:
+    if not rows or rows[-1]["bin_end"] <= 0:
         return []
     step = max(1, -(-rows[-1]["bin_end"] // N_POINTS))
     ends = [*range(0, rows[-1]["bin_end"], step), rows[-1]["bin_end"]]
-    grid = [{**_last(rows, end), "hours": end, "line": "=".join(line)} for end in ends]
+    grid = [{**_last(rows, end), "end": end, "line": "=".join(line)} for end in ends]
     kept = [one for at, one in enumerate(grid) if not at or one["n"] != grid[at - 1]["n"]]
-    shown = shown_steps([one["n"] for one in kept], source.min_cell)
+    shown = shown_steps([one["n"] for one in kept], source.min_cell, {rows[-1]["n_all_events"]})
     return [one for one, is_shown in zip(kept, shown, strict=True) if is_shown]
 
 
@@ -99,23 +110,26 @@ def _last(rows: Sequence[Row], end: int) -> Row:
     return [row for row in rows if row["bin_end"] <= end][-1]
 
 
-def _finding(label: str, points: Sequence[Row]) -> str:
-    half = next(one for one in points if 2 * one["n"] >= points[-1]["n"])
-    return (
-        f"{label}: {words.percent(points[-1]['share'])} by {words.hours(points[-1]['hours'])}, "
-        f"half of it by {words.hours(half['hours'])}"
-    )
+def _label(stratum: str, value: str) -> str:
+    return "all infusions" if stratum == "all" else words.value_words(stratum, value)
 
 
-def _chart(lines: Sequence[tuple[str, str, list[Row]]]) -> Spec:
+def _finding(label: str, points: Sequence[Row], scale: str) -> str:
+    last = points[-1]
+    found = f"{label}: {words.percent(last['share'])} by {words.many(last['end'], scale)}"
+    half = [one for one in points if 2 * one["n"] >= one["n_all_events"]]
+    return f"{found}, half of all by {words.many(half[0]['end'], scale)}" if half else found
+
+
+def _chart(lines: Sequence[Line], scale: str) -> Spec:
     import altair as alt
 
     most = round_up(100 * max(one["share"] for _, _, points in lines for one in points))
-    last = max(one["hours"] for _, _, points in lines for one in points)
+    last = max(one["end"] for _, _, points in lines for one in points)
     x = alt.X(
-        "hours:Q",
+        "end:Q",
         scale=alt.Scale(domain=[0, last], range=[_LEFT, _RIGHT], nice=False),
-        axis=alt.Axis(title="hours since the start of the infusion", tickCount=6, grid=False),
+        axis=alt.Axis(title=f"{scale}s since the start of the infusion", tickCount=6, grid=False),
     )
     y = alt.Y(
         "percent:Q",
@@ -126,10 +140,10 @@ def _chart(lines: Sequence[tuple[str, str, list[Row]]]) -> Spec:
     )
     layers: list[Any] = []
     for label, colour, points in lines:
-        told = [{"hours": one["hours"], "percent": round(100 * one["share"], 4)} for one in points]
-        end = {**told[-1], "hours": last, "name": label}
+        told = [{"end": one["end"], "percent": round(100 * one["share"], 4)} for one in points]
+        end = {**told[-1], "end": last, "name": label}
         layers += [
-            data([*told, {**told[-1], "hours": last}])
+            data([*told, {**told[-1], "end": last}])
             .mark_line(color=colour, strokeWidth=2, interpolate="step-after")
             .encode(x=x, y=y),
             data(told).mark_point(color=colour, filled=True, size=45, opacity=1).encode(x=x, y=y),
@@ -143,9 +157,9 @@ def _chart(lines: Sequence[tuple[str, str, list[Row]]]) -> Spec:
 def _row(label: str, one: Row) -> TableRow:
     cells = (
         Cell(label, is_head=True),
-        Cell(f"{one['hours']}", "hours", is_number=True),
+        Cell(f"{one['end']}", "bin_end", is_number=True),
         Cell(words.count(one["n"]), "n_events", is_number=True),
         Cell(words.percent(one["share"]), "cumulative_incidence", is_number=True),
         Cell(words.interval(one["low"], one["high"]), "ci", is_number=True),
     )
-    return TableRow(cells, f"onset/{one['outcome']}/{one['line']}/{one['bin_end']}")
+    return TableRow(cells, f"onset/{one['outcome']}/{one['line']}/{one['scale']}/{one['bin_end']}")
