@@ -29,6 +29,7 @@ from pipelines.signals.self_controlled import SELF_CONTROLLED_SCHEMA
 from studies.load import Study
 from warehouse import results
 from warehouse.guard import guarded, transaction
+from warehouse.laboratory import laboratory
 from warehouse.layout import batch_ids
 from warehouse.models import model
 from warehouse.results import LoadedTable
@@ -151,6 +152,9 @@ ROW_SIGNALS: Mapping[str, RowSignal] = {
         linked=("linkage.course",),
         events=("BoneDensityMeasured", "DiagnosisRecorded"),
         make=effectiveness,
+    ),
+    "signals.laboratory": RowSignal(
+        linked=("linkage.course",), events=("LabResulted",), make=laboratory
     ),
     "signals.self_controlled": RowSignal(
         linked=("linkage.course", "linkage.unit_outcome"),

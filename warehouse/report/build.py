@@ -15,6 +15,7 @@ from warehouse.report import (
     attrition,
     completeness,
     effect,
+    laboratory,
     looks,
     onset,
     published,
@@ -128,6 +129,7 @@ def _sections(source: Source, study_id: str, masked: list[Row], prefix: str) -> 
     divided = [strata.by_stratum(risks, stratum, title, prefix) for stratum, title in strata.STRATA]
     yield section("risk", "Risk of each outcome", strata.all_outcomes(risks, prefix), *divided)
     yield section("onset", "When it begins", *onset.curves(source, risks, prefix))
+    yield section("laboratory", "Laboratory values", *laboratory.bands(source, study_id, prefix))
     yield section("watch", "Surveillance over time", *looks.charts(source, study_id, prefix))
     yield section(
         "effect",

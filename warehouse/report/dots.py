@@ -9,7 +9,7 @@ from typing import Any
 
 from warehouse.report.charts import BLUE, INK, MUTED, RUST, Spec, data, layered
 
-_LEFT, _RIGHT, _TEXT = 138, 276, 288
+_LEFT, _RIGHT, _TEXT = 144, 278, 290
 _HEAD, _SUB, _STEP, _GAP = 24, 18, 22, 8
 #: Letters that fit below a heading, in the widest of usual fonts.
 _LETTERS = 64

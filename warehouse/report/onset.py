@@ -129,7 +129,13 @@ def _chart(lines: Sequence[Line], scale: str) -> Spec:
     x = alt.X(
         "end:Q",
         scale=alt.Scale(domain=[0, last], range=[_LEFT, _RIGHT], nice=False),
-        axis=alt.Axis(title=f"{scale}s since the start of the infusion", tickCount=6, grid=False),
+        axis=alt.Axis(
+            title=f"{scale}s since the start of the infusion",
+            tickCount=6,
+            tickMinStep=1,
+            format="d",
+            grid=False,
+        ),
     )
     y = alt.Y(
         "percent:Q",
