@@ -71,6 +71,11 @@ class _Pairs:
         self.patients, self.units = self.sum(np.ones_like(n)), self.sum(n)
         self.events, self.pairs = self.sum(e), self.sum(n * (n - 1) / 2)
 
+    def only(self, groups: Bools) -> _Pairs:
+        """Return the rows of some groups, which keep their numbers; the others are empty."""
+        at = np.flatnonzero(groups[self.group])
+        return _Pairs(self.n[at], self.e[at], self.m[at], self.group[at], self.n_groups)
+
     def sum(self, values: Floats) -> Floats:
         summed = np.bincount(self.group, self.m * values, minlength=self.n_groups)
         return summed.astype(np.float64)
@@ -170,6 +175,7 @@ def _solve(told: _Pairs) -> tuple[Floats, Bools]:
         is_open = ~is_done & ~is_lost
         if not is_open.any():
             break
+        told = told.only(is_open)
         new = np.where(is_open, told.correlation(p), alpha)
         # Beyond these bounds there is no such correlation of so many units.
         is_lost |= is_open & ~((new < 1) & (1 + (largest - 1) * new > 0))
