@@ -57,6 +57,7 @@ def explain(path: str, svg: Path | None, answer: Reply) -> None:
         UsageError: the picture's name is not that of a picture.
         StorageError: the picture cannot be written.
     """
+    from studies.effectiveness import effectiveness_sentences
     from studies.load import load_study
     from studies.sentences import about, outcome_sentences
     from studies.surveillance_sentences import surveillance_sentences
@@ -81,6 +82,7 @@ def explain(path: str, svg: Path | None, answer: Reply) -> None:
             for one in study.model.outcome
         ],
         "surveillance": surveillance_sentences(study.model),
+        "effectiveness": effectiveness_sentences(study.model),
         "timeline": as_text(study).splitlines(),
     }
     answer.message = f"The study {study.id}, version {study.model.study.version}."
@@ -114,6 +116,7 @@ def page_width() -> int:
 
 def page(study: Study, *, with_hash: bool = True, width: int = WIDTH) -> str:
     """Return a study as text of so many columns."""
+    from studies.effectiveness import effectiveness_sentences
     from studies.sentences import about, outcome_sentences
     from studies.surveillance_sentences import surveillance_sentences
     from studies.timeline import LOOKED_AT, as_text
@@ -132,6 +135,8 @@ def page(study: Study, *, with_hash: bool = True, width: int = WIDTH) -> str:
         ]
     parts.append("SURVEILLANCE")
     parts += [_filled(one, width, 2) for one in surveillance_sentences(study.model)]
+    parts += ["", "BEFORE AND AFTER"]
+    parts += [_filled(one, width, 2) for one in effectiveness_sentences(study.model)]
     note = _filled(f"Edges in order, not to scale. {LOOKED_AT}", width, 2)
     parts += ["", "WINDOWS", note, "", as_text(study, width)]
     if with_hash:

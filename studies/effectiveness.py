@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from pipelines.base.tomlcheck import Mistake
+from studies.phrases import days, listed
 from studies.words import MAX_DAYS, Name, Table
 
 if TYPE_CHECKING:
@@ -63,3 +64,29 @@ def effectiveness_mistakes(model: StudyModel) -> Iterator[Mistake]:
             ("effectiveness", "follow_up_margin_days"),
             "reaches back to the start, so that a baseline could be the follow-up; lower it",
         )
+
+
+def effectiveness_sentences(model: StudyModel) -> list[str]:
+    """Return what is compared before and after the first unit, a sentence or two each."""
+    told, said = model.effectiveness, []
+    if told.density_concept:
+        said.append(
+            f"Bone density ({told.density_concept}): the last scan of the "
+            f"{days(told.baseline_days)} up to the start, and the one nearest to "
+            f"{days(told.follow_up_days)} after it, at most {days(told.follow_up_margin_days)} "
+            "off. Height-adjusted scores are compared with their like only."
+        )
+    if told.fracture_concepts:
+        said.append(
+            f"Fractures ({listed(told.fracture_concepts, 'or')}) per patient-year, without the "
+            f"{days(told.left_out_before_days)} before the start and the "
+            f"{days(told.left_out_after_days)} after it; codes at most "
+            f"{days(told.fracture_gap_days)} apart are one."
+        )
+    if not said:
+        return ["Nothing is compared before and after treatment."]
+    return [
+        *said,
+        "Both from the first unit in record, of patients known on both sides, at least "
+        f"{told.min_patients}: before-after, not causal.",
+    ]

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from flows.cli import app
 from flows.study import page
+from studies.effectiveness import EffectivenessTable, effectiveness_sentences
 from studies.load import Study, load_study
 from studies.outcomes import SymptomOutcome, WindowTable
 from studies.sentences import about, outcome_sentences
@@ -72,6 +73,19 @@ def test_surveillance_is_said_with_its_alpha_reference_and_end() -> None:
     ):
         assert said in told, said
     assert "no alert becomes a signal" in watched()
+
+
+def test_what_is_compared_before_and_after_is_said() -> None:
+    model = load_study("iv_bisphosphonate").model
+    told = " ".join(effectiveness_sentences(model))
+    for said in (
+        "the last scan of the 180 days up to the start, and the one nearest to 365 days after it",
+        "without the 90 days before the start and the 30 days after it",
+        "at least 5: before-after, not causal.",
+    ):
+        assert said in told, said
+    unset = model.model_copy(update={"effectiveness": EffectivenessTable()})
+    assert effectiveness_sentences(unset) == ["Nothing is compared before and after treatment."]
 
 
 def test_a_window_is_a_sentence() -> None:
