@@ -44,6 +44,10 @@ class Step:
     low: float | None
     high: float | None
 
+    def __str__(self) -> str:
+        limits = "no limits" if self.low is None else f"{self.low:.1%}-{self.high:.1%}"
+        return f"from {self.at:g} on {self.value:.1%} ({limits})"
+
 
 @dataclass(frozen=True)
 class Curves:

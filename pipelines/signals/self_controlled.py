@@ -29,8 +29,8 @@ NO_EVENT = "no event in a risk or control window"
 NO_TIME = "no time at risk in one of the windows"
 ONE_SIDE = "no event in one of the windows: no normal approximation"
 UNBOUNDED = "no event in a control window: no ratio, no upper limit"
-CUT_BY_NEXT = "the next infusion cut control windows: given later, or not, after an event?"
-CUT_BY_END = "the end of observation cut control windows: brought on by an event?"
+CUT_BY_NEXT = "control windows cut by the next infusion: when it is given may depend on events"
+CUT_BY_END = "control windows cut by the end of observation, which may depend on events"
 
 _DAY_US = 86_400_000_000
 _ABOUT = (*SELF_CONTROLLED.keys, "method")

@@ -78,4 +78,5 @@ def test_without_a_competing_event_incidence_is_one_minus_survival_with_its_limi
 def test_when_all_have_had_it_there_is_no_limit() -> None:
     [step] = kaplan_meier([RiskSet(1.0, 3, 3)])
     assert (step.value, step.low, step.high) == (0.0, None, None)
+    assert str(step) == "from 1 on 0.0% (no limits)"
     assert kaplan_meier([RiskSet(1.0, 3, 0)]) == []
