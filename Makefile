@@ -20,7 +20,7 @@ export PYTHONSAFEPATH := 1
 # Without bytecode a cold import of the big libraries takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-browser coverage test-slow test-duckdb soak check docs published site bench clean
+.PHONY: help demo test test-browser coverage test-slow test-duckdb soak check docs published site notebook bench clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ bench: $(READY)  ## Measure this road, FHIR and linkage against bare DuckDB.
 site: $(SITED)  ## Build the documentation site in build/site, without a network.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -P -m mkdocs build --strict --quiet
 	@echo "Open build/site/index.html, or for its search: python3 -m http.server -d build/site"
+
+notebook: $(SITED)  ## Open the notebook on build/demo's warehouse, or on DRIPWATCH_WAREHOUSE.
+	MARIMO_SKIP_UPDATE_CHECK=1 $(BIN)/marimo edit notebooks/warehouse.py
 
 clean:  ## Remove build products (the virtual environment stays).
 	rm -rf build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -109,6 +109,16 @@ def test_the_python_of_the_recipes_runs(
     assert {line.split()[0] for line in capsys.readouterr().out.splitlines()} == {"first", "later"}
 
 
+def statements_of(page: str) -> list[str]:
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    return re.findall(r"```sql\n(.*?)```", text, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("statement", statements_of("tutorials/writing-sql.md"))
+def test_every_statement_of_the_tutorial_finds_rows(published: Site, statement: str) -> None:
+    assert run_query(published.warehouse, statement).rows
+
+
 def test_both_first_pages_show_a_statement() -> None:
     assert {"README.md", "getting-started.md"} <= {page for page, _ in statements_shown()}
 
