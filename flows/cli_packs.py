@@ -15,6 +15,7 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command()(export)
     app.command("export-key")(export_key)
+    app.command()(pool)
 
 
 def export(
@@ -55,3 +56,23 @@ def export_key(
         from flows.export import export_key as tell
 
         tell(config, out, answer)
+
+
+def pool(
+    packs: Annotated[list[Path], typer.Argument(help="Folders of packs, one a site.")],
+    out: Annotated[Path, typer.Option(help="The pooled DuckDB file to write.")],
+    keys: Annotated[
+        Path, typer.Option(help="Folder with each site's public key, as SITE.pub.")
+    ] = Path("keys"),
+    as_json: AsJson = False,
+) -> None:
+    """Pool the packs of several hospitals into one file.
+
+    Refuses packs that were changed, that were pooled before and replaced, or that
+    are of other studies, checks or versions, and says what differs. Masked counts
+    give ranges, never zeros.
+    """
+    with reply("pool", as_json=as_json) as answer:
+        from flows.pool import pool as pool_packs
+
+        pool_packs(packs, out, keys, answer)

@@ -205,6 +205,13 @@ def dictionary_page() -> str:
     return page()
 
 
+def pooled_page() -> str:
+    """Return the page of the pooled file."""
+    from warehouse.dictionary import pooled_page as page
+
+    return page()
+
+
 def events_page() -> str:
     """Return the page of event types and their fields."""
     import schemas
@@ -263,6 +270,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "study.md": study_page,
     "checks.md": checks_page,
     "dictionary.md": dictionary_page,
+    "pooled.md": pooled_page,
     "../windows.svg": windows_picture,
 }
 

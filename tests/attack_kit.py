@@ -9,7 +9,7 @@ rule by which a row is left out.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -118,7 +118,7 @@ class Night:
 
     number: int
     told: dict[tuple[Column, str, str], Row]
-    few: frozenset[Column] = frozenset()
+    few: Mapping[Column, int | None] = field(default_factory=dict)
 
 
 def true_rows(release: Release, now: StudyCounts) -> dict[tuple[Column, str, str], Row]:
@@ -162,9 +162,11 @@ class Attacker:
                 units, events = self._rows[key]
                 self._know(self._sum(place, units), row["n_units"], row["n_units"])
                 self._know(self._sum(place, events), row["n_events"], row["n_events"])
-            for column in night.few:  # From 1 to threshold - 1: that is what the reason says.
-                _, events = self._rows[column, "all", "all"]
+            for column, n in night.few.items():
+                units, events = self._rows[column, "all", "all"]
                 self._know(self._sum(place, events), 1, threshold - 1)
+                if n is not None:
+                    self._know(self._sum(place, units), n, n)
             if place:
                 span = night.number - nights[place - 1].number
                 for kind in self._kinds:

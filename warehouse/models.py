@@ -158,7 +158,17 @@ def _check(model: Model, file_name: str) -> None:
 @cache
 def load_models() -> tuple[Model, ...]:
     """Return all models, tables before views, each group by name."""
-    folder = resources.files("warehouse") / "models"
+    return _in_folder("models")
+
+
+@cache
+def pooled_models() -> tuple[Model, ...]:
+    """Return the models of `pooled.duckdb`, by name; none of them is in a site's warehouse."""
+    return _in_folder("pooled")
+
+
+def _in_folder(name: str) -> tuple[Model, ...]:
+    folder = resources.files("warehouse") / name
     files = sorted(
         (entry for entry in folder.iterdir() if entry.name.endswith(".sql")),
         key=lambda entry: entry.name,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -20,7 +19,7 @@ from pipelines.base.errors import ConfigError
 from pipelines.base.site import Site
 from pipelines.disclosure import FEW, PATIENTS, SMALL, nested_counts
 from pipelines.disclosure.release import Release
-from pipelines.disclosure.rule import SMALLEST_THRESHOLD
+from pipelines.disclosure.rule import SMALLEST_THRESHOLD, fewest_patients
 from pipelines.disclosure.tables import REASON, mask_counts
 from pipelines.signals.counts import COUNT_TABLES, COUNTS
 from pipelines.signals.risk import risk_table
@@ -214,7 +213,7 @@ def _estimates(counts: pa.Table) -> pa.Table:
     Where patients are not told, the interval takes as few as the sums allow: it is never narrower
     than the one that knows them.
     """
-    told = counts.filter(pc.is_valid(counts["n_units"])).drop_columns([REASON])
+    told = counts.filter(pc.is_valid(counts["n_events"])).drop_columns([REASON])
     n_patients = [
         known if known is not None else fewest_patients(n or 0, n2 or 0)
         for known, n, n2 in zip(
@@ -229,11 +228,6 @@ def _estimates(counts: pa.Table) -> pa.Table:
     return risks.set_column(
         risks.column_names.index("n_patients"), "n_patients", told["n_patients"]
     )
-
-
-def fewest_patients(n_units: int, sum_n2: int) -> int:
-    """Return how many patients n units are of at least, whose squares over patients add up so."""
-    return math.ceil(n_units * n_units / sum_n2) if sum_n2 else 0
 
 
 def export_path(site: Site) -> Path:

@@ -158,7 +158,7 @@ def _build(
     closing_run: dict[str, object] | None,
 ) -> dict[str, int]:
     """Fill a new database file from the attached store; closed and checkpointed on return."""
-    con.execute(f"ATTACH {literal(str(path))} AS published{_storage_option()}")
+    con.execute(f"ATTACH {literal(str(path))} AS published{storage_option()}")
     try:
         with transaction(con), _own_rows(con, facts, closing_run):
             n_rows = _run_models(con, site)
@@ -176,7 +176,8 @@ def _detach(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("DETACH published")
 
 
-def _storage_option() -> str:
+def storage_option() -> str:
+    """Return what ATTACH needs to make a file that every client of analysts opens."""
     # Files of DuckDB 2 do not open in the 1.5 clients that analysts have, unless asked to.
     return " (STORAGE_VERSION 'v1.5.0')" if int(duckdb.__version__.split(".")[0]) >= 2 else ""
 

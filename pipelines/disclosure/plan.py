@@ -73,12 +73,22 @@ def plan(counts: StudyCounts, threshold: int, last: Release | None = None) -> Re
     whole = _Whole(counts, threshold, before).rows()
     planner = _Strata(counts, threshold, before, whole)
     divisions = planner.one_way()
-    few = frozenset(
-        column
+    few = {
+        column: _units_told_elsewhere(column, row, whole)
         for column, row in counts.whole.items()
         if column not in whole and is_small(row["n_events"] or 0, threshold)
-    )
+    }
     return Release(threshold, whole, {**divisions, **planner.crossed(divisions)}, few=few)
+
+
+def _units_told_elsewhere(column: Column, row: Row, whole: Rows) -> int | None:
+    """Return a column's units if another one's of its window, which are told, are as many."""
+    is_known = any(
+        (one.window_name, one.denominator) == (column.window_name, column.denominator)
+        and told["n_units"] == row["n_units"]
+        for one, told in whole.items()
+    )
+    return row["n_units"] if is_known else None
 
 
 class _Whole:

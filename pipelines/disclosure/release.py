@@ -62,7 +62,8 @@ class Release:
         statuses: what became of units, by outcome and window, of the stratum `all`.
         other: rows of the other count tables: by table, then by key.
         few: columns of which the row of all units is left out for its few events alone. That they
-            have from 1 to threshold - 1 of them is told: those who pool need a bound.
+            have from 1 to threshold - 1 of them is told: those who pool need a bound. With their
+            units, where a told column has the same; else None.
     """
 
     threshold: int
@@ -70,7 +71,7 @@ class Release:
     divisions: Mapping[str, Division] = field(default_factory=dict)
     statuses: Mapping[tuple[str, str], Row] = field(default_factory=dict)
     other: Mapping[str, Mapping[tuple[Any, ...], Row]] = field(default_factory=dict)
-    few: frozenset[Column] = frozenset()
+    few: Mapping[Column, int | None] = field(default_factory=dict)
 
     def row(self, column: Column, stratum: str, value: str) -> Row | None:
         """Return the row that is told; None where none is."""

@@ -10,6 +10,7 @@ and dominance rules, complementary suppression).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -129,3 +130,8 @@ def added(rows: Iterable[Row]) -> dict[str, int | None]:
             before = total.get(name, 0)
             total[name] = None if value is None or before is None else before + value
     return total
+
+
+def fewest_patients(n_units: int, sum_n2: int) -> int:
+    """Return how many patients n units are of at least, whose squares over patients add up so."""
+    return math.ceil(n_units * n_units / sum_n2) if sum_n2 else 0

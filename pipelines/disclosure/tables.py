@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipelines.disclosure.nested import Nested
 from pipelines.disclosure.others import Told, key_names, told_others
 from pipelines.disclosure.reading import column_of, study_counts
-from pipelines.disclosure.release import PATIENTS, Release
+from pipelines.disclosure.release import FEW, PATIENTS, Release
 from pipelines.disclosure.rows import plan_rows
 from pipelines.disclosure.rule import Row, may_be_told
 from pipelines.signals.counts import (
@@ -117,6 +117,9 @@ def _masked(
         reason = None if found is not None else release.why_not(column_of(row), row["stratum"])
         if found is not None and "n_patients" in found and found["n_patients"] is None:
             reason = PATIENTS
-        rows.append({**row, **(found or dict.fromkeys(form.sums)), REASON: reason})
+        told_row = found or dict.fromkeys(form.sums)
+        if reason == FEW:
+            told_row = {**told_row, "n_units": release.few[column_of(row)]}
+        rows.append({**row, **told_row, REASON: reason})
     schema = form.schema.append(pa.field(REASON, pa.string()))
     return pa.Table.from_pylist(rows, schema=schema)

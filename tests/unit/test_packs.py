@@ -75,7 +75,7 @@ def test_the_csv_says_what_the_avro_file_says(pack: Path) -> None:
 
 def test_no_small_count_stands_in_a_pack(pack: Path) -> None:
     for row in rows_of(pack / "signals.counts.avro"):
-        if row["n_units"] is None:
+        if row["n_events"] is None:
             assert row["suppressed_reason"] in {"small_count", "few_events"}
             continue
         e, n = row["n_events"], row["n_units"]

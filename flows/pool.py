@@ -1,0 +1,56 @@
+"""`dripwatch pool`: packs of several hospitals, verified, compared and pooled into one file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from flows.console import plural
+from flows.reply import Reply
+
+
+def pool(folders: Sequence[Path], out: Path, keys: Path, answer: Reply) -> None:
+    """Pool packs into a file; nothing of it changes unless all of them may be pooled.
+
+    Errors:
+        PackError: a pack is damaged, not from whom it says, old, or counts another way.
+        StorageError: the file can't be written.
+    """
+    from pipelines.pooling.packs import check_alike, read_pack
+    from pipelines.pooling.tables import pooled_tables
+    from warehouse.pooling import LEDGER, check_new, ledger_with, read_ledger, write_pooled
+
+    packs = [read_pack(folder, keys) for folder in folders]
+    check_alike(packs)
+    ledger = read_ledger(out)
+    check_new(packs, ledger)
+    tables = pooled_tables(packs)
+    write_pooled(out, {**tables, LEDGER: ledger_with(packs, ledger)})
+    headline = [row for row in tables["pooled.risk"] if row["is_headline"]]
+    whole = [row for row in headline if row["stratum"] == "all"]
+    answer.result = {
+        "sites": [pack.site_id for pack in packs],
+        "n_rows": {name: len(rows) for name, rows in tables.items()},
+    }
+    for row in whole:
+        answer.console.say(_line(row))
+    masked = sum(row["n_sites_masked"] > 0 for row in headline)
+    answer.message = (
+        f"{plural(len(packs), 'site')} pooled into {out}; "
+        f"{masked} of {plural(len(headline), 'headline row')} have masked counts."
+    )
+    answer.console.say(answer.message)
+
+
+def _line(row: dict[str, object]) -> str:
+    where = f"{row['outcome']}, {row['window_name']}"
+    sites = f"{row['n_sites']} sites, {row['n_sites_masked']} masked"
+    for names, words in (
+        (("risk", "ci_low", "ci_high"), ""),
+        (("risk_lowest", "risk_lowest", "risk_highest"), "between "),
+    ):
+        value, low, high = (row.get(name) for name in names)
+        if isinstance(value, float) and isinstance(low, float) and isinstance(high, float):
+            told = f"{value:.2%} ({low:.2%}-{high:.2%})" if not words else f"{low:.2%}-{high:.2%}"
+            return f"{where}: {words}{told}; {sites}"
+    return f"{where}: no number: {row.get('note')}; {sites}"

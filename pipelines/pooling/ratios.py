@@ -1,0 +1,213 @@
+"""The ratio of two risks over hospitals: first and later infusions, two drugs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from pipelines.pooling.cells import ABOUT, Cell, Key, sums
+from pipelines.pooling.effects import pool_effects
+from pipelines.pooling.packs import Pack
+from pipelines.signals.comparison import Group, Shared, risk_ratios
+from pipelines.signals.counts import SHARED
+from pipelines.signals.mantel_haenszel import CellPairs, Cells, common_risk_ratios
+
+STRATA = ("ordinal", "drug")
+METHOD = "REML over log ratios, each cluster-robust"
+RANGE = "a range of Mantel and Haenszel's ratio: masked counts can be anything inside their bounds"
+NO_RATIO = "no site with events on both sides"
+SELECTED = "sites without an event on a side are in Mantel and Haenszel's ratio alone"
+
+_Z = float(special.ndtri(0.975))
+_VALUE = ABOUT.index("stratum_value")
+_STRATUM = ABOUT.index("stratum")
+_SIDE = ("n_events", "n_units", "n_patients", "sum_e2", "sum_en", "sum_n2")
+#: Events and units of both sides.
+Corner = tuple[tuple[int, int], tuple[int, int]]
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Both sides of a comparison at one hospital, and who is on both."""
+
+    one: Cell
+    other: Cell
+    shared: Shared
+
+    @property
+    def is_told(self) -> bool:
+        """Whether both sides are."""
+        return self.one.row is not None and self.other.row is not None
+
+    @property
+    def sides(self) -> tuple[dict[str, int], dict[str, int]]:
+        """Sums of both sides, where they are told."""
+        return sums(self.one.row or {}), sums(self.other.row or {})
+
+    def corner(self, *, is_least: bool) -> Corner | None:
+        """Return counts at which the ratio is least or greatest; None where nothing bounds it."""
+        one = self.one.least if is_least else self.one.most
+        other = self.other.most if is_least else self.other.least
+        return None if one is None or other is None else (one, other)
+
+
+def pooled_ratios(cells: Mapping[Key, Sequence[Cell]], packs: Iterable[Pack]) -> list[Row]:
+    """Return the rows of `pooled.comparison`.
+
+    Estimand: the mean over hospitals of the log ratio of the proportions of units with the event on
+    two sides (`effects`); beside it the ratio that all would share (Mantel and Haenszel, variance
+    over patients). A hospital with masked counts on a side leaves a range.
+
+    Args:
+        cells: see `cells_of`.
+        packs: whose shared patients are looked up.
+    """
+    shared = {pack.site_id: _shared(pack) for pack in packs}
+    return [
+        {**dict(zip(_NAMES, about, strict=True)), **_pooled(pairs)}
+        for about, pairs in sorted(_pairs(cells, shared))
+    ]
+
+
+_NAMES = (*ABOUT[: _VALUE + 1], "other_value", *ABOUT[_VALUE + 1 :])
+
+
+def _pairs(
+    cells: Mapping[Key, Sequence[Cell]], shared: Mapping[str, Mapping[Key, Row]]
+) -> Iterator[tuple[Key, list[Pair]]]:
+    values: dict[Key, list[str]] = {}
+    for key in cells:
+        if key[_STRATUM] in STRATA:
+            values.setdefault((*key[:_VALUE], *key[_VALUE + 1 :]), []).append(key[_VALUE])
+    for about, found in values.items():
+        for one, other in combinations(sorted(found), 2):
+            mine, theirs = ((*about[:_VALUE], v, *about[_VALUE:]) for v in (one, other))
+            others = {cell.site_id: cell for cell in cells[theirs]}
+            pairs = [
+                Pair(cell, others[cell.site_id], _both(mine, other, shared[cell.site_id], cell))
+                for cell in cells[mine]
+                if cell.site_id in others
+            ]
+            if pairs:
+                yield (*mine[: _VALUE + 1], other, *mine[_VALUE + 1 :]), pairs
+
+
+def _shared(pack: Pack) -> dict[Key, Row]:
+    names = (*ABOUT[:-1], "contrast", "other_value", ABOUT[-1])
+    return {
+        tuple(str(row[name]) for name in names): row for row in pack.tables[SHARED.name].to_pylist()
+    }
+
+
+def _both(key: Key, other: str, rows: Mapping[Key, Row], cell: Cell) -> Shared:
+    """Return what both sides share; nobody where it is not told: then the interval is wider."""
+    # Of two values the rest is the other one.
+    contrast = ("rest", "rest") if key[_STRATUM] == "ordinal" else ("pair", other)
+    row = rows.get((*key[:-1], *contrast, key[-1]))
+    if row is None or cell.row is None:
+        return Shared()
+    return Shared(
+        row["n_patients"] or 0, *(row[f"sum_{name}"] for name in ("ee", "en", "ne", "nn"))
+    )
+
+
+def _pooled(pairs: Sequence[Pair]) -> Row:
+    told = [pair for pair in pairs if pair.is_told]
+    row: Row = {"n_sites": len(pairs), "n_sites_masked": len(pairs) - len(told)}
+    if len(told) < len(pairs):
+        return {**row, **_range(pairs), "note": RANGE}
+    mh = _mantel_haenszel(told)
+    row |= {"mh_ratio": mh[0], "mh_low": mh[1], "mh_high": mh[2]}
+    row |= {"ratio_lowest": mh[0], "ratio_highest": mh[0]}
+    logs, errors = _log_ratios(told)
+    if not logs:
+        return {**row, "note": NO_RATIO}
+    found, common = pool_effects(logs, errors), pool_effects(logs, errors, "common")
+    for name, value in (
+        ("risk_ratio", found.effect),
+        ("risk_ratio_low", found.low),
+        ("risk_ratio_high", found.high),
+        ("common_ratio", common.effect),
+        ("common_low", common.low),
+        ("common_high", common.high),
+        ("prediction_low", found.prediction_low),
+        ("prediction_high", found.prediction_high),
+    ):
+        row[name] = None if value is None else math.exp(value)
+    return {
+        **row,
+        "n_sites_estimated": len(logs),
+        "tau2": found.tau2,
+        "i2": found.i2,
+        "q": found.q,
+        "q_p_value": found.q_p_value,
+        "method": f"{METHOD}; {found.interval}",
+        "note": SELECTED if len(logs) < len(told) else None,
+    }
+
+
+def _group(found: Sequence[Mapping[str, int]]) -> Group:
+    return Group(*(np.array([one[name] for one in found], dtype=np.float64) for name in _SIDE))
+
+
+def _together(pairs: Sequence[Pair]) -> Shared:
+    names = ("n_patients", "sum_ee", "sum_en", "sum_ne", "sum_nn")
+    return Shared(*(np.array([getattr(p.shared, n) for p in pairs], np.float64) for n in names))
+
+
+def _log_ratios(pairs: Sequence[Pair]) -> tuple[list[float], list[float]]:
+    """Return log ratios and their standard errors, of hospitals that have both."""
+    sides = [pair.sides for pair in pairs]
+    found = risk_ratios(
+        _group([a for a, _ in sides]), _group([b for _, b in sides]), _together(pairs)
+    )
+    has = np.isfinite(found.low) & (found.low > 0)
+    logs = np.log(found.value[has])
+    errors = np.log(found.high[has] / found.low[has]) / (2 * _Z)
+    return logs.tolist(), errors.tolist()
+
+
+def _mantel_haenszel(pairs: Sequence[Pair]) -> tuple[float | None, ...]:
+    """Return the common ratio over hospitals with its limits."""
+    sides = [one for pair in pairs for one in pair.sides]
+    k = len(pairs)
+    patients = sum(one["n_patients"] for one in sides) - sum(
+        int(p.shared.n_patients) for p in pairs
+    )
+    found = common_risk_ratios(
+        Cells(
+            np.zeros(2 * k, dtype=np.intp),
+            np.repeat(np.arange(k), 2),
+            np.tile([False, True], k),
+            _group(sides),
+        ),
+        CellPairs(np.arange(0, 2 * k, 2), np.arange(1, 2 * k, 2), _together(pairs)),
+        np.array([float(patients)]),
+    )
+    ends = (float(end[0]) for end in (found.value, found.low, found.high))
+    return tuple(None if math.isnan(one) else one for one in ends)
+
+
+def _range(pairs: Sequence[Pair]) -> Row:
+    ends = [[pair.corner(is_least=is_least) for pair in pairs] for is_least in (True, False)]
+    least, most = (None if None in corners else _ratio(corners) for corners in ends)
+    return {"ratio_lowest": least, "ratio_highest": most}
+
+
+def _ratio(corners: Sequence[Corner | None]) -> float | None:
+    """Return Mantel and Haenszel's ratio of plain counts; None without events on the other side."""
+    top = bottom = 0.0
+    for corner in corners:
+        if corner is not None:
+            (e, n), (oe, on) = corner
+            top += e * on / (n + on) if n + on else 0.0
+            bottom += oe * n / (n + on) if n + on else 0.0
+    return top / bottom if bottom else None

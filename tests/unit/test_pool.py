@@ -1,0 +1,258 @@
+"""Pooling: from packs as from the units that they count; ranges where a site masks; refusals."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flows.console import TextConsole
+from flows.export import export, export_key
+from flows.pool import pool
+from flows.reply import Reply
+from pipelines.base.errors import PackError
+from pipelines.pooling import packs, signing
+from pipelines.pooling.effects import pool_effects
+from pipelines.pooling.glmm import pool_risks
+from pipelines.signals.comparison import Group, Shared, risk_ratios
+from pipelines.signals.counts import COUNTS
+from pipelines.signals.risk import estimate_risk
+from tests.pack_kit import Unit, counted, make_site, units_of
+from warehouse.packing import export_path
+from warehouse.query import run_query
+
+Row = dict[str, Any]
+
+#: Three hospitals of which nothing must be masked, and one with few events.
+SITES = {"east": (1, 300, 0.20), "north": (2, 200, 0.25), "west": (3, 400, 0.15)}
+SMALL = ("south", (4, 60, 0.04))
+WHOLE = "outcome = 'fever' AND stratum = 'all' AND denominator = 'complete'"
+
+
+def answer() -> Reply:
+    return Reply("test", TextConsole())
+
+
+class World:
+    """Hospitals with a pack each, and a coordinator who has their keys."""
+
+    def __init__(self, root: Path, sites: Mapping[str, Sequence[Unit]]) -> None:
+        self.root, self.sites = root, sites
+        self.keys = root / "keys"
+        self.keys.mkdir()
+        self.out = root / "pooled.duckdb"
+        self.packs = []
+        for name, units in sites.items():
+            make_site(root / name, name, units)
+            export_key(root / name, self.keys, answer())
+            self.packs.append(self.export(name, "pack"))
+
+    def export(self, name: str, folder: str) -> Path:
+        export(self.root / name, self.root / name / folder, answer(), is_preview=False)
+        return self.root / name / folder
+
+    def pool(self, *folders: Path) -> None:
+        pool(folders or self.packs, self.out, self.keys, answer())
+
+    def rows(self, table: str, where: str = "true") -> list[Row]:
+        found = run_query(self.out, f"FROM pooled.{table} WHERE {where}")
+        return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+
+    def resign(self, name: str, change: Callable[[Row], None]) -> Path:
+        """Write a pack of a site whose manifest says something else, signed by the site."""
+        pack = packs.read_pack(self.root / name / "pack", self.keys)
+        facts = json.loads(json.dumps({k: v for k, v in pack.facts.items() if k != "files"}))
+        change(facts)
+        files = packs.pack_files(facts, pack.tables)
+        key = signing.load_key(export_path(make_loaded(self.root / name)))
+        folder = self.root / name / "changed"
+        folder.mkdir(exist_ok=True)
+        for file, data in {**files, packs.SIGNATURE: packs.sign(files, key)}.items():
+            (folder / file).write_bytes(data)
+        return folder
+
+
+def make_loaded(root: Path) -> Any:
+    from pipelines.base.site import load_site
+
+    return load_site(root)
+
+
+UNITS = {name: units_of(*drawn) for name, drawn in SITES.items()}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    made = World(tmp_path_factory.mktemp("pooling"), UNITS)
+    made.pool()
+    return made
+
+
+def true_row(name: str, units: Sequence[Unit], stratum: str, value: str) -> Row:
+    rows = counted(name, units)[COUNTS.name].to_pylist()
+    [found] = [
+        row
+        for row in rows
+        if (row["stratum"], row["stratum_value"], row["denominator"])
+        == (stratum, value, "complete")
+    ]
+    return dict(found)
+
+
+def own(row: Row) -> Any:
+    names = ("n_events", "n_units", "n_patients", "sum_e2", "sum_en", "sum_n2")
+    return estimate_risk(*(row[name] for name in names))
+
+
+def test_counts_over_hospitals_are_those_of_their_units(world: World) -> None:
+    told = {(r["stratum"], r["stratum_value"], r["denominator"]): r for r in world.rows("risk")}
+    for (stratum, value, denominator), row in told.items():
+        inside = [
+            one
+            for units in UNITS.values()
+            for one in units
+            if (denominator == "all" or not one.censored)
+            and {"all": "all", "sex": one.sex, "ordinal": one.ordinal}.get(
+                stratum, f"{one.sex} x {one.ordinal}"
+            )
+            == value
+        ]
+        assert row["n_sites"] == 3
+        if not row["n_sites_masked"]:
+            assert row["n_units"] == len(inside)
+            assert row["n_events"] == sum(one.event for one in inside)
+    assert not told["ordinal", "first", "complete"]["n_sites_masked"]
+
+
+def test_the_pooled_risk_is_the_model_on_the_sites_own_counts(world: World) -> None:
+    [row] = world.rows("risk", WHOLE)
+    risks = [own(true_row(name, units, "all", "all")) for name, units in UNITS.items()]
+    found = pool_risks([r.risk * r.effective_n for r in risks], [r.effective_n for r in risks])
+    assert row["risk"] == pytest.approx(found.risk, abs=1e-9)
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((found.low, found.high), abs=1e-9)
+    assert row["ci_low"] <= row["risk"] <= row["ci_high"]
+    assert row["tau2"] == pytest.approx(found.tau2, abs=1e-9)
+    assert 0 <= row["i2"] <= 1
+    assert row["prediction_low"] <= row["ci_low"]
+
+
+def test_the_ratio_of_first_to_later_is_that_of_the_sites_own_rows(world: World) -> None:
+    [row] = world.rows("comparison", "denominator = 'complete' AND stratum = 'ordinal'")
+    logs, errors = [], []
+    for name, units in UNITS.items():
+        one, other = (true_row(name, units, "ordinal", value) for value in ("first", "later"))
+        shared = counted(name, units)["signals.counts_shared"].to_pylist()
+        [both] = [
+            s for s in shared if (s["stratum_value"], s["denominator"]) == ("first", "complete")
+        ]
+        names = ("n_patients", "sum_ee", "sum_en", "sum_ne", "sum_nn")
+        first, later = (Group(*(side[n] for n in SIDE)).column() for side in (one, other))
+        found = risk_ratios(first, later, Shared(*(both[n] for n in names)).column())
+        logs.append(math.log(found.value[0]))
+        errors.append(math.log(found.high[0] / found.low[0]) / (2 * 1.959963984540054))
+    pooled = pool_effects(logs, errors)
+    assert row["risk_ratio"] == pytest.approx(math.exp(pooled.effect), rel=2e-3)
+    assert row["risk_ratio_low"] < row["risk_ratio"] < row["risk_ratio_high"]
+    assert row["mh_low"] < row["mh_ratio"] < row["mh_high"]
+
+
+SIDE = ("n_events", "n_units", "n_patients", "sum_e2", "sum_en", "sum_n2")
+
+
+def test_without_one_site_the_risk_is_that_of_the_others(world: World) -> None:
+    rows = {row["left_out"]: row for row in world.rows("leave_one_out", WHOLE)}
+    assert set(rows) == set(SITES)
+    others = [own(true_row(n, UNITS[n], "all", "all")) for n in ("north", "west")]
+    found = pool_risks([r.risk * r.effective_n for r in others], [r.effective_n for r in others])
+    assert rows["east"]["risk"] == pytest.approx(found.risk, abs=1e-9)
+    assert rows["east"]["prediction_low"] is None
+
+
+def test_one_site_keeps_its_own_row(world: World, tmp_path: Path) -> None:
+    out = tmp_path / "one.duckdb"
+    pool(world.packs[:1], out, world.keys, answer())
+    found = run_query(out, f"SELECT risk, ci_low, ci_high, tau2, i2 FROM pooled.risk WHERE {WHOLE}")
+    risk = own(true_row("east", UNITS["east"], "all", "all"))
+    assert found.rows[0] == (risk.risk, risk.low, risk.high, None, None)
+
+
+def test_the_order_of_packs_does_not_matter(world: World, tmp_path: Path) -> None:
+    out, told = tmp_path / "turned.duckdb", []
+    for packs_in_order in (world.packs[:2], world.packs[1::-1]):
+        pool(packs_in_order, out, world.keys, answer())
+        told.append(run_query(out, "FROM pooled.risk ORDER BY ALL").rows)
+    assert told[0] == told[1]
+
+
+def test_a_masked_site_leaves_a_range_that_holds_the_truth(tmp_path: Path) -> None:
+    name, drawn = SMALL
+    units = {"east": UNITS["east"], "north": UNITS["north"], name: units_of(*drawn)}
+    made = World(tmp_path, units)
+    made.pool()
+    [row] = made.rows("risk", WHOLE)
+    assert row["n_sites_masked"] == 1
+    assert (row["risk"], row["n_events"]) == (None, None)
+    risks = [own(true_row(site, found, "all", "all")) for site, found in units.items()]
+    truth = pool_risks([r.risk * r.effective_n for r in risks], [r.effective_n for r in risks])
+    if row["risk_lowest"] is None:
+        assert "bound" in row["note"]
+    else:
+        assert truth.risk is not None
+        assert row["risk_lowest"] <= truth.risk <= row["risk_highest"]
+        assert row["n_events_low"] <= sum(r.n_events for r in risks) <= row["n_events_high"]
+
+
+def test_every_interval_holds_its_estimate(world: World) -> None:
+    rows = [*world.rows("risk"), *world.rows("leave_one_out"), *world.rows("forest")]
+    told = [row for row in rows if row["risk"] is not None]
+    assert told
+    assert all(row["ci_low"] <= row["risk"] <= row["ci_high"] for row in told)
+    assert all(np.isfinite(row["risk"]) for row in told)
+
+
+# Refusals -----------------------------------------------------------------------------------
+
+
+def test_a_pack_that_was_replaced_is_refused(tmp_path: Path) -> None:
+    made = World(tmp_path, {"east": UNITS["east"]})
+    newer = made.export("east", "second")
+    made.pool(newer)
+    before = made.out.read_bytes()
+    with pytest.raises(PackError, match="older than its pack 2"):
+        made.pool(made.packs[0])
+    assert made.out.read_bytes() == before
+    made.pool(newer)
+    assert [row["is_pooled"] for row in made.rows("pack")] == [True]
+
+
+def test_two_packs_of_one_site_are_refused(world: World) -> None:
+    with pytest.raises(PackError, match="count twice"):
+        world.pool(world.packs[0], world.packs[0])
+
+
+def change_window(facts: Row) -> None:
+    facts["studies"][0]["study_hash"] = "0" * 64
+    window = facts["studies"][0]["settings"]["outcome"][0]["window"][0]
+    window["end_offset_hours"] = 48.0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (change_window, r"study iv_bisphosphonate in outcome\.fever\.window\.risk\.end_offset"),
+        (lambda facts: facts.update(software_version="0.0.9"), "versions of Dripwatch"),
+        (lambda facts: facts.update(checks_hash="1" * 64), "checks"),
+        (lambda facts: facts.update(is_synthetic=False), "real and invented patients"),
+    ],
+)
+def test_packs_that_count_another_way_are_refused_and_it_says_how(
+    world: World, change: Callable[[Row], None], said: str
+) -> None:
+    changed = world.resign("east", change)
+    with pytest.raises(PackError, match=said):
+        world.pool(changed, *world.packs[1:])

@@ -1,0 +1,39 @@
+-- pooled.comparison
+--
+-- Ratios of two risks over hospitals: first and later infusions, and drugs. First over later is
+-- above 1 also where the risk never changes, if children stop after an event.
+--
+-- grain: One row per study, outcome, window, stratum, pair of its values and denominator.
+-- key: study_id, outcome, window_name, stratum, stratum_value, denominator, other_value
+-- columns:
+--   study_id VARCHAR - Study that defines outcome, window and strata.
+--   outcome VARCHAR - The study's name of the outcome.
+--   window_name VARCHAR - The study's name of the window.
+--   stratum VARCHAR - What the units are divided by: all, drug, setting, age_band, sex, ...
+--   stratum_value VARCHAR - Value of the first side.
+--   other_value VARCHAR - Value of the other side.
+--   denominator VARCHAR - Which units are counted, as in signals.counts.
+--   n_sites BIGINT - Sites with units on both sides.
+--   n_sites_masked BIGINT - Of those, sites with masked counts on a side.
+--   n_sites_estimated BIGINT - Sites with a ratio and an interval of their own: those in risk_ratio.
+--   risk_ratio DOUBLE - Mean over sites of the log ratio, as a ratio (REML); one site: its own; null where a site masks.
+--   risk_ratio_low DOUBLE - Its 95 % limit: Hartung and Knapp's from three sites on.
+--   risk_ratio_high DOUBLE - The same.
+--   common_ratio DOUBLE - The ratio if all sites shared one, by inverse variance.
+--   common_low DOUBLE - Its 95 % limit.
+--   common_high DOUBLE - The same.
+--   mh_ratio DOUBLE - The ratio if all sites shared one, by Mantel and Haenszel; knows sites without an event on a side.
+--   mh_low DOUBLE - Its 95 % limit, cluster-robust over patients.
+--   mh_high DOUBLE - The same.
+--   ratio_lowest DOUBLE - The least that mh_ratio can be, given what masked counts can be; null where nothing bounds them.
+--   ratio_highest DOUBLE - The greatest that it can be.
+--   tau2 DOUBLE - Variance of the log ratios between sites; null for one site.
+--   i2 DOUBLE - Share of the variance that is between sites, 0 to 1; null for one site.
+--   q DOUBLE - Cochran's Q; null for one site.
+--   q_p_value DOUBLE - Its p-value.
+--   prediction_low DOUBLE - Where another site's ratio is expected, 95 %; null with fewer than three.
+--   prediction_high DOUBLE - The same.
+--   method VARCHAR - How ratio and limits were made.
+--   note VARCHAR - What to know about it.
+
+from pooled_rows

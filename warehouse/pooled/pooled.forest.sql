@@ -1,0 +1,28 @@
+-- pooled.forest
+--
+-- What each site tells: the rows of a forest plot.
+--
+-- grain: One row per study, outcome, window, stratum, denominator and site with units in it.
+-- key: study_id, outcome, window_name, stratum, stratum_value, denominator, site_id
+-- columns:
+--   study_id VARCHAR - Study that defines outcome, window and strata.
+--   outcome VARCHAR - The study's name of the outcome.
+--   window_name VARCHAR - The study's name of the window.
+--   stratum VARCHAR - What the units are divided by: all, drug, setting, age_band, sex, ...
+--   stratum_value VARCHAR - Value that the units of the row share; `all` where undivided.
+--   denominator VARCHAR - Which units are counted, as in signals.counts.
+--   site_id VARCHAR - Hospital.
+--   n_events BIGINT - Events of the site; null where masked.
+--   n_units BIGINT - Units of the site; null where masked.
+--   n_events_low BIGINT - The fewest events that there can be.
+--   n_events_high BIGINT - The most events that there can be; null where nothing bounds them.
+--   n_units_low BIGINT - The fewest units that there can be.
+--   n_units_high BIGINT - The most units that there can be; null where nothing bounds them.
+--   n_patients BIGINT - Patients of the site; null where masked.
+--   effective_n DOUBLE - Units, less what clustering in patients takes.
+--   risk DOUBLE - The site's own risk; null where masked.
+--   ci_low DOUBLE - Its 95 % limit (Korn-Graubard).
+--   ci_high DOUBLE - The same.
+--   suppressed_reason VARCHAR - Why counts are null: small_count, few_events (1 to the site's threshold less one), or n_patients (patients alone); null where nothing is.
+
+from pooled_rows

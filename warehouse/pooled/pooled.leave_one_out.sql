@@ -1,0 +1,41 @@
+-- pooled.leave_one_out
+--
+-- The undivided headline risks without each site in turn, where there are three or more: whether
+-- one site makes the result.
+--
+-- grain: One row per study, outcome, window, stratum, denominator and site left out.
+-- key: study_id, outcome, window_name, stratum, stratum_value, denominator, left_out
+-- columns:
+--   study_id VARCHAR - Study that defines outcome, window and strata.
+--   outcome VARCHAR - The study's name of the outcome.
+--   window_name VARCHAR - The study's name of the window.
+--   stratum VARCHAR - What the units are divided by: all, drug, setting, age_band, sex, ...
+--   stratum_value VARCHAR - Value that the units of the row share; `all` where undivided.
+--   denominator VARCHAR - Which units are counted, as in signals.counts.
+--   left_out VARCHAR - Site that is left out.
+--   n_sites BIGINT - Sites with units in the row.
+--   n_sites_masked BIGINT - Of those, sites whose counts are masked.
+--   n_events BIGINT - Events of all sites; null where a site's are masked.
+--   n_units BIGINT - Units of all sites; null where a site's are masked.
+--   n_events_low BIGINT - The fewest events that there can be.
+--   n_events_high BIGINT - The most events that there can be; null where nothing bounds them.
+--   n_units_low BIGINT - The fewest units that there can be.
+--   n_units_high BIGINT - The most units that there can be; null where nothing bounds them.
+--   risk DOUBLE - Risk of the middle hospital, a proportion; one hospital: its own; null where a site's counts are masked.
+--   ci_low DOUBLE - Its 95 % limit.
+--   ci_high DOUBLE - Its 95 % limit.
+--   risk_lowest DOUBLE - The least that the risk can be, given what masked counts can be; null where nothing bounds them.
+--   risk_highest DOUBLE - The greatest that it can be.
+--   ci_lowest DOUBLE - Lower 95 % limit at the least risk.
+--   ci_highest DOUBLE - Upper 95 % limit at the greatest risk.
+--   tau2 DOUBLE - Variance of the logits between sites; null for one site.
+--   i2 DOUBLE - Share of the variance that is between sites (Higgins and Thompson 2002), 0 to 1; null for one site.
+--   prediction_low DOUBLE - Where another site's risk is expected, 95 %; null with fewer than three.
+--   prediction_high DOUBLE - The same.
+--   crude_risk DOUBLE - Events over units of all sites together, whatever the site.
+--   crude_low DOUBLE - Its 95 % limit (Korn-Graubard over all patients).
+--   crude_high DOUBLE - The same.
+--   method VARCHAR - How risk and limits were made.
+--   note VARCHAR - What to know about it.
+
+from pooled_rows
