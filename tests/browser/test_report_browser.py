@@ -100,7 +100,8 @@ def test_every_dot_lies_where_its_number_does(page: Page, demo: Path) -> None:
     )
     ticks = page.eval_on_selector_all(
         'figure[id$="-ordinal"] svg .role-axis-label text',
-        "all => all.filter(t => t.getAttribute('opacity') !== '0').map(t => [parseFloat(t.textContent), t.getBoundingClientRect()])"
+        "all => all.filter(t => t.getAttribute('opacity') !== '0')"
+        ".map(t => [parseFloat(t.textContent), t.getBoundingClientRect()])"
         ".map(([value, b]) => [value, b.x + b.width / 2])",
     )
     (_, left), (value, right) = ticks[0], ticks[-1]
