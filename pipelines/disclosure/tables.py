@@ -8,8 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.disclosure.audit import too_narrow
 from pipelines.disclosure.nested import Nested
 from pipelines.disclosure.others import Told, key_names, told_others
+from pipelines.disclosure.plan import CROSSED
 from pipelines.disclosure.reading import column_of, study_counts
 from pipelines.disclosure.release import FEW, PATIENTS, Release
 from pipelines.disclosure.rows import plan_rows
@@ -59,7 +61,9 @@ def mask_counts(
     rows = counts[COUNTS.name]
     before = last or Release(threshold)
     main = plan_rows(rows, threshold, last, nested=nested, outcomes=outcomes)
-    told = Told(study_counts(rows, nested, outcomes), main, before, threshold)
+    counted = study_counts(rows, nested, outcomes)
+    main = _without(main, before, too_narrow(counted, main, threshold))
+    told = Told(counted, main, before, threshold)
     release = replace(main, other=told_others(counts, told))
     makers: dict[str, Callable[[Mapping[str, Any]], Row | None]] = {
         name: _from_others(release, name) for name in COUNT_TABLES if name != COUNTS.name
@@ -73,6 +77,17 @@ def mask_counts(
         },
         release,
     )
+
+
+def _without(release: Release, before: Release, strata: Sequence[str]) -> Release:
+    """Return a release in which some strata are as they were before."""
+    divisions = dict(release.divisions)
+    for name in {part for one in strata for part in (one, *one.split(CROSSED))}:
+        if name in before.divisions:
+            divisions[name] = before.divisions[name]
+        else:
+            divisions.pop(name, None)
+    return replace(release, divisions=divisions)
 
 
 def _from_counts(release: Release) -> Callable[[Mapping[str, Any]], Row | None]:

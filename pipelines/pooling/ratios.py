@@ -21,6 +21,7 @@ from pipelines.signals.mantel_haenszel import CellPairs, Cells, common_risk_rati
 STRATA = ("ordinal", "drug")
 METHOD = "REML over log ratios, each cluster-robust"
 RANGE = "a range of Mantel and Haenszel's ratio: masked counts can be anything inside their bounds"
+ALL_MASKED = "no site tells the counts of both sides"
 NO_RATIO = "no site with events on both sides"
 SELECTED = "sites without an event on a side are in Mantel and Haenszel's ratio alone"
 
@@ -122,6 +123,8 @@ def _both(key: Key, other: str, rows: Mapping[Key, Row], cell: Cell) -> Shared:
 def _pooled(pairs: Sequence[Pair]) -> Row:
     told = [pair for pair in pairs if pair.is_told]
     row: Row = {"n_sites": len(pairs), "n_sites_masked": len(pairs) - len(told)}
+    if not told:
+        return {**row, "note": ALL_MASKED}
     if len(told) < len(pairs):
         return {**row, **_range(pairs), "note": RANGE}
     mh = _mantel_haenszel(told)
