@@ -4,7 +4,7 @@ Run by `make bench`. Each size is measured in processes of their own, so that im
 count for both; the result replaces bench/RESULTS.md. `python -m bench only-fhir [ROWS]` replaces
 its part on FHIR alone, `python -m bench linkage [SHARE]` that on linkage, `python -m bench
 incremental [SHARE]` that on a night that touches few patients, `python -m bench signals` that on
-tables made of counts.
+tables made of counts, `python -m bench report WAREHOUSE` that on the page of a demo's file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import fhir, incremental, linkage, signals
+from bench import fhir, incremental, linkage, report, signals
 
 HERE = Path(__file__).parent
 ROAD = "# What the road costs"
@@ -248,6 +248,8 @@ def main() -> None:
             parts[linkage.HEADING] = measure_linkage(*map(float, rest))
         case ["incremental", *rest]:
             parts[incremental.HEADING] = measure_incremental(*map(float, rest))
+        case ["report", warehouse]:
+            parts[report.HEADING] = "\n".join(report.measure(Path(warehouse)))
         case ["signals"]:
             parts[signals.HEADING] = measure_signals()
         case [what, folder]:

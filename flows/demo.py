@@ -188,8 +188,8 @@ def _point_out(out: Path, console: Console) -> None:
     console.say(
         "\nWhere to look next:\n"
         f'  dripwatch sql {out}/warehouse.duckdb "select * from analysis.headline_risk"\n'
+        f"  {out}/report/index.html            the report, for a browser\n"
         f"  {out}/report/summary.md            what the last night did\n"
-        f"  {out}/report/data_docs/index.html  what the checks found\n"
         f"  {out}/truth/                       what was planted\n"
         f"  dripwatch refresh --config {out}/site.toml   nothing new, and says so"
     )

@@ -109,7 +109,7 @@ def _picture(
     import altair as alt
 
     y = alt.Y("y:Q", axis=None, scale=alt.Scale(domain=[0, height], range=[0, height]))
-    x_axis = alt.Axis(title=axis_title, tickCount=3, labelExpr=tick, titleAnchor="start")
+    x_axis = alt.Axis(title=axis_title, tickCount=2, labelExpr=tick, titleAnchor="start")
     scale = alt.Scale(domain=list(ends), range=[_LEFT, _RIGHT], nice=False)
     x = alt.X("mid:Q", scale=scale, axis=x_axis)
     colour = alt.condition("datum.is_marked", alt.value(RUST), alt.value(BLUE))

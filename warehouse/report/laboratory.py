@@ -74,7 +74,7 @@ def _figure(concept: str, rows: Sequence[Row], name: str) -> Figure:
     if len(drawn) < 2:
         absent = "Too few patients were tested on all days but one to draw a band."
         return Figure(name, title, absent=absent, notes=_NOTES, table=table)
-    chart = _chart(rows, rows[0]["unit"])
+    chart = _chart(rows)
     first, last = drawn[0]["day"], drawn[-1]["day"]
     least = min(drawn, key=lambda row: row["median"])
     finding = (
@@ -84,7 +84,7 @@ def _figure(concept: str, rows: Sequence[Row], name: str) -> Figure:
     return Figure(name, title, svg=svg(chart, name, title, finding), notes=_NOTES, table=table)
 
 
-def _chart(rows: Sequence[Row], unit: str) -> Spec:
+def _chart(rows: Sequence[Row]) -> Spec:
     import altair as alt
 
     told = [row[name] for row in rows for name in _QUANTILES if row[name] is not None]
@@ -96,7 +96,7 @@ def _chart(rows: Sequence[Row], unit: str) -> Spec:
     below = alt.Axis(title="days since the start", tickMinStep=1, grid=False, format="d")
     x = alt.X("day:Q", scale=days, axis=below)
     scale = alt.Scale(domain=domain, range=[_HEIGHT, 0], nice=False, zero=False)
-    axis = alt.Axis(title=unit, tickCount=4, offset=-_LEFT + 10, format=".1f")
+    axis = alt.Axis(title=None, tickCount=4, offset=-_LEFT + 10, format=".1f")
     layers: list[Any] = []
     for low, high, colour in (("p10", "p90", BAND), ("p25", "p75", BAND_DEEP)):
         boxes = _boxes(rows, low, high)

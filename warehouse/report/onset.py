@@ -28,7 +28,8 @@ _NOTES = (
     "(Aalen-Johansen; who died without it counts as free of it for good). Infusions that nobody "
     "looked at count as free of it.",
     "Intervals take the infusions of one patient as independent, so that they are too narrow. A "
-    "point is drawn where enough events have been added since the last one.",
+    "point is drawn where enough events have been added since the last one; "
+    "between two points the curve is not told.",
 )
 _LEFT, _RIGHT, _HEIGHT = 48, WIDTH - 96, 190
 _LINES = (("ordinal", "first", RUST), ("ordinal", "later", BLUE), ("all", "all", BLUE))
@@ -73,7 +74,8 @@ def _figure(source: Source, outcome: Row, told: Sequence[Row], name: str) -> Fig
 
 
 def _drawn(title: str, lines: Sequence[Line], scale: str, name: str) -> Figure:
-    finding = "; ".join(_finding(label, points, scale) for label, _, points in lines) + "."
+    told = "; ".join(_finding(label, points, scale) for label, _, points in lines)
+    finding = f"{told[0].upper()}{told[1:]}."
     rows = tuple(_row(label, one) for label, _, points in lines for one in points)
     drawn = svg(_chart(lines, scale), name, title, f"{finding} The table below has all numbers.")
     head = tuple(text.format(scale=scale.capitalize()) for text in _HEAD)
@@ -126,13 +128,14 @@ def _chart(lines: Sequence[Line], scale: str) -> Spec:
 
     most = round_up(100 * max(one["share"] for _, _, points in lines for one in points))
     last = max(one["end"] for _, _, points in lines for one in points)
+    few = last <= 8
     x = alt.X(
         "end:Q",
         scale=alt.Scale(domain=[0, last], range=[_LEFT, _RIGHT], nice=False),
         axis=alt.Axis(
             title=f"{scale}s since the start of the infusion",
+            values=list(range(last + 1)) if few else alt.Undefined,
             tickCount=6,
-            tickMinStep=1,
             format="d",
             grid=False,
         ),
@@ -150,7 +153,7 @@ def _chart(lines: Sequence[Line], scale: str) -> Spec:
         end = {**told[-1], "end": last, "name": label}
         layers += [
             data([*told, {**told[-1], "end": last}])
-            .mark_line(color=colour, strokeWidth=2, interpolate="step-after")
+            .mark_line(color=colour, strokeWidth=2, strokeDash=[5, 3])
             .encode(x=x, y=y),
             data(told).mark_point(color=colour, filled=True, size=45, opacity=1).encode(x=x, y=y),
             data([end])

@@ -48,7 +48,7 @@ def benchmark(source: Source, study_id: str, risks: Sequence[Row], prefix: str) 
         absent = "Nothing that was published on these outcomes has a number."
         return Figure(name, title, absent=absent, notes=(_NOTE,), table=table)
     groups = [Group(_what(row), (_published(row), _observed(row))) for row in told]
-    chart = dot_chart(groups, "Risk; published as the interval that rounding leaves")
+    chart = dot_chart(groups, "Risk, 95 % interval; published: rounding")
     finding = "; ".join(f"{_what(row)}: here {_observed(row).text}" for row in told)
     drawn = svg(chart, name, title, f"{finding}. The table below has all numbers.")
     return Figure(name, title, svg=drawn, notes=(_NOTE,), table=table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -40,9 +40,9 @@ class Source:
         """Whether the file has a table: one that an older version made may lack it."""
         return table in self._tables
 
-    def rows(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
+    def rows(self, sql: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[Row]:
         """Return the rows of a query."""
-        self.con.execute(sql, list(values))
+        self.con.execute(sql, values)
         names = [column[0] for column in self.con.description or []]
         return [dict(zip(names, row, strict=True)) for row in self.con.fetchall()]
 
@@ -59,7 +59,7 @@ class Source:
         """Return the masked risks of a study's main windows, one way, that the page shows.
 
         Only one window an outcome: a longer window holds the shorter one. The headline's
-        denominator, and `all`, which published numbers are held against: masked together.
+        denominator, and `all` of outcomes that are held against published numbers: masked together.
 
         Args:
             study: a row of `studies`.
@@ -70,6 +70,13 @@ class Source:
         order = dict.fromkeys([first, *names] if first else names)
         masked = mask(rows, self.min_cell, study["settings"], list(order))
         return sorted(masked, key=_place)
+
+    def _compared(self, study_id: str) -> list[str]:
+        """Return the outcomes that are held against published numbers."""
+        if not self.has("signals.benchmark"):
+            return []
+        sql = "SELECT DISTINCT outcome FROM signals.benchmark WHERE study_id = ? ORDER BY outcome"
+        return [row["outcome"] for row in self.rows(sql, [study_id])]
 
     def unmasked_risks(self, study_id: str) -> list[Row]:
         """Return the same before masking."""
@@ -83,10 +90,10 @@ class Source:
             JOIN ({MAIN_WINDOW}) AS w USING (study_id, outcome, window_name)
             LEFT JOIN signals.counts AS c USING (site_id, study_id, outcome, window_name, stratum,
                 stratum_value, denominator)
-            WHERE r.study_id = ? AND (r.is_headline OR r.denominator = 'all')
-                AND list_contains(?, r.stratum)
+            WHERE r.study_id = $study AND list_contains($strata, r.stratum)
+                AND (r.is_headline OR r.denominator = 'all' AND list_contains($compared, r.outcome))
             ORDER BY r.outcome, r.denominator, r.stratum, r.stratum_value""",
-            [study_id, ["all", *STRATA]],
+            {"study": study_id, "strata": ["all", *STRATA], "compared": self._compared(study_id)},
         )
 
 
