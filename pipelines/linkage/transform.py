@@ -32,7 +32,18 @@ _ATTRITION_FIELDS: dict[str, pa.DataType] = {
     "n": pa.int64(),
 }
 ATTRITION_SCHEMA = pa.schema(_ATTRITION_FIELDS)
-_ATTRITION_KEY = 4
+ATTRITION = "linkage.attrition"
+#: What merges over buckets: tables of counts, and the attrition, whose last column is a count.
+_SCHEMAS = {name: table.schema for name, table in COUNT_TABLES.items()} | {
+    ATTRITION: ATTRITION_SCHEMA
+}
+_N_KEYS = {name: len(table.keys) for name, table in COUNT_TABLES.items()} | {
+    ATTRITION: len(ATTRITION_SCHEMA) - 1
+}
+
+Key = tuple[str | int | None, ...]
+Sums = tuple[int | None, ...]
+Merged = dict[Key, Sums]
 
 
 class LinkageError(DripwatchError):
@@ -84,34 +95,58 @@ class _LinkBucket(beam.DoFn):  # type: ignore[misc] # Beam is untyped
             failed = (kind, work.given.study.id, work.shard, refused)
             yield beam.pvalue.TaggedOutput("failed", failed)
             return
-        for name, rows in linked.counts.items():
-            n_keys = len(COUNT_TABLES[name].keys)
-            for row in rows:
-                key = (name, *row[:n_keys])
-                yield beam.pvalue.TaggedOutput("counts", (key, row[n_keys:]))
-        for row in linked.attrition:
-            yield beam.pvalue.TaggedOutput("attrition", (row[:_ATTRITION_KEY], row[-1]))
+        counted = {**linked.counts, ATTRITION: linked.attrition}
+        for name, n_keys in _N_KEYS.items():
+            rows = [(row[:n_keys], row[n_keys:]) for row in counted[name]]
+            yield beam.pvalue.TaggedOutput("counts", (name, rows))
         yield linked.files
+
+
+class MergeCounts(beam.CombineFn):  # type: ignore[misc] # Beam is untyped
+    """Merge rows of counts, (key, sums) each: rows with equal keys become one.
+
+    An element is all rows of a bucket: a row as an element costs more than counting it did.
+    """
+
+    def create_accumulator(self) -> Merged:
+        """Return no rows."""
+        return {}
+
+    def add_input(self, merged: Merged, rows: Iterable[tuple[Key, Sums]]) -> Merged:
+        """Add the rows of a bucket."""
+        for key, sums in rows:
+            merged[key] = merge_counts((merged[key], sums)) if key in merged else sums
+        return merged
+
+    def merge_accumulators(self, accumulators: Iterable[Merged]) -> Merged:
+        """Add up what several workers have merged."""
+        first: Merged = {}
+        for merged in accumulators:
+            self.add_input(first, merged.items())
+        return first
+
+    def extract_output(self, merged: Merged) -> Merged:
+        """Return the rows by key."""
+        return merged
 
 
 class LinkInfusions(beam.PTransform):  # type: ignore[misc] # Beam is untyped
     """Link every work item and merge what merges.
 
     Input: a PCollection of `Work`. Output: `files` (one mapping of table to path an item),
-    `counts` ((table and key, sums), merged), `attrition` ((key, n), merged) and `failed`
+    `counts` ((name of a table of counts or `linkage.attrition`, {key: sums}), merged) and `failed`
     ((kind of error, study, shard, errno or None) an item that could not be linked).
     """
 
     def expand(self, works: Any) -> dict[str, Any]:  # noqa: ANN401 - a PCollection
         """Build the transform (called by Beam)."""
         linked = works | "Link" >> beam.ParDo(_LinkBucket()).with_outputs(
-            "counts", "attrition", "failed", main="files"
+            "counts", "failed", main="files"
         )
         return {
             "files": linked.files,
             "failed": linked.failed,
-            "counts": linked.counts | "MergeCounts" >> beam.CombinePerKey(merge_counts),
-            "attrition": linked.attrition | "MergeAttrition" >> beam.CombinePerKey(sum),
+            "counts": linked.counts | "MergeCounts" >> beam.CombinePerKey(MergeCounts()),
         }
 
 
@@ -128,14 +163,11 @@ def _counts_path(folder: str, name: str) -> Path:
     return Path(folder) / f"{name}.parquet"
 
 
-def _write_counts(rows: list[tuple[Any, ...]], folder: str) -> str:
-    """Write rows that begin with the name of their table, a file a table."""
-    by_table: dict[str, list[tuple[Any, ...]]] = {name: [] for name in COUNT_TABLES}
-    for name, *row in rows:
-        by_table[name].append(tuple(row))
-    for name, table in COUNT_TABLES.items():
-        _write_table(by_table[name], str(_counts_path(folder, name)), table.schema)
-    return folder
+def _write_counts(named: tuple[str, Merged], folder: str) -> str:
+    name, merged = named
+    rows = [(*key, *sums) for key, sums in merged.items()]
+    _write_table(rows, str(_counts_path(folder, name)), _SCHEMAS[name])
+    return name
 
 
 def _write_failed(failed: list[tuple[str, str, str, int | None]], path: str) -> str:
@@ -160,11 +192,6 @@ def _raise_failed(path: Path) -> None:
     )
 
 
-def _write_attrition(rows: list[tuple[Any, ...]], path: str) -> str:
-    _write_table(rows, path, ATTRITION_SCHEMA)
-    return path
-
-
 def run_linkage(shards: list[Path], given: list[LinkageInput], out: Path) -> LinkageResult:
     """Link all shards under all studies with Beam's in-process runner.
 
@@ -183,19 +210,19 @@ def run_linkage(shards: list[Path], given: list[LinkageInput], out: Path) -> Lin
         for one in given
         for shard in shards
     ]
-    attrition_path = str(out / "attrition.parquet")
     failed_path = out / "failed.json"
     # By name: the switching DirectRunner would first try to download another runner.
     options = PipelineOptions(["--no_pipeline_type_check"])
     with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
         linked = pipeline | beam.Create(works, reshuffle=False) | "LinkInfusions" >> LinkInfusions()
-        _collect(linked["counts"], "Counts", _write_counts, str(out))
-        _collect(linked["attrition"], "Attrition", _write_attrition, attrition_path)
+        _ = linked["counts"] | "CountFiles" >> beam.Map(_write_counts, str(out))
         failed = linked["failed"] | "FailedList" >> beam.combiners.ToList()
         _ = failed | "FailedFile" >> beam.Map(_write_failed, str(failed_path))
     _raise_failed(failed_path)
+    for name in _SCHEMAS if not works else ():
+        _write_counts((name, {}), str(out))
     tables = _files(works, OUTPUTS)
-    tables["linkage.attrition"] = [Path(attrition_path)]
+    tables[ATTRITION] = [_counts_path(str(out), ATTRITION)]
     studies = [one.study for one in given]
     tables |= signal_tables({n: _counts_path(str(out), n) for n in COUNT_TABLES}, out, studies)
     n_units = sum(pq.read_metadata(path).num_rows for path in tables["linkage.course"])
@@ -206,12 +233,3 @@ def _files(works: list[Work], tables: Iterable[str]) -> dict[str, list[Path]]:
     return {
         table: sorted(Path(work.out) / f"{table}.parquet" for work in works) for table in tables
     }
-
-
-def _collect(pairs: Any, name: str, write: Any, path: str) -> None:  # noqa: ANN401 - PCollection
-    rows = pairs | f"{name}Row" >> beam.MapTuple(lambda key, value: key + _as_tuple(value))
-    _ = rows | f"{name}List" >> beam.combiners.ToList() | f"{name}File" >> beam.Map(write, path)
-
-
-def _as_tuple(value: Any) -> tuple[Any, ...]:  # noqa: ANN401 - a number or a tuple of numbers
-    return value if isinstance(value, tuple) else (value,)

@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipelines.linkage.kernel import OUTPUTS, LinkageInput, link_bucket
-from pipelines.linkage.transform import LinkInfusions, Work
+from pipelines.linkage.transform import ATTRITION, LinkInfusions, Work
 from tests.linkage_cases import event_tables
 from tests.reference import Row as ReferenceRow
 from tests.reference import UnitRow, link_patient
@@ -67,7 +67,7 @@ class Spec:
                 Work(one, str(self._shard(one.study.id, Path(folder))), f"{folder}/{one.study.id}")
                 for one in inputs
             ]
-            return _run(works, Path(folder) / "attrition.json")
+            return _run(works, Path(folder) / "counts.json")
 
     def _shard(self, study: str, folder: Path) -> Path:
         """Write the events of the patients that a study is asked about."""
@@ -87,15 +87,19 @@ def is_implied(study: str) -> bool:
     return "patients_implied" in study
 
 
-def _run(works: list[Work], attrition: Path) -> Tables:
+def _run(works: list[Work], counts: Path) -> Tables:
     """Run one pipeline, without the risks: here every patient is a site, and so a stratum."""
-    failed, counts = attrition.with_name("failed.json"), attrition.with_name("counts.json")
+    failed = counts.with_name("failed.json")
     options = PipelineOptions(["--no_pipeline_type_check"])
     with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
         created = pipeline | beam.Create(works, reshuffle=False)
         outputs = created | LinkInfusions()
-        for name, path in (("attrition", attrition), ("counts", counts), ("failed", failed)):
-            listed = outputs[name] | f"{name} list" >> beam.combiners.ToList()
+        counted = outputs["counts"] | beam.MapTuple(lambda name, rows: (name, list(rows.items())))
+        for name, merged, path in (
+            ("counts", counted, counts),
+            ("failed", outputs["failed"], failed),
+        ):
+            listed = merged | f"{name} list" >> beam.combiners.ToList()
             _ = listed | f"{name} file" >> beam.Map(_dump, str(path))
     if problems := json.loads(failed.read_text(encoding="utf-8")):
         _link_plainly(works[0])
@@ -107,13 +111,12 @@ def _run(works: list[Work], attrition: Path) -> Tables:
         if table != "linkage.evidence"
     }
     found["linkage.attrition"] = {}
-    for (study, site, _, step), n in json.loads(attrition.read_text(encoding="utf-8")):
+    told = dict(json.loads(counts.read_text(encoding="utf-8")))
+    for (study, site, _, step), [n] in told[ATTRITION]:
         row = {"step": step, "n": n}
         found["linkage.attrition"].setdefault((study, site), []).append(row)
     found["denominators"] = {}
-    for (table, *key), sums in json.loads(counts.read_text(encoding="utf-8")):
-        if table != "signals.counts":
-            continue
+    for key, sums in told["signals.counts"]:
         study, site, outcome, window, stratum, _, denominator = key
         if stratum == "site" and sums[0]:
             row = {"outcome": outcome, "window": window, "denominator": denominator}
