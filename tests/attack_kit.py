@@ -8,8 +8,9 @@ rule by which a row is left out.
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
@@ -18,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 from scipy import optimize, sparse
 
-from pipelines.disclosure.nested import Nested
+from pipelines.disclosure.nested import Links, Nested
 from pipelines.disclosure.plan import StudyCounts
-from pipelines.disclosure.release import Column, Release
+from pipelines.disclosure.release import Column, Division, Release
 from pipelines.disclosure.rule import Row, may_be_told
 from pipelines.signals.counts import KEY_COLUMNS, MOMENT_COLUMNS
 
@@ -112,6 +113,13 @@ _SHARES = ((0.1, 0.2, 0.6, 0.1), (0.3, 0.3, 0.3, 0.1), (0.02, 0.1, 0.85, 0.03), 
 _CHANGES = (0, 0, 0, 1, 1, -1)
 
 
+#: There are no more children of a kind than this.
+MOST = 600
+_MANY = float(MOST * 40)
+#: Yes-or-no unknowns, for reasons of which one holds.
+N_SWITCHES = 600
+
+
 @dataclass(frozen=True)
 class Night:
     """What was told on a night: rows that are true on it, by column, stratum and value."""
@@ -153,7 +161,10 @@ class Attacker:
             (column, stratum, value): (units, events)
             for column, stratum, value, units, events in ward.cells()
         }
-        self._n = len(self._kinds) * len(nights)
+        self._n_counts = len(self._kinds) * len(nights)
+        self._n = self._n_counts + N_SWITCHES
+        self._n_used = self._n_counts
+        self._t = threshold
         self._a: list[np.ndarray] = []
         self._low: list[float] = []
         self._high: list[float] = []
@@ -172,6 +183,82 @@ class Attacker:
                 for kind in self._kinds:
                     change = self._sum(place, {kind}) - self._sum(place - 1, {kind})
                     self._know(change, -span, span)
+
+    # The rule itself ------------------------------------------------------------------------
+
+    def know_the_rule(self, release: Release) -> None:
+        """Add that each row of the one night there is, and that is not told, has a reason."""
+        for column in COLUMNS:
+            if column in release.few:
+                continue
+            if column not in release.whole:
+                mine = self._parts(column, "all", ["all"])
+                self._is_not_small(mine[0])
+                self._one_is_small([*mine, *self._gaps(column, release.whole, "all", ["all"])])
+                continue
+            for stratum, division in release.divisions.items():
+                if column not in division.rows:
+                    self._know_why_not_divided(column, stratum, division)
+
+    def _know_why_not_divided(self, column: Column, stratum: str, division: Division) -> None:
+        values = sorted(v for c, s, v in self._rows if c == column and s == stratum)
+        merged = [value for value in values if value in division.merged]
+        groups = [[value] for value in values if value not in merged]
+        reasons: list[np.ndarray] = []
+        for group in [*groups, *([merged] if merged else [])]:
+            reasons += self._parts(column, stratum, group)
+            reasons += self._gaps(column, division.rows, stratum, group)
+        self._one_is_small(reasons)
+
+    def _parts(self, column: Column, stratum: str, values: Sequence[str]) -> list[np.ndarray]:
+        """Return events, others and units of some values together."""
+        found = [np.zeros(self._n) for _ in range(3)]
+        for value in values:
+            units, events = self._rows[column, stratum, value]
+            for row, kinds in zip(found, (events, units - events, units), strict=True):
+                row += self._sum(0, kinds)
+        return found
+
+    def _gaps(
+        self, column: Column, told: Iterable[Column], stratum: str, values: Sequence[str]
+    ) -> list[np.ndarray]:
+        """Return all differences from told columns that must not be small."""
+        e, f, n = self._parts(column, stratum, values)
+        found = []
+        for other, link in Links(COLUMNS, NESTED).of(column):
+            if other in told:
+                oe, of, on = self._parts(other, stratum, values)
+                found += [n - oe, on - e]
+                found += [e - oe] if link.has_events else []
+                found += [f - of] if link.has_others else []
+                found += [n - on] if link.has_units else []
+        return [*found, *(-one for one in found)]
+
+    def _is_not_small(self, row: np.ndarray) -> None:
+        switch = self._switch()
+        self._know(row - switch * _MANY, -math.inf, 0)
+        self._know(row - switch * self._t, 0, math.inf)
+
+    def _one_is_small(self, rows: Sequence[np.ndarray]) -> None:
+        total = np.zeros(self._n)
+        for row in rows:
+            switch = self._switch()
+            total += switch
+            self._know(row - switch * _MANY, 1 - _MANY, math.inf)
+            self._know(row + switch * _MANY, -math.inf, self._t - 1 + _MANY)
+        self._know(total, 1, math.inf)
+
+    def _switch(self) -> np.ndarray:
+        row = np.zeros(self._n)
+        row[self._n_used] = 1
+        self._n_used += 1
+        return row
+
+    @cached_property
+    def _most(self) -> np.ndarray:
+        most = np.ones(self._n)
+        most[: self._n_counts] = MOST
+        return most
 
     @cached_property
     def _known(self) -> sparse.csr_array:
@@ -201,12 +288,11 @@ class Attacker:
         limits = [optimize.LinearConstraint(self._known, self._low, self._high)] if self._a else []
         if fixed:
             limits.append(optimize.LinearConstraint(fixed[0], fixed[1], fixed[1]))
-        # More than a thousand children of a kind there are nowhere.
         found = optimize.milp(
             cost,
             constraints=limits,
             integrality=np.ones(self._n, dtype=np.int64),
-            bounds=optimize.Bounds(0, 1000),
+            bounds=optimize.Bounds(0, self._most),
         )
         return float(found.fun) if found.status == 0 else float("nan")
 
