@@ -21,6 +21,7 @@ import pyarrow as pa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipelines.base.errors import PackError
+from pipelines.pooling.content import mistake_of
 from pipelines.pooling.signing import is_signed, load_public
 
 FORMAT = 1
@@ -146,7 +147,10 @@ def _read(folder: Path, keys: Path) -> Pack:
     _verify(folder, said, facts["site_id"], keys)
     if facts.get("format") != FORMAT:
         raise _refused(folder, f"The pack has format {facts.get('format')}; {FORMAT} is known.")
-    return Pack(folder, facts, hashlib.sha256(said).hexdigest(), _tables(folder, facts["files"]))
+    tables = _tables(folder, facts["files"])
+    if mistake := mistake_of(facts, tables):
+        raise _refused(folder, mistake)
+    return Pack(folder, facts, hashlib.sha256(said).hexdigest(), tables)
 
 
 def _verify(folder: Path, said: bytes, site_id: str, keys: Path) -> None:

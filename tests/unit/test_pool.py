@@ -256,3 +256,21 @@ def test_packs_that_count_another_way_are_refused_and_it_says_how(
     changed = world.resign("east", change)
     with pytest.raises(PackError, match=said):
         world.pool(changed, *world.packs[1:])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda facts: facts.pop("feeds"),
+        lambda facts: facts.update(threshold=1),
+        lambda facts: facts.update(number="1"),
+        lambda facts: facts["studies"][0].pop("settings"),
+        lambda facts: facts.update(n_rows={}),
+    ],
+)
+def test_a_signed_pack_that_lacks_something_is_refused(
+    world: World, change: Callable[[Row], None]
+) -> None:
+    changed = world.resign("east", change)
+    with pytest.raises(PackError, match=r"manifest|thresholds"):
+        world.pool(changed, *world.packs[1:])
