@@ -13,6 +13,7 @@ import typer
 
 from flows import (
     cli_events,
+    cli_keys,
     cli_packs,
     cli_replay,
     cli_report,
@@ -222,6 +223,7 @@ cli_runs.add_to(app)
 cli_review.add_to(app)
 cli_packs.add_to(app)
 cli_report.add_to(app)
+cli_keys.add_to(app)
 
 
 @app.command()

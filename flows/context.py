@@ -102,10 +102,10 @@ class RunContext:
 
     @cached_property
     def key(self) -> SiteKey:
-        """The site's key."""
+        """The site's key, as the log was written under it."""
         from pipelines.base.keys import load_key
 
-        return load_key(self.site)
+        return self.log.fit_key(load_key(self.site), self.site.site.id)
 
     @cached_property
     def studies(self) -> list[Study]:

@@ -97,11 +97,11 @@ def _private(name: str, path: Path, forbidden: int) -> Finding:
 
 
 def _key(site: Site) -> Iterator[Finding]:
-    from pipelines.base.keys import load_key
+    from pipelines.base.keys import key_source, load_key
 
-    load_key(site)
-    source = f"${site.key.env}" if os.environ.get(site.key.env) else str(site.at(site.key.file))
-    yield Finding("ok", "key", f"present and long enough ({source})")
+    renewed = load_key(site).n_renewals
+    told = f", renewed {plural(renewed, 'time')}" if renewed else ""
+    yield Finding("ok", "key", f"present and long enough ({key_source(site)}{told})")
 
 
 def _disk(site: Site) -> Iterator[Finding]:
@@ -154,7 +154,15 @@ def _batches(site: Site) -> Iterator[Finding]:
     told = plural(len(committed), "batch", "batches")
     yield Finding("ok", "event log", f"{told} committed, every file as it was written")
     log.check_site(site.site.id)
-    log.check_key(load_key(site).check_value(site.site.id))
+    key = log.fit_key(load_key(site), site.site.id)
+    log.check_key(key.check_value(site.site.id))
+    if waiting := load_key(site).n_renewals - key.n_renewals:
+        yield Finding(
+            "warn",
+            "key",
+            f"{plural(waiting, 'secret')} of the key not in use: the log was written without",
+            "Finish the renewal: `dripwatch key rotate`.",
+        )
     for one in held:
         yield Finding(
             "warn",

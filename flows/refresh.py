@@ -74,7 +74,7 @@ def _refresh(
     if api_url:
         require(api_url)
     _check_settings(context)
-    with site_lock(site, context.run_id) as cut_short, _private_by_default(site):
+    with site_lock(site, context.run_id) as cut_short, private_by_default(site):
         journal.open()
         if cut_short:
             context.remark(
@@ -96,7 +96,7 @@ def _refresh(
 
 
 @contextmanager
-def _private_by_default(site: Site) -> Iterator[None]:
+def private_by_default(site: Site) -> Iterator[None]:
     """Make files for their owner alone, but for the report, which follows the user's umask."""
     docs = site.report / "data_docs"
     for folder in (site.warehouse.parent, docs):

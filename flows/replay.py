@@ -64,7 +64,7 @@ def replay_command(config: Path, answer: Reply, *, first: str | None, last: str 
 
 
 @dataclass
-class _Proof:
+class Proof:
     """The store before it was emptied and after it was filled again.
 
     Attributes:
@@ -107,8 +107,8 @@ class _Proof:
 def _rebuild(site: Site, answer: Reply) -> None:
     from flows.refresh import answer_with, refresh
 
-    proof = _Proof()
-    result = refresh(site, console=answer.console, stages=_rebuilding(proof))
+    proof = Proof()
+    result = refresh(site, console=answer.console, stages=rebuilding(proof))
     answer_with(result, answer)
     answer.message = proof.verdict
     answer.result = {
@@ -125,7 +125,7 @@ def _rebuild(site: Site, answer: Reply) -> None:
         _tell_difference(answer, site, proof.differ)
 
 
-def _rebuilding(proof: _Proof) -> list[Stage[RunContext]]:
+def rebuilding(proof: Proof) -> list[Stage[RunContext]]:
     """Return the stages that make a site again from its log, and note what was there before."""
     from flows.plan import LINKED
     from flows.stages import STAGES

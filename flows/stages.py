@@ -36,6 +36,7 @@ from flows.report import write_page
 from flows.run import Stage, StageResult
 from pipelines.base import duck
 from pipelines.base.files import make_private
+from pipelines.base.generations import drop_older
 from pipelines.ingest.accounting import n_candidates, n_set_aside
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def recover(context: RunContext, _step: Step) -> StageResult:
         store.catch_up_runs()
         store.record_run(context.run_record())
         n_applied = len(store.apply_missing(context.log, context.run_id))
+    drop_older(site.restricted)
     context.n_applied = n_applied
     note = f"{plural(n_applied, 'batch', 'batches')} of earlier runs applied" if n_applied else ""
     return StageResult("recover", note=note)

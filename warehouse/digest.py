@@ -75,6 +75,11 @@ def table_digests(
     }
 
 
+def state_tables(con: duckdb.DuckDBPyConnection, catalog: str) -> list[tuple[str, str]]:
+    """Return schema and name of each table that a state digest reads, sorted."""
+    return _tables(con, catalog, "state")
+
+
 def combine(tables: dict[str, str]) -> str:
     """Return one hash for several tables' digests."""
     text = "\n".join(f"{name} {value}" for name, value in sorted(tables.items()))

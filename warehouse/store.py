@@ -35,6 +35,9 @@ from warehouse.models import model, models_hash
 from warehouse.run import RunRecord as RunRecord  # part of what this module offers
 
 _LAYOUT = "layout_hash"
+#: The generation of the log (its folder's name) that the store was filled from.
+_GENERATION = "log_generation"
+_FIRST = "log"
 
 
 class Store:
@@ -105,6 +108,7 @@ class Store:
                 create_layout(self.con)
                 history.restore(self.con, self.site)
                 self.set_state(_LAYOUT, layout_hash())
+                self.set_state(_GENERATION, self.site.log_root.name)
             changes.restore(self.con, self.site.warehouse)
 
     def _attach(self) -> None:
@@ -124,12 +128,18 @@ class Store:
             try:
                 patiently(self._attach, *self._waiting)
                 known = self.get_state(_LAYOUT)
+                filled_from = self.get_state(_GENERATION) or _FIRST
             except duckdb.Error as error:
                 self.close()
                 if is_damage(error):
                     return "it could not be read"
                 raise
-        return None if known == layout_hash() else "another version of Dripwatch made it"
+        if known != layout_hash():
+            return "another version of Dripwatch made it"
+        # Batches keep their ids from one generation to the next, so nothing else would tell.
+        if filled_from != self.site.log_root.name:
+            return "the log has a new generation"
+        return None
 
     def get_state(self, name: str) -> str | None:
         """Return a fact of `ops.state`, None where it was never set."""
@@ -157,6 +167,8 @@ class Store:
             "feeds": feeds.state_key(self.site, self.batch_ids()),
             "digests": digests,
         }
+        if self.site.log_root.name != _FIRST:
+            parts["generation"] = self.site.log_root.name
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     # Batches -------------------------------------------------------------------------------

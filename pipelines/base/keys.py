@@ -1,110 +1,28 @@
-"""The site's secret key, and the keyed hashes that stand for identifiers.
+"""Where the site's secret key comes from: environment, keyring or a private file.
 
-Every hash is HMAC-SHA256 (RFC 2104) over a message that names its parts with their lengths, so
-that two lists of parts can never make one message. SQL and Python compute the same hashes; SQL is
-for columns, Python is the reference.
+A key is 64 or more hex digits. Where it was renewed, later secrets follow the first, one a line
+(in the environment and a keyring also separated by commas); all of them are needed.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
+import importlib
 import os
 import secrets
 import stat
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-
-import duckdb
+from typing import Any
 
 from pipelines.base.errors import KeyFileError
+from pipelines.base.files import write_durably
 from pipelines.base.site import Site
+from pipelines.base.sitekey import SiteKey as SiteKey  # part of what this module offers
+from pipelines.base.sitekey import encode_parts as encode_parts
 
 MIN_KEY_BYTES = 32
 _MIN_DISTINCT_BYTES = 8
-_BLOCK_BYTES = 64  # of SHA-256
 _KEEP = "Never make a new key for a site that has a log: all its keys would change."
-
-# TEMP: a macro in a database file would outlive the session that has the key.
-_MACROS = """
-CREATE OR REPLACE TEMP MACRO hmac_key(msg) AS
-    sha256(getvariable('dripwatch_outer')
-        || unhex(sha256(getvariable('dripwatch_inner') || encode(msg))));
-CREATE OR REPLACE TEMP MACRO key_part(part) AS strlen(part) || ':' || part || ',';
-CREATE OR REPLACE TEMP MACRO record_key(site, source, event_type, id) AS
-    hmac_key('6:record,' || key_part(site) || key_part(source) || key_part(event_type)
-        || key_part(id));
-CREATE OR REPLACE TEMP MACRO record_key_of_parts(site, source, event_type, ids) AS
-    hmac_key('6:record,' || key_part(site) || key_part(source) || key_part(event_type)
-        || CASE WHEN len(ids) = len(list_filter(ids, lambda id: id IS NOT NULL))
-           THEN list_aggregate(list_transform(ids, lambda id: key_part(id)), 'string_agg', '') END);
-CREATE OR REPLACE TEMP MACRO patient_key(site, namespace, id) AS
-    hmac_key('7:patient,' || key_part(site) || key_part(namespace) || key_part(id));
-CREATE OR REPLACE TEMP MACRO other_key(site, source, kind, id) AS
-    hmac_key('5:other,' || key_part(site) || key_part(source) || key_part(kind) || key_part(id));
-"""
-
-
-@dataclass(frozen=True)
-class SiteKey:
-    """A site's secret; its methods give 64 hex digits, or None where a part is None."""
-
-    _secret: bytes = field(repr=False)
-
-    def record(self, site: str, source: str, event_type: str, *parts: str | None) -> str | None:
-        """Return the key of a record: which source record an event speaks of; None for no part."""
-        return self._keyed("record", site, source, event_type, *(parts or (None,)))
-
-    def patient(self, site: str, namespace: str, id_: str | None) -> str | None:
-        """Return the key of a patient; sources that share a namespace share their patients."""
-        return self._keyed("patient", site, namespace, id_)
-
-    def other(self, site: str, source: str, kind: str, id_: str | None) -> str | None:
-        """Return the key of something that records refer to, such as an order or an encounter."""
-        return self._keyed("other", site, source, kind, id_)
-
-    def check_value(self, site: str) -> str:
-        """Return 16 hex digits that tell whether a log was written under this key."""
-        return str(self._keyed("check", site))[:16]
-
-    def install(self, con: duckdb.DuckDBPyConnection) -> None:
-        """Give a connection the same hashes as columnar macros, until it is closed.
-
-        `record_key(site, source, event_type, id)`, `patient_key(site, namespace, id)`,
-        `other_key(site, source, kind, id)`, and `record_key_of_parts(site, source, event_type,
-        ids)` for an id of several parts (VARCHAR[]). A null part gives a null key. Whoever holds
-        the connection can read the key out of its session variables; cursors made from it have
-        neither the variables nor the macros.
-        """
-        inner, outer = self._pads()
-        # As parameters, so that no statement text (logs, profiles, errors) holds the key.
-        con.execute("SET VARIABLE dripwatch_inner = $1::BLOB", [inner])
-        con.execute("SET VARIABLE dripwatch_outer = $1::BLOB", [outer])
-        con.execute(_MACROS)
-
-    def _pads(self) -> tuple[bytes, bytes]:
-        secret = self._secret
-        if len(secret) > _BLOCK_BYTES:
-            secret = hashlib.sha256(secret).digest()
-        block = secret.ljust(_BLOCK_BYTES, b"\0")
-        return bytes(byte ^ 0x36 for byte in block), bytes(byte ^ 0x5C for byte in block)
-
-    def _keyed(self, *parts: str | None) -> str | None:
-        message = encode_parts(parts)
-        if message is None:
-            return None
-        return hmac.new(self._secret, message, hashlib.sha256).hexdigest()
-
-
-def encode_parts(parts: tuple[str | None, ...]) -> bytes | None:
-    """Return the parts as netstrings (`3:abc,`), which no other list of parts gives.
-
-    None where a part is None. Source: D. J. Bernstein, "Netstrings" (1997).
-    """
-    encoded = [None if part is None else part.encode() for part in parts]
-    if any(part is None for part in encoded):
-        return None
-    return b"".join(b"%d:%b," % (len(part), part) for part in encoded if part is not None)
 
 
 def new_key() -> str:
@@ -113,16 +31,88 @@ def new_key() -> str:
 
 
 def load_key(site: Site) -> SiteKey:
-    """Read the site's key: from the environment variable if it is set, else from the file.
+    """Read the site's key: from the environment, else the keyring, else the file.
 
     Errors:
-        KeyFileError: absent, malformed, weak, or a file that others can read or that isn't ours.
+        KeyFileError: absent, malformed, weak, or a file that others can read or that isn't ours;
+            a keyring that is named and can't be asked.
     """
-    name = site.key.env
-    if (text := os.environ.get(name)) is not None:
-        return _parse(text, f"environment variable {name}")
-    path = site.at(site.key.file)
-    return _parse(_read_private(path, name), str(path))
+    text, where = _source(site)
+    return _parse(text, where)
+
+
+def key_source(site: Site) -> str:
+    """Return where the key is read from, for people: never the key."""
+    if os.environ.get(site.key.env) is not None:
+        return f"environment variable {site.key.env}"
+    if site.key.keyring:
+        return f"keyring {site.key.keyring}"
+    return str(site.at(site.key.file))
+
+
+def _source(site: Site) -> tuple[str, str]:
+    where = key_source(site)
+    if (text := os.environ.get(site.key.env)) is not None:
+        return text, where
+    if site.key.keyring:
+        return _asked(site, where), where
+    return _read_private(site.at(site.key.file), site.key.env), where
+
+
+def _asked(site: Site, where: str) -> str:
+    found = _keyring(where, lambda ring: ring.get_password(site.key.keyring, site.site.id))
+    if found is None:
+        raise KeyFileError(
+            f"The keyring has no key of site {site.site.id}.",
+            where=where,
+            remedy=f"`keyring set {site.key.keyring} {site.site.id}` as the account of the "
+            f"refresh. {_KEEP}",
+        )
+    return str(found)
+
+
+def _keyring(where: str, ask: Callable[[Any], Any]) -> Any:  # noqa: ANN401 - an optional library
+    try:
+        return ask(importlib.import_module("keyring"))
+    except ImportError:
+        raise KeyFileError(
+            "The key is said to be in a keyring, and Python's `keyring` is not installed.",
+            where=where,
+            remedy="pip install keyring, or empty `[key] keyring` and use the file.",
+        ) from None
+    except Exception:  # its text could quote what it holds
+        raise KeyFileError(
+            "The keyring could not be asked: it is locked, or has no backend.",
+            where=where,
+            remedy="Unlock it for the account of the refresh, or use the file.",
+        ) from None
+
+
+def add_secret(site: Site) -> None:
+    """Add a fresh secret to the end of the site's key, in the file or keyring that it is in.
+
+    Whoever reads the key meanwhile reads it with or without the secret; a log that was written
+    without it is still read and written without it.
+
+    Errors:
+        KeyFileError: the key comes from the environment, which only its owner can change.
+        OSError: the file cannot be written.
+    """
+    text, where = _source(site)
+    _parse(text, where)
+    longer = "\n".join([*_lines(text), new_key()]) + "\n"
+    if os.environ.get(site.key.env) is not None:
+        raise KeyFileError(
+            "The key comes from the environment, which Dripwatch cannot change.",
+            where=where,
+            remedy="Append a comma and a new secret (`openssl rand -hex 32`) to the variable, "
+            "keep what was there, and run this again.",
+        )
+    if site.key.keyring:
+        name = site.key.keyring
+        _keyring(where, lambda ring: ring.set_password(name, site.site.id, longer.strip()))
+    else:
+        write_durably(site.at(site.key.file), longer.encode(), mode=0o600)
 
 
 def _read_private(path: Path, variable: str) -> str:
@@ -144,7 +134,7 @@ def _read_private(path: Path, variable: str) -> str:
         ) from None
     try:
         _check_private(os.fstat(handle), path)
-        return os.read(handle, 4096).decode("ascii")
+        return os.read(handle, 65536).decode("ascii")
     except UnicodeDecodeError:
         raise _malformed(str(path)) from None
     finally:
@@ -172,9 +162,24 @@ def _check_private(found: os.stat_result, path: Path) -> None:
         )
 
 
+def _lines(text: str) -> list[str]:
+    return text.replace(",", "\n").strip().splitlines()
+
+
 def _parse(text: str, where: str) -> SiteKey:
     """Return the key that hex digits spell; no error shows any of them."""
-    digits = text.strip()
+    first, *later = (_secret(line, where) for line in _lines(text) or [""])
+    if len({first, *later}) <= len(later):
+        raise KeyFileError(
+            "The key holds one secret twice.",
+            where=where,
+            remedy="Keep each once, in the order in which they were added.",
+        )
+    return SiteKey(first, tuple(later))
+
+
+def _secret(line: str, where: str) -> bytes:
+    digits = line.strip()
     if not digits:
         raise KeyFileError(
             "The key is empty.",
@@ -199,7 +204,7 @@ def _parse(text: str, where: str) -> SiteKey:
             where=where,
             remedy=f"Use the key that was made for this site. {_KEEP}",
         )
-    return SiteKey(secret)
+    return secret
 
 
 def _malformed(where: str) -> KeyFileError:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipelines.base.errors import ConfigError
+from pipelines.base.generations import newest
 from pipelines.base.site_nights import AnnounceTable, FeedsTable, WatchTable
 from pipelines.base.tomlcheck import Checked, parse_model, read_toml
 
@@ -81,7 +82,13 @@ class KeyTable(Checked):
 
     env: str = Field(
         "DRIPWATCH_KEY",
-        description="Environment variable with the key (64 or more hex digits); wins over `file`.",
+        description="Environment variable with the key (64 or more hex digits); wins over the "
+        "others.",
+    )
+    keyring: str = Field(
+        "",
+        description="Service name in the system's keyring, where the key lies under the site's id; "
+        "needs Python's `keyring`. Empty: the file is used.",
     )
     file: Path = Field(
         Path("restricted/site.key"),
@@ -214,8 +221,8 @@ class Site(Checked):
 
     @property
     def log_root(self) -> Path:
-        """The event log: batches that are committed, held or being written."""
-        return self.restricted / "log"
+        """The event log: batches that are committed, held or being written; its generation."""
+        return newest(self.restricted)
 
     @property
     def staging(self) -> Path:

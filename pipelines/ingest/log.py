@@ -25,6 +25,7 @@ from pipelines.base.errors import (
     LogError,
 )
 from pipelines.base.files import fsync_path, make_private, write_durably
+from pipelines.base.sitekey import SiteKey
 from pipelines.ingest.facts import DeliveryFacts, ValidationSummary
 from pipelines.ingest.folder import load_folder, storage_errors, verify_folder, write_manifest
 from pipelines.ingest.manifest import EventFile, Manifest
@@ -269,6 +270,21 @@ class EventLog:
                     remedy="Restore the key from its backup; with another one, every patient "
                     "would be counted as a new one.",
                 )
+
+    def fit_key(self, key: SiteKey, site_id: str) -> SiteKey:
+        """Return the site's key as it was when this generation of the log was written.
+
+        A key that was given one more secret is used without it until the log has been renewed.
+
+        Errors:
+            KeyFileError: as `check_key`.
+        """
+        told = {one.key_check for one in (*self.committed(), *self.held())} - {""}
+        if not told:
+            return key
+        chain = (key.before(number) for number in range(key.n_renewals, -1, -1))
+        fits = (one for one in chain if one.check_value(site_id) in told)
+        return next(fits, key)
 
     def check_site(self, site_id: str) -> None:
         """Refuse another id of the site than the one that is part of every key of the log.

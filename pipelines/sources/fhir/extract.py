@@ -90,7 +90,7 @@ def extract(
     try:
         open_staging(con, scope, key)
         _Reading(con, facts, mapping, ctx).run(whole_scope=is_whole(scope))
-        close_staging(con)
+        close_staging(con, key, site)
     except duckdb.Error as error:
         raise failed(error, facts) from None
 

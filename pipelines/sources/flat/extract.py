@@ -61,7 +61,7 @@ def extract(
                 withdraw_left_out(con, file.rule, file.sql_names(), ctx, sha256)
             con.execute("DROP TABLE row_raw")
         settle_all(con, facts, {t for f in opened.values() for t in f.rule.event_types})
-        close_staging(con)
+        close_staging(con, key, site)
     except duckdb.Error as error:
         raise failed(error, facts) from None
 

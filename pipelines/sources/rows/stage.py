@@ -16,9 +16,12 @@ from pipelines.base import zones
 from pipelines.base.codes import comparable
 from pipelines.base.duck import insert, literal, quote
 from pipelines.base.errors import DripwatchError, StorageError
-from pipelines.base.keys import SiteKey
+from pipelines.base.site import Site
+from pipelines.base.sitekey import SiteKey
 from pipelines.base.storage import database_error
 from pipelines.ingest.facts import DeliveryFacts
+from pipelines.ingest.forgotten import Forgotten, leave_out
+from pipelines.ingest.renewal import renew_staging
 from pipelines.sources.rows import sql
 from pipelines.sources.rows.model import OUT_OF_SCOPE, Condition, RowRule
 from pipelines.sources.rows.resolve import settle
@@ -63,8 +66,15 @@ def open_staging(con: duckdb.DuckDBPyConnection, scope: Scope, key: SiteKey) -> 
     _load_scope(con, scope)
 
 
-def close_staging(con: duckdb.DuckDBPyConnection) -> None:
-    """Drop what only the making of events needed."""
+def close_staging(con: duckdb.DuckDBPyConnection, key: SiteKey, site: Site) -> None:
+    """Leave out whom the site forgot, renew the keys, drop what only the making of events needed.
+
+    Until here, keys are those of the first secret: what hangs on their order (copies, repeats) is
+    settled alike before and after a renewal.
+    """
+    leave_out(con, key, Forgotten(site.log_root))
+    if key.n_renewals:
+        renew_staging(con)
     for name in _SCRATCH:
         con.execute(f"DROP TABLE IF EXISTS {name}")
 

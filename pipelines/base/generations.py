@@ -1,0 +1,67 @@
+"""Generations of a site's event log, `log`, `log-2`, `log-3`: the highest number counts.
+
+A generation is the whole log, written anew: under a renewed key, or without a patient. It is built
+under another name; the rename that takes that name away is the only point at which it begins to
+count, and from then on the older one is only in the way.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from pipelines.base.files import fsync_path
+
+_NAME = re.compile(r"log(?:-([1-9]\d*))?")
+_BUILDING = ".building"
+
+
+def newest(restricted: Path) -> Path:
+    """Return the folder of the generation that counts; `log` where there is none yet."""
+    found = _generations(restricted)
+    return found[max(found)] if found else restricted / "log"
+
+
+def building(restricted: Path) -> Path:
+    """Return the folder that the next generation is to be built in."""
+    return restricted / f"log-{max(_generations(restricted), default=1) + 1}{_BUILDING}"
+
+
+def adopt(built: Path) -> Path:
+    """Let a generation that was built count, by one rename; return its folder.
+
+    Errors:
+        OSError: it cannot be renamed; the older one counts.
+    """
+    target = built.with_name(built.name.removesuffix(_BUILDING))
+    fsync_path(built)
+    built.rename(target)
+    fsync_path(target.parent)
+    return target
+
+
+def drop_older(restricted: Path) -> int:
+    """Remove what is not the newest generation, half-built ones too; return how many there were.
+
+    Errors:
+        OSError: a file cannot be removed.
+    """
+    found = _generations(restricted)
+    older = [path for number, path in found.items() if number < max(found)]
+    if restricted.is_dir():
+        older += [path for path in restricted.iterdir() if _is_half_built(path)]
+    for path in older:
+        shutil.rmtree(path)
+    return len(older)
+
+
+def _is_half_built(path: Path) -> bool:
+    return path.name.endswith(_BUILDING) and bool(_NAME.fullmatch(path.stem)) and path.is_dir()
+
+
+def _generations(restricted: Path) -> dict[int, Path]:
+    if not restricted.is_dir():
+        return {}
+    named = ((_NAME.fullmatch(path.name), path) for path in restricted.iterdir() if path.is_dir())
+    return {int(match[1] or 1): path for match, path in named if match}
