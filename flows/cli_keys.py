@@ -15,6 +15,7 @@ key_app = typer.Typer(help="Renew the site's key.", no_args_is_help=True, rich_m
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.add_typer(key_app, name="key")
+    app.command()(forget)
 
 
 @key_app.callback()
@@ -43,3 +44,30 @@ def key_rotate(
         from flows.rotate import rotate_command
 
         rotate_command(config, answer, accept_ties=accept_ties)
+
+
+def forget(
+    config: Config = HERE,
+    patient: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="The patient's id in the source; `-` or nothing: asked for, or read from standard "
+            "input, which leaves no trace in the shell's history.",
+        ),
+    ] = None,
+    namespace: Annotated[
+        str, typer.Option(help="Kind of identifier, as in the mapping; default: all of the log.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Take a patient out of everything that the site holds.
+
+    Log, quarantine, store, warehouse and report are written anew without the
+    patient, every file is searched for a rest, and later deliveries of the
+    patient stay out. The deliveries in the inbox and backups are not touched.
+    """
+    with reply("forget", as_json=as_json) as answer:
+        from flows.forget import forget_command
+
+        forget_command(config, answer, patient=patient, namespace=namespace)

@@ -74,6 +74,36 @@ def _folders(site: Site) -> Iterator[Finding]:
             yield _private(name, path, 0o177)
 
 
+def _at_rest(site: Site) -> Iterator[Finding]:
+    """Whether log, store and quarantine, which lie there as they are, are on an encrypted disk."""
+    from pipelines.base.at_rest import is_encrypted, open_to_others
+
+    there = site.restricted
+    while not there.exists():
+        there = there.parent
+    name = "encryption at rest"
+    if is_encrypted(there):
+        yield Finding("ok", name, "the restricted folder is on an encrypted disk")
+    elif site.privacy.disk_is_encrypted:
+        yield Finding("ok", name, "by the site's word ([privacy] disk_is_encrypted)")
+    else:
+        yield Finding(
+            "warn",
+            name,
+            "Linux does not encrypt the disk of the restricted folder",
+            "Move it to an encrypted one (LUKS), or write `disk_is_encrypted = true` under "
+            "[privacy] where the drive, the cloud or the file server encrypts it.",
+        )
+    n_open = sum(1 for _ in open_to_others(site.restricted))
+    if n_open:
+        yield Finding(
+            "warn",
+            "modes in the restricted folder",
+            f"{plural(n_open, 'file or folder', 'files or folders')} open to others",
+            f"chmod -R go= {site.restricted} (the next run does it, and says so)",
+        )
+
+
 def _writable(name: str, folder: Path) -> Finding:
     there = folder
     while not there.exists() and there != there.parent:
@@ -199,6 +229,7 @@ def _server(site: Site) -> Iterator[Finding]:
 
 EXAMINATIONS: dict[str, Callable[[Site], Iterator[Finding]]] = {
     "folders": _folders,
+    "encryption at rest": _at_rest,
     "key": _key,
     "disk": _disk,
     "lock": _lock,

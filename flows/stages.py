@@ -35,6 +35,7 @@ from flows.plan import LINKED, find_deliveries, inputs_hash
 from flows.report import write_page
 from flows.run import Stage, StageResult
 from pipelines.base import duck
+from pipelines.base.at_rest import close_to_others
 from pipelines.base.files import make_private
 from pipelines.base.generations import drop_older
 from pipelines.ingest.accounting import n_candidates, n_set_aside
@@ -54,7 +55,9 @@ def _store(context: RunContext) -> Store:
 def recover(context: RunContext, _step: Step) -> StageResult:
     """Throw away what a killed run left half done; apply committed batches that the store lacks."""
     site = context.site
-    make_private(site.restricted)
+    if n_open := close_to_others(make_private(site.restricted)):
+        told = plural(n_open, "file or folder", "files or folders")
+        context.remark(f"{told} of the restricted folder could be used by others; closed to them.")
     for scratch in (site.staging, site.shards, site.spill):
         shutil.rmtree(scratch, ignore_errors=True)
         make_private(scratch)

@@ -93,7 +93,10 @@ def read(tmp_path: Path) -> Read:
         path.write_text("".join(json.dumps(one) + "\n" for one in resources))
         mapping = mapping_of(MAPPING + more)
         con = duck.connect()
-        site = cast("Site", SimpleNamespace(site=SimpleNamespace(zone="America/New_York")))
+        site = cast(
+            "Site",
+            SimpleNamespace(site=SimpleNamespace(zone="America/New_York"), log_root=Path("no-log")),
+        )
         facts = facts_of([path], mapping.event_types, kind)
         extract(con, facts, mapping, site, scope, KEY)
         return Staged(con)

@@ -35,7 +35,9 @@ from tests.fuzz_kit import CANARY
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = SiteKey(bytes(range(32)))
 BATCH = "0" * 64
-SITE = cast("Site", SimpleNamespace(site=SimpleNamespace(zone="America/New_York")))
+SITE = cast(
+    "Site", SimpleNamespace(site=SimpleNamespace(zone="America/New_York"), log_root=Path("no-log"))
+)
 SCOPE = load_study("iv_bisphosphonate").concept_rows()
 
 #: Why a line is no resource at all, then why a resource makes no event.

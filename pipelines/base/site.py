@@ -156,6 +156,12 @@ class PrivacyTable(Checked):
         strict=True,
         description="Smallest count that reports, profiles and packs show.",
     )
+    disk_is_encrypted: bool = Field(
+        default=False,
+        strict=True,
+        description="The site's word that the disk of the restricted folder is encrypted where "
+        "Linux cannot tell: a self-encrypting drive, a cloud's volume, a file server.",
+    )
 
 
 class PrefectTable(Checked):

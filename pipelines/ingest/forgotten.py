@@ -82,13 +82,12 @@ def leave_out(con: duckdb.DuckDBPyConnection, key: SiteKey, forgotten: Forgotten
     named = " UNION ".join(f"SELECT patient_key FROM event.{quote(name)}" for name in types)
     patients = [row[0] for row in con.execute(named).fetchall() if row[0]] if types else []
     known, numbers = {mark for mark, _ in marks}, {number for _, number in marks}
-    out = [(one,) for one in patients if known & {_mark(key, one, number) for number in numbers}]
-    con.execute("CREATE OR REPLACE TEMP TABLE forgotten (patient_key VARCHAR)")
-    if out:
-        con.executemany("INSERT INTO forgotten VALUES (?)", out)
+    out = [one for one in patients if known & {_mark(key, one, number) for number in numbers}]
+    # A variable: lambdas take no subqueries.
+    con.execute("SET VARIABLE forgotten = $1::VARCHAR[]", [out])
     for name in types:
         _leave_out_of(con, name)
-    con.execute("DROP TABLE forgotten")
+    con.execute("RESET VARIABLE forgotten")
 
 
 def _mark(key: SiteKey, first: str, n_renewals: int) -> str:
@@ -97,23 +96,25 @@ def _mark(key: SiteKey, first: str, n_renewals: int) -> str:
 
 
 def _leave_out_of(con: duckdb.DuckDBPyConnection, event_type: str) -> None:
-    table = f"event.{quote(event_type)}"
+    table, mine = f"event.{quote(event_type)}", f"WHERE {_IS_IN.format(key='patient_key')}"
     con.execute(
         f"INSERT INTO fate.row SELECT source_file_sha, source_row, {literal(event_type)}, "
-        f"'out_of_scope', {literal(REASON)}, NULL, NULL, NULL, source_part "
-        f"FROM {table} SEMI JOIN forgotten USING (patient_key)"
+        f"'out_of_scope', {literal(REASON)}, NULL, NULL, NULL, source_part FROM {table} {mine}"
     )
     con.execute(
         "DELETE FROM fate.withdrawn WHERE resource_key IN "
-        f"(SELECT resource_key FROM {table} SEMI JOIN forgotten USING (patient_key))"
+        f"(SELECT resource_key FROM {table} {mine})"
     )
-    con.execute(f"DELETE FROM {table} WHERE patient_key IN (FROM forgotten)")
+    con.execute(f"DELETE FROM {table} {mine}")
     if event_type == "PatientRegistered":
         con.execute(
-            f"UPDATE {table} SET replaced_by_key = NULL WHERE replaced_by_key IN (FROM forgotten)"
+            f"UPDATE {table} SET replaced_by_key = NULL "
+            f"WHERE {_IS_IN.format(key='replaced_by_key')}"
         )
         con.execute(
             f"UPDATE {table} SET replaces_keys = nullif(list_filter(replaces_keys, "
-            "lambda k: k NOT IN (SELECT patient_key FROM forgotten)), []) "
-            "WHERE replaces_keys IS NOT NULL"
+            f"lambda k: NOT {_IS_IN.format(key='k')}), [])"
         )
+
+
+_IS_IN = "coalesce(list_contains(getvariable('forgotten'), {key}), false)"

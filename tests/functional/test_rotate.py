@@ -16,8 +16,9 @@ from pipelines.base import duck
 from pipelines.base.keys import load_key
 from pipelines.base.site import Site, load_site
 from schemas import CLINICAL_TYPES
-from tests.functional.refresh_site import deliver, hospital, make_site, run, state
+from tests.functional.refresh_site import deliver, hospital, run, state
 from tests.functional.test_replay import _site as small_site
+from warehouse.digest import LEVELS, digest
 
 __all__ = ["hospital"]
 
@@ -61,6 +62,7 @@ def events(site: Site) -> dict[str, list[tuple[object, ...]]]:
         }
 
 
+@pytest.mark.slow
 def test_a_rotated_site_is_one_that_had_the_whole_chain_from_the_first_night(
     site: Site, hospital: Path, tmp_path: Path
 ) -> None:
@@ -81,8 +83,24 @@ def test_a_rotated_site_is_one_that_had_the_whole_chain_from_the_first_night(
     assert state(site) == state(fresh)
 
 
+@pytest.mark.slow
+def test_log_key_and_settings_are_all_that_a_restored_site_needs(
+    one_night: Site, tmp_path: Path
+) -> None:
+    kept = ("site.toml", "mapping.toml", "study", "restricted/site.key", "restricted/log")
+    for name in kept:
+        source, target = one_night.root / name, tmp_path / "restored" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy2)(source, target)
+    restored = load_site(tmp_path / "restored" / "site.toml")
+    run(restored)
+    for level in LEVELS:
+        assert digest(restored.warehouse, level) == digest(one_night.warehouse, level)
+
+
+@pytest.mark.slow
 def test_killed_before_it_counts_a_renewal_leaves_the_log_and_is_taken_up_again(
-    site: Site, hospital: Path
+    site: Site,
 ) -> None:
     before = patients(site)
     with patch.object(rotate, "adopt", side_effect=KeyboardInterrupt):
@@ -97,6 +115,7 @@ def test_killed_before_it_counts_a_renewal_leaves_the_log_and_is_taken_up_again(
     assert not patients(site) & before
 
 
+@pytest.mark.slow
 def test_killed_after_it_counts_a_renewal_is_finished_by_the_next_refresh(site: Site) -> None:
     before = patients(site)
     with patch.object(rotate, "refresh", side_effect=KeyboardInterrupt):

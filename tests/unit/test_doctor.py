@@ -13,6 +13,7 @@ import pytest
 from flows import doctor
 from flows.init import make_site
 from flows.installation import Finding
+from pipelines.base.at_rest import close_to_others, is_encrypted, open_to_others
 from pipelines.base.errors import (
     LogError,
 )
@@ -136,3 +137,42 @@ def test_doctor_changes_nothing(site: Site) -> None:
     before = {path: path.stat().st_mtime_ns for path in site.root.rglob("*")}
     doctor.examine(site.root)
     assert {path: path.stat().st_mtime_ns for path in site.root.rglob("*")} == before
+
+
+def test_an_encrypted_disk_is_told_from_one_that_is_not(tmp_path: Path) -> None:
+    device = tmp_path.stat().st_dev
+    block = tmp_path / "sys" / "dev" / "block" / f"{os.major(device)}:{os.minor(device)}"
+    crypt = tmp_path / "sys" / "dm-1"
+    (crypt / "dm").mkdir(parents=True)
+    (crypt / "dm" / "uuid").write_text("CRYPT-LUKS2-0123")
+    ask = (tmp_path, tmp_path / "sys", tmp_path / "proc")
+    assert not is_encrypted(*ask)
+    (block / "slaves").mkdir(parents=True)
+    assert not is_encrypted(*ask)
+    (block / "slaves" / "dm-1").symlink_to(crypt)  # LVM on LUKS
+    assert is_encrypted(*ask)
+    (tmp_path / "sys" / "plain").mkdir()
+    (block / "slaves" / "plain").symlink_to(tmp_path / "sys" / "plain")
+    assert not is_encrypted(*ask)
+
+
+def test_files_that_others_may_read_are_found_and_closed(site: Site) -> None:
+    loose = site.restricted / "log" / "x.avro"
+    loose.parent.mkdir(mode=0o755)
+    loose.touch(mode=0o644)
+    [finding] = found(doctor.examine(site.root), "modes in the restricted folder")
+    assert finding.level == "warn"
+    assert close_to_others(site.restricted) == 2
+    assert not list(open_to_others(site.restricted))
+    assert not found(doctor.examine(site.root), "modes in the restricted folder")
+
+
+def test_a_disk_that_linux_does_not_encrypt_is_warned_of_unless_the_site_gives_its_word(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.base.at_rest.is_encrypted", lambda _folder: False)
+    path = site.config_path
+    assert [one.level for one in found(doctor.examine(path), "encryption at rest")] == ["warn"]
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("# disk_is_encrypted = false", "disk_is_encrypted = true"))
+    assert [one.level for one in found(doctor.examine(path), "encryption at rest")] == ["ok"]

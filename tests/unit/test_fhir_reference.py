@@ -40,7 +40,9 @@ def staged(
     types = dict.fromkeys(mapping.event_types, AT)
     files = (DeliveredFile(path, "any", sha256),)
     facts = DeliveryFacts("0" * 64, "s", "e", "snapshot", AT, types, "m", "s", "p", files)
-    site = cast("Site", SimpleNamespace(site=SimpleNamespace(zone="Europe/Berlin")))
+    site = cast(
+        "Site", SimpleNamespace(site=SimpleNamespace(zone="Europe/Berlin"), log_root=Path("no-log"))
+    )
     con = duck.connect()
     extract(con, facts, mapping, site, scope, KEY)
     return con
