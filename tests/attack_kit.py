@@ -20,8 +20,7 @@ import pyarrow as pa
 from scipy import optimize, sparse
 
 from pipelines.disclosure.nested import Links, Nested
-from pipelines.disclosure.plan import StudyCounts
-from pipelines.disclosure.release import Column, Division, Release
+from pipelines.disclosure.release import Column, Division, Release, StudyCounts
 from pipelines.disclosure.rule import Row, may_be_told
 from pipelines.signals.counts import KEY_COLUMNS, MOMENT_COLUMNS
 

@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, sparse
 
-from pipelines.disclosure.plan import CROSSED, StudyCounts
-from pipelines.disclosure.release import Column, Release
+from pipelines.disclosure.release import CROSSED, Column, Release, StudyCounts
 from pipelines.disclosure.rule import Row, is_now, is_small, parts
 
 #: Units whose value of the stratum is not known.
@@ -31,7 +30,7 @@ Pair = tuple[int, int]
 
 
 def too_narrow(counts: StudyCounts, release: Release, threshold: int) -> list[str]:
-    """Return the strata whose told rows leave a small count a range below half the threshold.
+    """Return the strata that leave a small count less than half the threshold of small values.
 
     Args:
         counts: as they are now, unmasked.
@@ -85,7 +84,8 @@ class _System:
                 cost = np.zeros(2 * len(self._place))
                 cost[which] = 1
                 low, high = self._end(cost, limits), -self._end(-cost, limits)
-                if high - low < width - 1e-6:
+                # That a stratum is not told for a column tells that a count in it is small.
+                if min(high, threshold - 1) - max(low, 1) < width - 1e-6:
                     return True
         return False
 

@@ -13,8 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.disclosure.nested import Nested
-from pipelines.disclosure.plan import ALL, StudyCounts
-from pipelines.disclosure.release import Column, Release
+from pipelines.disclosure.release import ALL, Column, Release, StudyCounts
 from pipelines.disclosure.rule import Row, has_small, is_now, parts
 from pipelines.signals.counts import COUNT_TABLES, ONSET, PAIRED, SELF_CONTROLLED, SHARED
 

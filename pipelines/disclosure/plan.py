@@ -9,7 +9,8 @@ The rule is simple, so that it can be argued and attacked (decision 160):
    by that stratum.
 3. Two crossed strata are told for every column that is told by both of them, with nothing merged,
    or for none.
-4. What was told before stays as it was until what has changed since can be told.
+4. A stratum that leaves a small count too narrow a range (`audit`) is not told all the same.
+5. What was told before stays as it was until what has changed since can be told.
 
 Every number that is told, and every sum or difference of numbers that are told, is 0 or at least
 the threshold. Where only the number of patients stands in the way, that alone is left out.
@@ -18,10 +19,19 @@ the threshold. Where only the number of patients stands in the way, that alone i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-from pipelines.disclosure.nested import Links, Nested
-from pipelines.disclosure.release import Column, Division, Release, Values
+from pipelines.disclosure.audit import too_narrow
+from pipelines.disclosure.nested import Links
+from pipelines.disclosure.release import (
+    CROSSED,
+    Column,
+    Division,
+    Release,
+    Rows,
+    StudyCounts,
+    Values,
+)
 from pipelines.disclosure.rule import (
     COUNTED,
     Row,
@@ -37,28 +47,8 @@ from pipelines.disclosure.rule import (
     without_patients,
 )
 
-Rows = Mapping[Column, Row]
 #: A stratum's rows of one column, and what is left for the merged values.
 Told = tuple[Mapping[str, Row], Row]
-CROSSED = " x "
-ALL = "all"
-
-
-@dataclass(frozen=True)
-class StudyCounts:
-    """The counts of one study at one site.
-
-    Attributes:
-        whole: rows of all units.
-        strata: by stratum, column and value.
-        order: columns, those first that matter most: they win where two can't be told.
-        nested: see `nested_counts`.
-    """
-
-    whole: Rows
-    strata: Mapping[str, Mapping[Column, Values]]
-    order: Sequence[Column]
-    nested: Nested
 
 
 def plan(counts: StudyCounts, threshold: int, last: Release | None = None) -> Release:
@@ -78,7 +68,24 @@ def plan(counts: StudyCounts, threshold: int, last: Release | None = None) -> Re
         for column, row in counts.whole.items()
         if column not in whole and is_small(row["n_events"] or 0, threshold)
     }
-    return Release(threshold, whole, {**divisions, **planner.crossed(divisions)}, few=few)
+    told = Release(threshold, whole, {**divisions, **planner.crossed(divisions)}, few=few)
+    return _wide_enough(counts, told, before)
+
+
+def _wide_enough(counts: StudyCounts, release: Release, last: Release) -> Release:
+    """Return a release without the new strata that tell too much of a small count."""
+    while True:
+        new = {n for n, one in release.divisions.items() if one != last.divisions.get(n)}
+        for name in too_narrow(counts, release, release.threshold):
+            # What is crossed tells most; its margins go where that is not enough.
+            gone = {name} & new or set(name.split(CROSSED)) & new
+            if gone:
+                break
+        else:
+            return release
+        left = {n: one for n, one in release.divisions.items() if n not in gone}
+        back = {n: last.divisions[n] for n in gone if n in last.divisions}
+        release = replace(release, divisions={**left, **back})
 
 
 def _units_told_elsewhere(column: Column, row: Row, whole: Rows) -> int | None:

@@ -8,8 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.disclosure.nested import Nested, windows_of_one
-from pipelines.disclosure.plan import ALL, StudyCounts
-from pipelines.disclosure.release import Column
+from pipelines.disclosure.release import ALL, Column, StudyCounts
 from pipelines.disclosure.rule import Row
 from pipelines.signals.counts import KEY_COLUMNS, MOMENT_COLUMNS
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,8 +32,29 @@ class Column:
         return f"{self.outcome}/{self.window_name}/{self.denominator}"
 
 
+CROSSED = " x "
+ALL = "all"
+
+Rows = Mapping[Column, Row]
 #: Rows of a stratum by its value.
 Values = Mapping[str, Row]
+
+
+@dataclass(frozen=True)
+class StudyCounts:
+    """The counts of one study at one site.
+
+    Attributes:
+        whole: rows of all units.
+        strata: by stratum, column and value.
+        order: columns, those first that matter most: they win where two can't be told.
+        nested: see `nested_counts`.
+    """
+
+    whole: Rows
+    strata: Mapping[str, Mapping[Column, Values]]
+    order: Sequence[Column]
+    nested: frozenset[frozenset[tuple[str, str]]]
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.disclosure.audit import too_narrow
 from pipelines.disclosure.nested import Nested
 from pipelines.disclosure.others import Told, key_names, told_others
-from pipelines.disclosure.plan import CROSSED
 from pipelines.disclosure.reading import column_of, study_counts
 from pipelines.disclosure.release import FEW, PATIENTS, Release
 from pipelines.disclosure.rows import plan_rows
@@ -62,7 +60,6 @@ def mask_counts(
     before = last or Release(threshold)
     main = plan_rows(rows, threshold, last, nested=nested, outcomes=outcomes)
     counted = study_counts(rows, nested, outcomes)
-    main = _without(main, before, too_narrow(counted, main, threshold))
     told = Told(counted, main, before, threshold)
     release = replace(main, other=told_others(counts, told))
     makers: dict[str, Callable[[Mapping[str, Any]], Row | None]] = {
@@ -77,17 +74,6 @@ def mask_counts(
         },
         release,
     )
-
-
-def _without(release: Release, before: Release, strata: Sequence[str]) -> Release:
-    """Return a release in which some strata are as they were before."""
-    divisions = dict(release.divisions)
-    for name in {part for one in strata for part in (one, *one.split(CROSSED))}:
-        if name in before.divisions:
-            divisions[name] = before.divisions[name]
-        else:
-            divisions.pop(name, None)
-    return replace(release, divisions=divisions)
 
 
 def _from_counts(release: Release) -> Callable[[Mapping[str, Any]], Row | None]:

@@ -11,8 +11,8 @@ import pytest
 
 from pipelines.disclosure import PATIENTS, SMALL, mask_rows, nested_counts
 from pipelines.disclosure.audit import too_narrow
-from pipelines.disclosure.plan import StudyCounts, plan
-from pipelines.disclosure.release import Column, Division, Release
+from pipelines.disclosure.plan import plan
+from pipelines.disclosure.release import Column, Division, Release, StudyCounts
 from pipelines.disclosure.rule import Row
 from studies.load import load_study
 from tests.attack_kit import Attacker, Night, Ward, as_table, primary_only, small, true_rows
