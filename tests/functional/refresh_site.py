@@ -70,19 +70,18 @@ def deliver(site: Site, hospital: Path, *nights: int) -> None:
         shutil.copytree(hospital / "deliveries" / name, site.root / "inbox" / name)
 
 
-def run(site: Site, *, with_gx: bool = False, with_page: bool = False) -> RunResult:
+def run(site: Site, *, with_gx: bool = False) -> RunResult:
     """Refresh in this process.
 
     Great Expectations takes longer than all the rest of a small night. It judges where a test is
     about a whole run, and wherever the command is run; elsewhere the SQL pass speaks for both.
-    The report's pictures take as long again, and are drawn where a test is about them.
+    The report's pictures take as long again, and are drawn where the command is run alone.
     """
     with ExitStack() as patches:
         if not with_gx:
             patches.enter_context(patch.object(suites, "run", as_sql_says))
             patches.enter_context(patch.object(docs, "_gx_body", _no_page))
-        if not with_page:
-            patches.enter_context(patch.object(stages, "write_page", lambda _context: ""))
+        patches.enter_context(patch.object(stages, "write_page", lambda _context: ""))
         return refresh(site, console=SilentConsole())
 
 
