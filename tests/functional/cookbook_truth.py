@@ -7,6 +7,7 @@ drawn and given. Which column a number belongs to is all that this shares with t
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -249,7 +250,7 @@ def again(made: Planted) -> Rows:
 def quarantined(made: Planted) -> Rows:
     n = sum(row["fate"] == "quarantined" for row in made.truth("fate"))
     read = (made.hospital / "deliveries").glob("*/*.csv")
-    n_read = sum(len(list(csv.reader(path.open(newline="")))) - 1 for path in read)
+    n_read = sum(len(list(csv.reader(io.StringIO(path.read_text("utf-8"))))) - 1 for path in read)
     return [{"event_type": "all", "n_read": n_read, "n_quarantined": n}]
 
 

@@ -89,12 +89,14 @@ def published(tmp_path_factory: pytest.TempPathFactory, hospital: Path) -> Site:
 
 
 def statements_shown() -> list[tuple[str, str]]:
-    """Every statement that a page for people gives to `dripwatch sql`, with the page's name."""
+    """Every statement that a page gives to `dripwatch sql` on a site's file, with the page."""
     pages = [page for page in PAGES if page.parent.name != "reference"]
     return [
         (page.name, statement)
         for page in pages
-        for statement in re.findall(r'dripwatch sql \S+ "([^"]+)"', page.read_text("utf-8"))
+        for statement in re.findall(
+            r'dripwatch sql (?!pooled)\S+ "([^"]+)"', page.read_text("utf-8")
+        )
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,13 @@ def test_without_one_site_the_risk_is_that_of_the_others(world: World) -> None:
     found = pool_risks([r.risk * r.effective_n for r in others], [r.effective_n for r in others])
     assert rows["east"]["risk"] == pytest.approx(found.risk, abs=1e-9)
     assert rows["east"]["prediction_low"] is None
+
+
+def test_the_statement_of_the_page_finds_rows(world: World) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "pooling.md").read_text("utf-8")
+    shown = re.findall(r'dripwatch sql pooled.duckdb "([^"]+)"', page)
+    assert shown
+    assert all(run_query(world.out, one).rows for one in shown)
 
 
 def test_one_site_keeps_its_own_row(world: World, tmp_path: Path) -> None:
