@@ -25,6 +25,9 @@ N_NODES = 41
 #: Below this standard deviation of logits, hospitals differ by nothing that counts.
 _NO_SPREAD = 1e-4
 _STEP = 1e-3
+#: Logarithm of the widest standard deviation of logits that is tried.
+_WIDEST = 5.0
+NO_MAXIMUM = "the likelihood has no maximum that can be found"
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class PooledRisk:
         n_sites: hospitals.
         logit, error: mean logit over hospitals and its standard error; None at 0 or all events.
         tau2: variance of the logits between hospitals; None for one hospital or no estimate.
-        risk, low, high: the risk of the middle hospital, a proportion.
+        risk, low, high: the risk of the middle hospital, a proportion; None without a maximum.
         converged: whether the likelihood has its maximum here.
         note: what to know about it.
     """
@@ -98,12 +101,14 @@ class _Model:
             return self._result(crude, 0.0, converged=True, is_alone=True)
 
         def cost(x: Floats) -> float:
-            return -self.log_likelihood(float(x[0]), float(np.exp(np.clip(x[1], -15, 5))))
+            return -self.log_likelihood(float(x[0]), float(np.exp(np.clip(x[1], -15, _WIDEST))))
 
         starts: list[Any] = [[crude, np.log(tau)] for tau in (0.1, 0.7, 1.5)]
         options: Any = {"xatol": 1e-9, "fatol": 1e-11, "maxiter": 4000}
         found = [optimize.minimize(cost, x, method="Nelder-Mead", options=options) for x in starts]
         best = min(found, key=lambda one: float(one.fun))
+        if best.x[1] >= _WIDEST:
+            return self._without_maximum()
         tau = float(np.exp(best.x[1]))
         if tau < _NO_SPREAD or -self.log_likelihood(crude, 0.0) <= float(best.fun):
             return self._result(crude, 0.0, converged=True)
@@ -114,7 +119,7 @@ class _Model:
     ) -> PooledRisk:
         error = self._error(mean, tau)
         if error is None:
-            converged, error = False, float("nan")
+            return self._without_maximum()
         half = _Z * error
         low, high = (float(special.expit(mean + sign * half)) for sign in (-1, 1))
         return PooledRisk(
@@ -126,8 +131,13 @@ class _Model:
             low,
             high,
             converged=converged,
-            note=None if converged else "the likelihood has no maximum that can be found",
+            note=None if converged else NO_MAXIMUM,
         )
+
+    def _without_maximum(self) -> PooledRisk:
+        """Return no number: of hospitals with all or none, the likelihood rises without end."""
+        nothing = (None,) * 6
+        return PooledRisk(len(self._n), *nothing, converged=False, note=NO_MAXIMUM)
 
     def _error(self, mean: float, tau: float) -> float | None:
         """Return the standard error of the mean logit, tau estimated too; None if there is none."""

@@ -10,7 +10,7 @@ from scipy import special
 
 from pipelines.pooling.cells import Cell, estimated, summed
 from pipelines.pooling.effects import FEWEST_FOR_PREDICTION
-from pipelines.pooling.glmm import PooledRisk, pool_risks
+from pipelines.pooling.glmm import NO_MAXIMUM, PooledRisk, pool_risks
 from pipelines.signals.risk import estimate_risk
 
 ONE_SITE = "the site's own: korn-graubard"
@@ -55,6 +55,8 @@ def pooled_risk(cells: Sequence[Cell]) -> Row:
             "ci_highest": found["ci_high"],
         }
     least, most = (_model(_counts(cells, is_least=is_least)) for is_least in (True, False))
+    if not (least.converged and most.converged):
+        return {**row, "method": "none", "note": NO_MAXIMUM}
     return {
         **row,
         "risk_lowest": _least(least.risk, most.risk),
@@ -77,7 +79,7 @@ def _estimate(told: Sequence[Cell]) -> Row:
     found = _model(counts)
     row |= {"risk": found.risk, "ci_low": found.low, "ci_high": found.high, "note": found.note}
     if found.logit is None:
-        return {**row, "method": FLAT}
+        return {**row, "method": "none" if found.risk is None else FLAT}
     return {**row, "tau2": found.tau2, "method": MODEL, **_spread(found, counts)}
 
 

@@ -123,6 +123,13 @@ def test_hospitals_that_agree_have_the_risk_of_all_of_them() -> None:
     assert found.error == pytest.approx((600 * 0.1 * 0.9) ** -0.5, rel=1e-4)
 
 
+def test_hospitals_with_all_or_none_have_no_maximum_and_no_risk() -> None:
+    found = pool_risks([5, 0, 5, 0], [5, 5, 5, 5])
+    assert not found.converged
+    assert (found.risk, found.low, found.tau2) == (None, None, None)
+    assert str(found) == "no pooled risk: the likelihood has no maximum that can be found"
+
+
 def test_without_events_or_units_nothing_is_made_up() -> None:
     assert pool_risks([0, 0], [50, 60]).low is None
     assert pool_risks([0, 0], [50, 60]).risk == 0.0
