@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.signals.intervals import Floats
@@ -22,16 +23,19 @@ def make_table(schema: pa.Schema, made: Mapping[str, Any], given: pa.Table) -> p
         given: rows in the same order with all other columns.
     """
     columns = [
-        # `from_pandas` makes nan what it means: no number.
-        pa.array(made[field.name], field.type, from_pandas=True)
-        if field.name in made
-        else given[field.name].cast(field.type)
+        _column(made[field.name] if field.name in made else given[field.name], field.type)
         for field in schema
     ]
-    return pa.Table.from_arrays(
-        [c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c for c in columns],
-        schema=schema,
-    )
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _column(values: Any, kind: pa.DataType) -> pa.Array[Any]:  # noqa: ANN401 - whatever makes a column
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    if isinstance(values, pa.Array):
+        return values.cast(kind)
+    # `from_pandas` makes nan what it means: no number.
+    return pa.array(values, kind, from_pandas=True)
 
 
 def numbers(table: pa.Table, *names: str) -> tuple[Floats, ...]:
@@ -79,7 +83,11 @@ def group_numbers(table: pa.Table, *names: str) -> NDArray[np.intp]:
     return groups
 
 
-def signal_keys(counts: pa.Table) -> list[str]:
-    """Return the key of each row of counts."""
-    told = [counts[name].to_pylist() for name in SignalKey._fields]
-    return [str(SignalKey(*row)) for row in zip(*told, strict=True)]
+def signal_keys(counts: pa.Table) -> pa.Array[Any]:
+    """Return the key of each row of counts, as `SignalKey` writes it."""
+    told: list[Any] = [counts[name] for name in SignalKey._fields]
+    part = pc.binary_join_element_wise(*told[3:5], "=")
+    keys: pa.Array[Any] = pc.binary_join_element_wise(
+        *told[:3], part, told[5], "/"
+    ).combine_chunks()
+    return keys

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from pipelines.signals.columns import first_note
-from pipelines.signals.intervals import Floats
+from pipelines.signals.intervals import Floats, interval_text
 
 _Z = float(special.ndtri(0.975))
 #: Of a difference of equal variances this share is rounding, not variance.
@@ -48,7 +48,9 @@ class Group:
         """Return the sum over patients of (e - risk * n)^2, over the squared number of units."""
         p = self.risk
         spread = self.sum_e2 - 2 * p * self.sum_en + p * p * self.sum_n2
-        return np.divide(np.maximum(0.0, spread), np.square(self.n_units, dtype=np.float64))
+        # The same risk in every patient leaves dust, of which limits would be made.
+        spread = np.where(spread <= _DUST * self.sum_e2, 0.0, spread)
+        return np.divide(spread, np.square(self.n_units, dtype=np.float64))
 
     def column(self) -> Group:
         """Return the same as columns of one row."""
@@ -82,6 +84,9 @@ class Measures:
     low: Floats
     high: Floats
     note: NDArray[np.object_]
+
+    def __str__(self) -> str:
+        return "\n".join(map(interval_text, self.value, self.low, self.high, self.note))
 
 
 @dataclass(frozen=True)
@@ -118,8 +123,11 @@ def _variances(one: Group, other: Group, shared: Shared) -> tuple[Floats, Floats
     """Return the variances of both risks and their covariance; nan with fewer than 2 patients."""
     g = np.asarray(one.n_patients + other.n_patients - shared.n_patients, dtype=np.float64)
     factor = np.where(g < 2, np.nan, g / (g - 1))
+    a, b = one.variance(), other.variance()
     together = shared.spread(one.risk, other.risk) / (one.n_units * other.n_units)
-    return factor * one.variance(), factor * other.variance(), factor * together
+    # A side that does not vary does not vary with the other; again, dust.
+    together = np.where((a == 0) | (b == 0), 0.0, together)
+    return factor * a, factor * b, factor * together
 
 
 def risk_differences(one: Group, other: Group, shared: Shared) -> Measures:

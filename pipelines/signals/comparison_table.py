@@ -104,7 +104,7 @@ def _crude_rows(crude: pa.Table) -> pa.Table:
             [texts(EXACT, nothing), texts(INDEPENDENT, nothing)],
             texts(CLUSTERED, nothing),
         ),
-        "note": _notes(crude, one, other, (ratio, difference)),
+        "note": _notes(crude, one, other, (ratio, difference), odds),
     }
     return make_table(COMPARISON_SCHEMA, made, crude)
 
@@ -146,13 +146,17 @@ def _mcnemar(
         np.where(is_paired, value, odds.value),
         np.where(is_paired, np.where(np.isnan(value), np.nan, low), odds.low),
         np.where(is_paired, np.where(np.isnan(value), np.nan, high), odds.high),
-        odds.note,
+        np.where(is_paired, texts(None, value), odds.note),
     )
     return told, np.where(has_odds, p, np.nan)
 
 
 def _notes(
-    crude: pa.Table, one: Group, other: Group, found: tuple[Measures, Measures]
+    crude: pa.Table,
+    one: Group,
+    other: Group,
+    found: tuple[Measures, Measures],
+    odds: Measures | None = None,
 ) -> NDArray[np.object_]:
     contrast = crude["contrast"].to_numpy(zero_copy_only=False)
     stratum = crude["stratum"].to_numpy(zero_copy_only=False)
@@ -162,6 +166,16 @@ def _notes(
         (np.equal(ratio.note, why) | np.equal(difference.note, why), why)
         for why in sorted({why for why in (*ratio.note, *difference.note) if why})
     ]
+    if odds is not None:
+        reasons += [
+            (
+                np.equal(odds.note, why)
+                & ~np.equal(ratio.note, why)
+                & ~np.equal(difference.note, why),
+                f"odds ratio: {why}",
+            )
+            for why in sorted({why for why in odds.note if why})
+        ]
     first, second = (np.nan_to_num(x, nan=1.0) for x in numbers(crude, *_DISCORDANT))
     fewest = np.minimum(one.n_events, other.n_events)
     return joined_notes(

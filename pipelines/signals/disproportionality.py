@@ -27,7 +27,7 @@ Ratios = tuple[Floats, Floats, Floats]
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio with its 95 % interval; all None where it is not defined, with the reason."""
+    """A ratio, or its log2, with an interval: 95 %, of `ebgm` 90 %; None where not defined."""
 
     value: float | None
     low: float | None
@@ -77,12 +77,16 @@ def _log_ratios(estimate: Floats, variance: Floats, is_told: NDArray[np.bool_]) 
 
 
 def reporting_ratios(a: ArrayLike, b: ArrayLike, c: ArrayLike, d: ArrayLike) -> Ratios:
-    """Return the PRR of columns of tables; nan without an event on either side."""
+    """Return the PRR of columns of tables; nan without an event on either side, or none without.
+
+    Nothing but events leave no variance: the limits would be the ratio itself.
+    """
     a, b, c, d = _floats(a, b, c, d)
     with np.errstate(divide="ignore", invalid="ignore"):
         drug, others = a + b, c + d
         variance = 1 / a - 1 / drug + 1 / c - 1 / others
-        return _log_ratios((a / drug) / (c / others), variance, (a > 0) & (c > 0))
+        is_told = (a > 0) & (c > 0) & (b + d > 0)
+        return _log_ratios((a / drug) / (c / others), variance, is_told)
 
 
 def reporting_odds_ratios(a: ArrayLike, b: ArrayLike, c: ArrayLike, d: ArrayLike) -> Ratios:
@@ -125,7 +129,7 @@ def _one(columns: Ratios, note: str) -> Ratio:
 def prr(table: Table) -> Ratio:
     """Return the proportional reporting ratio: the event's share with the drug over without it."""
     found = reporting_ratios(*([cell] for cell in table.cells))
-    return _one(found, "an event in no unit of the drug or of its comparators")
+    return _one(found, "no event with the drug or its comparators, or nothing but events")
 
 
 def ror(table: Table) -> Ratio:

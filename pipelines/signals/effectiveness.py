@@ -20,10 +20,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from pipelines.signals.columns import first_note, group_numbers, make_table, numbers, sorted_by
-from pipelines.signals.intervals import CONFIDENCE, Floats
+from pipelines.signals.intervals import CONFIDENCE, Floats, interval_text
 
 LABEL = "before-after, not causal"
 DENSITY, FRACTURE = "density_z_change", "fracture_rate_ratio"
+#: One child with a fracture before and one after, and others without any, would be 1 (1 to 1).
+NO_VARIANCE = "the same change in every patient: no variance"
+#: Squares below this share are those of rounding.
+_DUST = 1e-24
 
 _YEAR_DAYS = 365.25
 _STRATA = ("all", "drug", "indication_type")
@@ -42,7 +46,7 @@ class Compared:
         error: standard error, of the logarithm for ratios.
         before, after: mean value, or events per patient-year, of the patients compared.
         n_patients: patients compared.
-        note: why there is no estimate; None where there is one.
+        note: why there is no estimate, or an estimate without limits; None where there are both.
     """
 
     estimate: Floats
@@ -57,9 +61,8 @@ class Compared:
     def __str__(self) -> str:
         told = zip(self.estimate, self.low, self.high, self.n_patients, self.note, strict=True)
         return "\n".join(
-            f"no estimate: {note}"
-            if note
-            else f"{estimate:.3g} ({low:.3g} to {high:.3g}; {n:.0f} patients; {LABEL})"
+            f"{interval_text(estimate, low, high, note)}"
+            + ("" if np.isnan(estimate) else f", {n:.0f} patients; {LABEL}")
             for estimate, low, high, n, note in told
         )
 
@@ -88,13 +91,15 @@ def mean_changes(
     with np.errstate(divide="ignore", invalid="ignore"):
         mean = _sums(group, n_groups, then - first) / n
         squares = _sums(group, n_groups, (then - first - mean[group]) ** 2)
-        error = np.sqrt(squares / (n - 1) / n)
+        is_flat = squares <= _DUST * _sums(group, n_groups, first**2 + then**2)
+        error = np.where(is_flat, np.nan, np.sqrt(squares / (n - 1) / n))
         half = special.stdtrit(n - 1, 1 - (1 - CONFIDENCE) / 2) * error
         means = [_sums(group, n_groups, x) / n for x in (first, then)]
     note = first_note(
         n,
         (n == 0, "no patient has a value before and after"),
         (n < min_patients, "fewer patients with a value before and after than min_patients"),
+        (is_flat, NO_VARIANCE),
     )
     return _told(note, n, n >= min_patients, (mean, mean - half, mean + half, error), means)
 
@@ -128,7 +133,8 @@ def rate_ratios(
     with np.errstate(divide="ignore", invalid="ignore"):
         rate0, rate1 = all_e0 / all_t0, all_e1 / all_t1
         part = (e1 - rate1[group] * t1) / all_e1[group] - (e0 - rate0[group] * t0) / all_e0[group]
-        error = np.sqrt(_sums(group, n_groups, part**2) * n / (n - 1))
+        squares = _sums(group, n_groups, part**2)
+        error = np.where(squares <= _DUST, np.nan, np.sqrt(squares * n / (n - 1)))
         half = special.stdtrit(n - 1, 1 - (1 - CONFIDENCE) / 2) * error
         log = np.log(rate1 / rate0)
         found = (np.exp(log), np.exp(log - half), np.exp(log + half), error)
@@ -139,6 +145,7 @@ def rate_ratios(
         (all_e0 + all_e1 == 0, "no event before or after: none, or none recorded"),
         (all_e0 == 0, "no event before: no ratio"),
         (all_e1 == 0, "no event after: no ratio"),
+        (squares <= _DUST, NO_VARIANCE),
     )
     # No event at all may be no feed of events: no rate of 0.
     is_shown = (n >= min_patients) & (all_e0 + all_e1 > 0)
@@ -157,7 +164,7 @@ def _told(
     means: list[Floats],
 ) -> Compared:
     """Return what may be shown: a mean of too few patients is nearly a patient's own value."""
-    is_silent = np.array([text is not None for text in note], dtype=np.bool_)
+    is_silent = np.array([text not in {None, NO_VARIANCE} for text in note], dtype=np.bool_)
     estimate, low, high, error = (np.where(is_silent, np.nan, x) for x in found)
     before, after = (np.where(is_shown, x, np.nan) for x in means)
     return Compared(estimate, low, high, error, before, after, n, note)
@@ -285,7 +292,7 @@ def _rows(
         "measure": [measure] * n,
         "n_treated": _sums(group, n, np.ones(len(group))),
         "n_patients": found.n_patients,
-        "ci_method": np.where(np.isnan(found.estimate), "none", method),
+        "ci_method": np.where(np.isnan(found.low), "none", method),
         "label": [LABEL] * n,
     }
     made = {name: column for name, column in made.items() if name not in _KEY}

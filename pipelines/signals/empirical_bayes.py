@@ -31,6 +31,14 @@ class Prior:
     share: float
     converged: bool = True
 
+    def __str__(self) -> str:
+        first, second = (
+            f"gamma({shape:.3g}, {rate:.3g})"
+            for shape, rate in ((self.shape1, self.rate1), (self.shape2, self.rate2))
+        )
+        settled = "" if self.converged else " (the fit did not settle)"
+        return f"{self.share:.1%} {first}, {1 - self.share:.1%} {second}{settled}"
+
     def log_likelihood(self, observed: Floats, expected: Floats) -> float:
         """Return the log-likelihood of counts, negative binomial under each gamma."""
         return float(np.logaddexp(*self._parts(observed, expected)).sum())

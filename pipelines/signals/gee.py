@@ -14,8 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 Floats = NDArray[np.float64]
+
+_Z = float(special.ndtri(0.975))
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,19 @@ class LogitFit:
     correlation: float
     converged: bool
     note: str | None = None
+
+    def __str__(self) -> str:
+        if np.isnan(self.coefficients).all():
+            return f"no logit: {self.note}"
+        limits = (self.coefficients - _Z * self.errors, self.coefficients + _Z * self.errors)
+        lines = [
+            f"column {number}: odds ratio {value:.3g} ({low:.3g} to {high:.3g})"
+            for number, (value, low, high) in enumerate(
+                zip(*np.exp([self.coefficients, *limits]), strict=True)
+            )
+        ]
+        settled = "converged" if self.converged else f"not converged: {self.note}"
+        return "\n".join([*lines, f"correlation {self.correlation:.2g}; {settled}"])
 
 
 def fit_exchangeable_logit(

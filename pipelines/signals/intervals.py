@@ -11,6 +11,20 @@ Floats = NDArray[np.float64]
 CONFIDENCE = 0.95
 
 
+def interval_text(
+    value: float, low: float, high: float, note: str | None, form: str = ".3g", unit: str = ""
+) -> str:
+    """Return an estimate with its limits in words; what is nan is not told, and `note` says why."""
+    why = f": {note}" if note else ""
+    if np.isnan(value) and np.isnan(low):
+        return f"no estimate{why}"
+    told = "no estimate" if np.isnan(value) else f"{value:{form}}{unit}"
+    if np.isnan(low):
+        return f"{told} (no limits{why})"
+    to = "no upper limit" if np.isnan(high) else f"{high:{form}}"
+    return f"{told} ({low:{form}} to {to}{f'; {note}' if note else ''})"
+
+
 def _array(values: ArrayLike) -> Floats:
     return np.asarray(values, dtype=np.float64)
 

@@ -17,6 +17,7 @@ from scipy import special
 
 from pipelines.signals.columns import first_note
 from pipelines.signals.comparison import (
+    FLAT,
     NO_EVENT,
     NO_VARIANCE,
     ONE_PATIENT,
@@ -30,6 +31,8 @@ from pipelines.signals.comparison import (
 from pipelines.signals.intervals import Floats
 
 _Z = float(special.ndtri(0.975))
+#: A variance of logarithms below this is rounding: nothing but events on both sides.
+_DUST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ def _common(name: str, top: float, bottom: float, variance: float) -> Comparison
         why = "no event on either side" if not top and not bottom else "no event on one side"
         return Comparison(name, None if not bottom else 0.0, None, None, why)
     value = top / bottom
+    if variance <= _DUST * top * bottom:
+        return Comparison(name, value, None, None, NO_VARIANCE)
     factor = math.exp(_Z * (variance / (top * bottom)) ** 0.5)
     return Comparison(name, value, value / factor, value * factor)
 
@@ -109,8 +114,10 @@ def mantel_haenszel_risk_difference(strata: Sequence[Stratum]) -> Comparison:
         / (one.other_units * one.total**2)
         for one in told
     )
+    if not spread:
+        return Comparison(name, value, None, None, FLAT)
     half = _Z * spread**0.5 / weight
-    return Comparison(name, value, value - half, value + half)
+    return Comparison(name, value, max(-1.0, value - half), min(1.0, value + half))
 
 
 Numbers = NDArray[np.intp]
@@ -191,7 +198,7 @@ def common_risk_ratios(cells: Cells, pairs: CellPairs, n_patients: Floats) -> Me
         factor = np.where(n_patients < 2, np.nan, n_patients / (n_patients - 1))
         variance = factor * (own + 2 * shared) / top**2
     informed = of_comparison((opposite > 0).astype(np.float64)) > 0
-    has_limits = informed & (top > 0) & (bottom > 0) & (variance > 1e-12)
+    has_limits = informed & (top > 0) & (bottom > 0) & (variance > _DUST)
     spread = np.exp(_Z * np.sqrt(np.where(has_limits, variance, np.nan)))
     undefined = ~informed | (bottom == 0)
     return Measures(

@@ -53,6 +53,11 @@ class Power:
     power: float
     time_to_signal: float | None
 
+    def __str__(self) -> str:
+        when = self.time_to_signal
+        told = "" if when is None else f", on average at {when:.1f} expected events"
+        return f"a signal with a chance of {self.power:.1%}{told}"
+
 
 def poisson_llr(events: float, expected: float) -> float:
     """Return the log-likelihood ratio of an excess: 0 where events are not above the expected."""

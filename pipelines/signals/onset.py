@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from pipelines.signals.intervals import Floats
+from pipelines.signals.intervals import Floats, interval_text
 
 _Z = float(special.ndtri(0.975))
 
@@ -66,6 +66,14 @@ class Curves:
     incidence: Floats
     incidence_low: Floats
     incidence_high: Floats
+
+    def __str__(self) -> str:
+        free = zip(self.event_free, self.free_low, self.free_high, strict=True)
+        had = zip(self.incidence, self.incidence_low, self.incidence_high, strict=True)
+        return "\n".join(
+            f"event-free {interval_text(*a, None, '.1%')}, had it {interval_text(*b, None, '.1%')}"
+            for a, b in zip(free, had, strict=True)
+        )
 
 
 def estimate_curves(

@@ -24,6 +24,7 @@ CLEAN = "clean window: units are not at risk all the time: no curve"
 BEYOND = "beyond the shortest window only units with longer ones are left: no curve"
 NO_EVENT = "no event so far: no limits"
 ALL_EVENTS = "all had the event: no limits"
+NOBODY_LEFT = "nobody is left, some died: no limits of the share without the event"
 
 #: A curve; its rows are bins.
 CURVE = tuple(name for name in ONSET.keys if name != "bin")
@@ -140,7 +141,10 @@ def onset_table(counts: Mapping[str, pa.Table], studies: Sequence[Study]) -> pa.
         rows[name].to_numpy(zero_copy_only=False) for name in ("has_curve", "is_told", "missing")
     )
     no_limits = first_note(
-        at, (found.incidence == 0, NO_EVENT), (found.event_free == 0, ALL_EVENTS)
+        at,
+        (found.incidence == 0, NO_EVENT),
+        (found.incidence == 1, ALL_EVENTS),
+        (found.event_free == 0, NOBODY_LEFT),
     )
     made = {
         "bin": np.where(at < 0, np.nan, at),

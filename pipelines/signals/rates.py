@@ -17,7 +17,13 @@ from scipy import special, stats
 
 from pipelines.signals.columns import first_note, make_table, numbers, signal_keys, texts
 from pipelines.signals.counts import KEY_COLUMNS
-from pipelines.signals.intervals import CONFIDENCE, Floats, clopper_pearson, garwood
+from pipelines.signals.intervals import (
+    CONFIDENCE,
+    Floats,
+    clopper_pearson,
+    garwood,
+    interval_text,
+)
 
 #: Censored units bring the time that they were followed: a rate needs nobody left out.
 HEADLINE = "all"
@@ -86,6 +92,11 @@ class Rates:
     high: Floats
     note: NDArray[np.object_]
 
+    def __str__(self) -> str:
+        told = zip(self.rate, self.low, self.high, self.note, strict=True)
+        unit = " per 1,000 person-days"
+        return "\n".join(interval_text(*one, unit=unit) for one in told)
+
 
 def estimate_rates(n_events: ArrayLike, person_days: ArrayLike) -> Rates:
     """Estimate rates of events over time at risk, for whole columns; see `estimate_rate`."""
@@ -122,6 +133,9 @@ class RateRatios:
     wald_low: Floats
     wald_high: Floats
     note: NDArray[np.object_]
+
+    def __str__(self) -> str:
+        return "\n".join(map(interval_text, self.ratio, self.low, self.high, self.note))
 
 
 def rate_ratios(

@@ -18,7 +18,13 @@ from scipy import special
 
 from pipelines.signals.columns import make_table, signal_keys, texts
 from pipelines.signals.counts import KEY_COLUMNS, STATUS_COLUMNS
-from pipelines.signals.intervals import CONFIDENCE, Floats, clopper_pearson, wilson
+from pipelines.signals.intervals import (
+    CONFIDENCE,
+    Floats,
+    clopper_pearson,
+    interval_text,
+    wilson,
+)
 
 #: The denominator of an outcome's headline risk: closed, eligible, at risk and not censored.
 HEADLINE = "complete"
@@ -97,6 +103,10 @@ class Risks:
     design_effect: Floats
     method: NDArray[np.object_]
     note: NDArray[np.object_]
+
+    def __str__(self) -> str:
+        told = zip(self.risk, self.ci_low, self.ci_high, self.note, strict=True)
+        return "\n".join(interval_text(*one, form=".1%") for one in told)
 
 
 def cluster_variance(

@@ -17,11 +17,12 @@ from scipy import special
 
 from pipelines.signals.columns import first_note, group_numbers, make_table, numbers, sorted_by
 from pipelines.signals.counts import PATIENT, WATCHED_STRATA
-from pipelines.signals.intervals import CONFIDENCE, Floats
+from pipelines.signals.intervals import CONFIDENCE, Floats, interval_text
 from pipelines.signals.risk import HEADLINE
 
 _MOST_STEPS = 200
 _SETTLED = 1e-12
+_DUST = 1e-24
 _KEY = PATIENT.keys[:-2]
 
 Bools = NDArray[np.bool_]
@@ -56,9 +57,8 @@ class GeeRisks:
     def __str__(self) -> str:
         told = zip(self.risk, self.low, self.high, self.method, self.note, strict=True)
         return "\n".join(
-            f"no risk: {note}"
-            if method == "none"
-            else f"{risk:.1%} ({low:.1%}-{high:.1%}; {method})"
+            interval_text(risk, low, high, note, form=".1%")
+            + ("" if method == "none" else f", {method}")
             for risk, low, high, method, note in told
         )
 
@@ -98,6 +98,8 @@ class _Pairs:
     def error(self, p: Floats, weight: Floats) -> Floats:
         """Return the sandwich standard error on the logit scale."""
         meat = self.sum((weight * (self.e - self.n * p[self.group])) ** 2)
+        # The same risk in every patient leaves the square of a rounding.
+        meat = np.where(meat <= _DUST * self.sum((weight * self.e) ** 2), 0.0, meat)
         return np.sqrt(meat) / (p * (1 - p) * self.sum(weight * self.n))
 
 

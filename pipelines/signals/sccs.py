@@ -59,6 +59,17 @@ class SeriesFit:
     converged: bool
     note: str | None = None
 
+    def __str__(self) -> str:
+        """Return the ratios; none where the likelihood has no maximum, which is no estimate."""
+        if not self.converged:
+            return f"no ratios: {self.note} ({self.n_patients} patients)"
+        told = (self.ratio(number) for number in range(len(self.log_ratio)))
+        lines = [
+            f"column {number}: rate ratio {value:.3g} ({low:.3g} to {high:.3g})"
+            for number, (value, low, high) in enumerate(told)
+        ]
+        return "\n".join([*lines, f"{self.n_patients} patients with an event"])
+
     def ratio(self, column: int) -> tuple[float, float, float]:
         """Return a column's rate ratio with its 95 % limits."""
         half = _Z * float(self.covariance[column, column]) ** 0.5

@@ -104,7 +104,11 @@ def screening_table(counts: pa.Table, studies: Sequence[Study]) -> pa.Table:
             (is_enough & (a + c == 0), "no event with any of the drugs"),
             (is_known & (a == 0), "PRR, ROR: no event with the drug"),
             (is_known & (c == 0), "PRR, ROR: no event with the comparators"),
-            (is_known & (a > 0) & (c > 0) & ((b == 0) | (d == 0)), "ROR: nothing but events"),
+            (is_known & (a > 0) & (c > 0) & (b + d == 0), "PRR, ROR: nothing but events"),
+            (
+                is_known & (a > 0) & (c > 0) & ((b == 0) != (d == 0)),
+                "ROR: nothing but events on one side",
+            ),
             (is_known & np.isnan(found["ebgm"]), _NO_EBGM),
         ),
     }

@@ -66,6 +66,18 @@ class Runs:
     crossings_limit: Ints
     is_judged: NDArray[np.bool_]
 
+    def __str__(self) -> str:
+        """Return a line a quarter; all lines of a series end with the same verdict."""
+        verdict = np.where(self.is_shifted, "shifted", "steady")
+        verdict = np.where(self.is_judged, verdict, "not judged")
+        names = {1: "above", 0: "on or without units", -1: "below"}
+        told = zip(self.side.tolist(), self.position.tolist(), self.centre, verdict, strict=True)
+        return "\n".join(
+            f"{names[side]}{f', {position} in a row' if position else ''}; "
+            f"median {centre:.1%}; {said}"
+            for side, position, centre, said in told
+        )
+
     @property
     def is_shifted(self) -> NDArray[np.bool_]:
         """Whether a rule is broken; of no meaning where `is_judged` is false."""

@@ -107,6 +107,26 @@ def test_groups_without_variance_or_units_say_so() -> None:
     )
 
 
+@pytest.mark.parametrize("other", [[(2, 5)] * 3, [(3, 7)] * 4, [(1, 3), (2, 6)]])
+def test_the_same_risk_in_every_child_of_a_side_has_no_limits(other: list[tuple[int, int]]) -> None:
+    """One of three in each, two of five in each: what is left of the variance is rounding."""
+    sides = [
+        Group(
+            sum(e for e, _ in told),
+            sum(n for _, n in told),
+            len(told),
+            sum(e * e for e, _ in told),
+            sum(e * n for e, n in told),
+            sum(n * n for _, n in told),
+        )
+        for told in ([(1, 3)] * 4, other)
+    ]
+    for compare in (risk_ratio, risk_difference, odds_ratio):
+        found = compare(sides[0], sides[1], Shared())
+        assert found.value is not None
+        assert (found.low, found.high, found.note) == (None, None, "no variance between patients")
+
+
 @pytest.fixture
 def trials(shared_dir: Path) -> list[Stratum]:
     with (shared_dir / "oracles" / "metadat_dat.bcg.csv").open(encoding="utf-8") as file:
@@ -174,3 +194,16 @@ def test_a_stratum_that_lacks_one_side_changes_nothing() -> None:
     assert mantel_haenszel_risk_difference(empty) == mantel_haenszel_risk_difference(strata)
     assert mantel_haenszel_risk_ratio([Stratum(0, 5, 0, 5)]).value is None
     assert mantel_haenszel_risk_difference([]).value is None
+
+
+def test_common_measures_without_variance_have_no_limits_and_differences_end_at_one() -> None:
+    all_ = Stratum(5, 5, 5, 5)
+    for found in (
+        mantel_haenszel_risk_ratio([all_]),
+        mantel_haenszel_risk_difference([all_]),
+        mantel_haenszel_risk_difference([Stratum(0, 5, 0, 5)]),
+    ):
+        assert found.value is not None
+        assert found.low is found.high is None
+        assert "no variance" in str(found)
+    assert mantel_haenszel_risk_difference([Stratum(4, 5, 0, 1)]).high == 1.0

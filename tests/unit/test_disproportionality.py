@@ -64,6 +64,7 @@ def test_expected_counts_and_ratios_by_report_are_those_of_openebgm(shared_dir: 
 
 def test_an_empty_cell_has_no_ratio_and_says_why() -> None:
     assert prr(Table(0, 5, 3, 9)).value is None
+    assert "nothing but events" in str(prr(Table(5, 0, 7, 0)))
     assert "empty" in str(ror(Table(2, 0, 3, 9)))
     assert chi_square(Table(0, 0, 3, 9), yates=True) is None
 

@@ -16,6 +16,7 @@ from scipy import stats
 
 from pipelines.signals.effectiveness import (
     LABEL,
+    NO_VARIANCE,
     density_rows,
     fracture_rows,
     mean_changes,
@@ -332,13 +333,27 @@ def scans(n: int, **fields: Any) -> list[dict[str, Any]]:
 def test_too_few_patients_have_no_estimate_and_no_mean() -> None:
     table = density_rows(patients(*scans(4), *scans(1, drug="b")), "s", 5).to_pylist()
     whole, a, b, _ = table
-    assert (whole["estimate"], whole["ci_low"], whole["note"]) == (1.0, 1.0, None)
+    assert (whole["estimate"], whole["ci_low"], whole["note"]) == (1.0, None, NO_VARIANCE)
     for row, n in ((a, 4), (b, 1)):
         assert (row["stratum"], row["n_patients"]) == ("drug", n)
         assert {row[name] for name in ("estimate", "ci_low", "value_before", "value_after")} == {
             None
         }
         assert (row["note"] is not None, row["ci_method"]) == (True, "none")
+
+
+def test_the_same_change_in_every_patient_has_no_limits() -> None:
+    """One child broke a bone before and one after, nine did not: that is no certainty of 1."""
+    told = {"days_before": 365, "days_after": 365, "n_before": 0, "n_after": 0}
+    rows = patients({**told, "n_before": 1, "n_after": 1}, *[told] * 9)
+    whole = fracture_rows(rows, "s", 5).to_pylist()[0]
+    assert (whole["estimate"], whole["ci_low"], whole["ci_high"]) == (1.0, None, None)
+    assert (whole["standard_error"], whole["ci_method"], whole["note"]) == (
+        None, "none", NO_VARIANCE,
+    )  # fmt: skip
+    # Decimals that are the same change, but for what the computer loses of them.
+    found = mean_changes([-2.1, -1.7, -0.3], [-2.0, -1.6, -0.2])
+    assert str(found).startswith(f"0.1 (no limits: {NO_VARIANCE}), 3 patients")
 
 
 def test_whoever_is_not_compared_is_counted_with_the_reason() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -185,6 +186,16 @@ def test_no_events_all_events_and_a_single_unit_leave_limits_out() -> None:
         assert (last["event_free"], last["cumulative_incidence"]) == (0.0, 1.0)
         assert last["cumulative_incidence_high"] is last["event_free_low"] is None
         assert last["note"] == table.ALL_EVENTS
+
+
+def test_where_the_last_had_it_and_others_died_only_the_incidence_has_limits() -> None:
+    last = made(left(1, n_died=3), left(2, n_events=2))[-1]
+    assert (last["event_free"], last["event_free_low"]) == (0.0, None)
+    assert last["cumulative_incidence"] == pytest.approx(2 / 5)
+    # Without anybody lost to follow-up it is a proportion: binomial variance, log-log limits.
+    half = 1.959963984540054 * (0.4 * 0.6 / 5) ** 0.5 / (0.6 * -math.log(0.6))
+    assert last["cumulative_incidence_high"] == pytest.approx(1 - 0.6 ** math.exp(half))
+    assert last["note"] == table.NOBODY_LEFT
 
 
 def test_who_leaves_in_a_bin_counts_as_at_risk_beside_an_event_in_it() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from scipy import stats
 
+from pipelines.signals.key import SignalKey
 from pipelines.signals.rates import RATE_SCHEMA, rate_table
 from tests.counts_kit import counts, row
 
@@ -30,6 +31,12 @@ def test_no_events_are_a_rate_of_zero_and_no_time_or_unit_is_none() -> None:
     assert [one["note"] for one in (no_time, empty)] == ["no time at risk", "no units"]
     assert [one["ci_method"] for one in (no_time, empty)] == ["none", "none"]
     assert not zero["is_headline"]
+
+
+def test_a_row_is_named_as_its_key_is_written() -> None:
+    one = row(1, 9, stratum="drug x ordinal", stratum_value="a/b=c x first")
+    (found,) = rate_table(counts(one)).to_pylist()
+    assert found["signal_key"] == str(SignalKey.of(found))
 
 
 def test_no_counts_give_no_rates() -> None:

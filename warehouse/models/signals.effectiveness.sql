@@ -31,7 +31,7 @@
 --   person_years_before DOUBLE - Time at risk of a fracture before, in years of 365.25 days; null for bone density.
 --   person_years_after DOUBLE - The same after.
 --   label VARCHAR - How the row may be read: before-after, not causal.
---   note VARCHAR - Why there is no estimate; null where there is one.
+--   note VARCHAR - Why there is no estimate, or one without limits; null otherwise.
 --   run_id VARCHAR - Run that last changed the row.
 
 select * from store.signals.effectiveness
