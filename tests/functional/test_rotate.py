@@ -92,6 +92,7 @@ def test_log_key_and_settings_are_all_that_a_restored_site_needs(
         source, target = one_night.root / name, tmp_path / "restored" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy2)(source, target)
+    (tmp_path / "restored" / "inbox").mkdir()
     restored = load_site(tmp_path / "restored" / "site.toml")
     run(restored)
     for level in LEVELS:
