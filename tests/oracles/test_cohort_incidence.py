@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.signals.rates import estimate_rate
 from tests.linkage_cases import Linked, Patient, utc
 from tests.oracles.kit import DAY, REPORT, bare_study, linked, n_patients, rows_of, symptom, total
 
@@ -127,6 +128,23 @@ def test_persons_days_and_outcomes_equal_those_of_cohort_incidence(
             "outcomes": total(rows, "n_events"),
         }
         assert found == {column: told[column] for column in found}
+        rate = estimate_rate(int(found["outcomes"]), found["person_days"]).rate
+        # 1,141.40625 is printed as 1,141.4063: half a unit of the last digit, and rounding.
+        per_100_years = None if rate is None else rate / 1000 * 100 * 365.25
+        assert per_100_years == (
+            None
+            if told["incidence_rate_p100py"] is None
+            else pytest.approx(told["incidence_rate_p100py"], abs=5.001e-5)
+        )
+
+
+#: Rates per 100 person-years that CohortIncidence prints, as its files must hold them.
+PRINTED_RATES = {1_141.4063, 131.8592, 2_356.4516, 200.6868}
+
+
+def test_the_rates_that_are_compared_are_those_that_are_printed(cases: dict[str, Case]) -> None:
+    told = {row["incidence_rate_p100py"] for case in cases.values() for row in case["verify"]}
+    assert told >= PRINTED_RATES
 
 
 def test_every_file_of_the_oracle_is_read_and_nothing_in_it_is_passed_over(

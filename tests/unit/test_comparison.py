@@ -1,4 +1,8 @@
-"""Comparisons of risks against statsmodels, published trials and what must hold of any of them."""
+"""Comparisons of risks against statsmodels, published trials and what must hold of any of them.
+
+Source of the trials: 13 trials of BCG vaccine (Colditz et al. 1994, JAMA 271:698), `dat.bcg` of the
+R package metadat; Mantel and Haenszel's estimate as the R package metafor prints it.
+"""
 
 from __future__ import annotations
 

@@ -43,6 +43,7 @@ def oracle(shared_dir: Path, name: str) -> list[dict[str, str]]:
 
 
 def test_expected_counts_and_ratios_by_report_are_those_of_openebgm(shared_dir: Path) -> None:
+    """Its small example of two drugs and three events (R package openEBGM)."""
     told = oracle(shared_dir, "openebgm_small_2x3_input.csv")
     reports = {(row["id"], row["var1"], row["var2"]) for row in told}
     n_drug = Counter(drug for _, drug in {(report, drug) for report, drug, _ in reports})

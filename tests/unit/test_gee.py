@@ -1,4 +1,8 @@
-"""Estimating equations against the published analysis of the Ohio children."""
+"""Estimating equations against the published analysis of the Ohio children.
+
+Source: data `ohio` and its exchangeable fit in the R package geepack (Halekoh, Hojsgaard and Yan
+2006, J Stat Softw 15(2)).
+"""
 
 from __future__ import annotations
 

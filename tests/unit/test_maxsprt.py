@@ -44,6 +44,7 @@ def test_boundaries_of_continuous_surveillance_are_the_published_ones(
 
 
 def test_power_and_time_to_signal_are_the_published_ones() -> None:
+    """T = 10, rate ratio 2: Kulldorff et al. 2011."""
     found = poisson_power(poisson_boundary(10).boundary, 10, 2)
     assert found.power == pytest.approx(0.6850634, abs=5e-8)
     assert found.time_to_signal == pytest.approx(4.130985, abs=5e-7)

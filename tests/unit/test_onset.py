@@ -1,4 +1,7 @@
-"""Curves of onset against a published table and statsmodels."""
+"""Curves of onset against a published table and statsmodels.
+
+Source: Miller 1981, Survival Analysis (`aml` of the R package survival); limits by its survfit.
+"""
 
 from __future__ import annotations
 

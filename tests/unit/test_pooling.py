@@ -1,4 +1,9 @@
-"""Pooled effects and risks against published meta-analyses and plain integration."""
+"""Pooled effects and risks against published meta-analyses and plain integration.
+
+Sources: 13 trials of BCG vaccine (Colditz et al. 1994, JAMA 271:698), `dat.bcg` of the R package
+metadat, estimates as the R package metafor prints them (Viechtbauer 2010, J Stat Softw 36(3));
+Stijnen, Hamza and Ozdemir 2010, Stat Med 29:3046, on the catheter trials of Niel-Weise 2007.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Rates and their ratios against published values and plain sums of probabilities."""
+"""Rates and their ratios against published values and plain sums of probabilities.
+
+Sources: Garwood 1936, Biometrika 28:437, by the chi-square form; `poisson.test` of R, its own
+example of 11 in 800 and 21 in 3,011; risk and control windows as the Vaccine Safety Datalink counts
+them (Glanz et al. 2006, J Clin Epidemiol 59:808).
+"""
 
 from __future__ import annotations
 

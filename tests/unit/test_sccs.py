@@ -1,4 +1,8 @@
-"""The case series against the published one of MMR vaccine, and Poisson regression."""
+"""The case series against the published one of MMR vaccine, and Poisson regression.
+
+Source: thrombocytopenic purpura and MMR, data `itpdat` of the R package SCCS; the method in
+Whitaker et al. 2006, Stat Med 25:1768.
+"""
 
 from __future__ import annotations
 
