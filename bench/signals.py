@@ -15,6 +15,8 @@ N_OUTCOMES = 20
 SAMPLE = 500
 ALONE = ("risk", "rate", "trend", "disproportionality", "benchmark")
 WATCHED = ("onset", "self_controlled")
+#: From counts over patients too: by value of what is compared, and of the strata that are watched.
+OF_PATIENTS = {"comparison": "setting", "risk_gee": "drug"}
 FIXED = {"study_id": "iv_bisphosphonate", "site_id": "bench"}
 #: Onset and self-controlled windows are told by drug: as many drugs as there are strata.
 N_WATCHED, N_UNITS, N_EVENTS, N_HOURS = 1000, 200, 14, 72
@@ -88,6 +90,46 @@ def _watched() -> dict[str, Any]:
     }
 
 
+def _of_patients(stratum: str) -> dict[str, Any]:
+    """Return counts of 1,000 values whose patients have one to eight units; some in other values.
+
+    Compared is each value with the rest: 1,000 drugs would make half a million pairs of them.
+    """
+    import numpy as np
+
+    from pipelines.signals.counts import COUNT_TABLES, COUNTS, PATIENT, SHARED
+
+    rng = np.random.default_rng(13)
+    every = np.arange(N_OUTCOMES * N_WATCHED)
+    n = rng.integers(1, 9, (len(every), N_EVENTS))
+    e = rng.binomial(n, 0.07)
+
+    def about(row: Any) -> dict[str, Any]:  # noqa: ANN401 - an array
+        named = {"stratum": stratum, "window_name": "risk", "denominator": "complete"}
+        named |= {"contrast": "rest", "other_value": "rest"}
+        return {name: [text] * len(row) for name, text in named.items()} | {
+            "outcome": [f"outcome{number:02d}" for number in row // N_WATCHED],
+            "stratum_value": [f"value{number:03d}" for number in row % N_WATCHED],
+        }
+
+    sums = {"n_events": e, "n_units": n, "sum_e2": e * e, "sum_en": e * n, "sum_n2": n * n}
+    rows = dict.fromkeys(COUNTS.sums, n.sum(1)) | {name: x.sum(1) for name, x in sums.items()}
+    rows["n_patients"] = np.full(len(every), N_EVENTS)
+    # One patient of each value has a unit without event in another one, too.
+    both = dict.fromkeys(SHARED.sums, 0 * every) | {"n_patients": 0 * every + 1}
+    both |= {"sum_en": e[:, 0], "sum_nn": n[:, 0]}
+    pairs = {"n_units": n.ravel(), "n_events": e.ravel(), "n_patients": 0 * n.ravel() + 1}
+    given = {
+        COUNTS: (rows, every),
+        SHARED: (both, every),
+        PATIENT: (pairs, np.repeat(every, N_EVENTS)),
+    }
+    return {name: form.schema.empty_table() for name, form in COUNT_TABLES.items()} | {
+        form.name: _table(form.schema, columns | about(of), len(of))
+        for form, (columns, of) in given.items()
+    }
+
+
 def _study() -> Any:  # noqa: ANN401 - studies.load.Study
     """Return the shipped study with the drugs and outcomes of the counts, a class a drug."""
     from dataclasses import replace
@@ -131,6 +173,11 @@ def run(folder: Path) -> dict[str, Any]:
         began = time.process_time()
         n_made[name] = MAKERS[f"signals.{name}"](given, studies).num_rows
         seconds[name] = time.process_time() - began
+    for name, stratum in OF_PATIENTS.items():
+        given = _of_patients(stratum)
+        began = time.process_time()
+        n_made[name] = MAKERS[f"signals.{name}"](given, studies).num_rows
+        seconds[name] = time.process_time() - began
     rows = counts.slice(0, SAMPLE).select(["n_events", "n_units"]).to_pylist()
     began = time.process_time()
     for row in rows:
@@ -153,7 +200,9 @@ def section(found: dict[str, Any]) -> str:
         "",
         f"Onset (by the hour: {found['n_made']['onset']:,} rows) and self-controlled windows are "
         "counted in",
-        f"tables of their own: {N_WATCHED:,} drugs x {N_OUTCOMES} outcomes.",
+        f"tables of their own: {N_WATCHED:,} drugs x {N_OUTCOMES} outcomes. So are patients, for",
+        f"comparisons of {N_WATCHED:,} values with the rest and for estimating equations: one",
+        f"denominator, {N_EVENTS} patients of one to eight units a value.",
         "",
         "| table | CPU seconds |",
         "|---|---:|",
