@@ -19,6 +19,8 @@ from scipy import special
 Floats = NDArray[np.float64]
 
 _Z = float(special.ndtri(0.975))
+#: A chance this close to 0 or 1 is no estimate.
+_CERTAIN = 1e-8
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,7 @@ def fit_exchangeable_logit(
         columns: covariates, a column of ones for the intercept included.
     """
     if event.all() or not event.any():
-        nothing = np.full(columns.shape[1], np.nan)
-        note = "no events, or nothing but events: there is no logit"
-        return LogitFit(nothing, nothing, float("nan"), converged=False, note=note)
+        return _nothing(columns, "no events, or nothing but events: there is no logit")
     import statsmodels.api as sm
 
     order = np.argsort(patient, kind="stable")
@@ -79,6 +79,10 @@ def fit_exchangeable_logit(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # told by `converged`
         fit = model.fit(maxiter=200, ctol=1e-10)
+    chance = np.asarray(fit.fittedvalues)
+    if (np.minimum(chance, 1 - chance) < _CERTAIN).any():
+        # The equations are solved ever better the further a coefficient runs away.
+        return _nothing(columns, "separated: some units have no event, or all, for certain")
     settled = bool(fit.converged) and bool(np.isfinite(fit.bse).all())
     return LogitFit(
         np.asarray(fit.params, dtype=np.float64),
@@ -87,3 +91,8 @@ def fit_exchangeable_logit(
         converged=settled,
         note=None if settled else "the equations have no solution that can be found",
     )
+
+
+def _nothing(columns: Floats, note: str) -> LogitFit:
+    nothing = np.full(columns.shape[1], np.nan)
+    return LogitFit(nothing, nothing, float("nan"), converged=False, note=note)

@@ -37,3 +37,13 @@ def test_without_events_there_is_no_logit() -> None:
     fit = fit_exchangeable_logit(np.arange(3), np.zeros(3, dtype=bool), np.ones((3, 1)))
     assert not fit.converged
     assert np.isnan(fit.coefficients).all()
+
+
+def test_a_covariate_that_tells_all_events_is_no_estimate() -> None:
+    """Six units without and six with the event, told apart by a column: no odds ratio of 1e22."""
+    event = np.arange(12) >= 6
+    columns = np.column_stack([np.ones(12), event])
+    fit = fit_exchangeable_logit(np.arange(12) // 2, event, columns)
+    assert not fit.converged
+    assert np.isnan(fit.coefficients).all()
+    assert str(fit).startswith("no logit: separated")
