@@ -18,7 +18,7 @@ from pipelines.base.search import search
 from pipelines.base.site import Site
 from studies.load import HERE
 from tests.canary_kit import UNIQUE_VALUE, canaries, finder, forms, plant
-from tests.functional.refresh_site import deliver, hospital, make_site, run
+from tests.functional.refresh_site import deliver, hospital, make_site
 from tests.functional.test_replay import _keep_outcomes
 
 __all__ = ["hospital"]
@@ -80,7 +80,7 @@ def test_nothing_of_a_patient_is_shown_whatever_stage_fails(
             refresh(site, console=TextConsole(), stages=_failing(stage.name))
         errors.append(str(caught.value))
     deliver(site, tmp_path / "made", 2)
-    run(site, with_gx=True, with_page=True)
+    refresh(site, console=TextConsole())
     out, err = capfd.readouterr()
     told.write_text("\n".join([*errors, out, err]), encoding="utf-8")
     assert len(told.read_text(encoding="utf-8")) > 2_000
