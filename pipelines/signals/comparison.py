@@ -24,6 +24,10 @@ _Z = float(special.ndtri(0.975))
 #: Of a difference of equal variances this share is rounding, not variance.
 _DUST = 1e-12
 
+#: Below this on a side, limits that rest on large numbers are too narrow.
+FEWEST_EVENTS = 5
+FEW = f"fewer than {FEWEST_EVENTS} events on a side: the interval may be too narrow"
+
 
 @dataclass(frozen=True)
 class Group:

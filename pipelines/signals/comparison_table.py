@@ -19,6 +19,8 @@ from pipelines.signals.columns import (
     texts,
 )
 from pipelines.signals.comparison import (
+    FEW,
+    FEWEST_EVENTS,
     NO_UNITS,
     Group,
     Measures,
@@ -33,7 +35,6 @@ from pipelines.signals.mantel_haenszel import CellPairs, Cells, common_risk_rati
 from pipelines.signals.risk import HEADLINE
 
 _DAY_US = 86_400_000_000
-_FEW = 5
 
 STOPPING = (
     "if 30 to 60 % stop after an event, first:later is 1.25 to 1.45 where the risk never changes"
@@ -41,7 +42,6 @@ STOPPING = (
 SELECTED = "only patients with a second unit: those who stop after an event are missing"
 BY_NOW = "by now: who was treated lately had less time to be treated again"
 WINDOWS = "a longer infusion is watched for longer: see rate_ratio"
-FEW = f"fewer than {_FEW} events on a side: the interval may be too narrow"
 
 CLUSTERED = "cluster-robust over patients"
 EXACT = "cluster-robust over patients; odds ratio and p exact, given discordant pairs (McNemar)"
@@ -183,7 +183,7 @@ def _notes(
         *reasons,
         ((second == 0) & (first == 0), NO_PAIRS),
         ((second == 0) & (first > 0), ONE_WAY),
-        (~np.isnan(ratio.low) & (fewest < _FEW), FEW),
+        (~np.isnan(ratio.low) & (fewest < FEWEST_EVENTS), FEW),
         (np.equal(contrast, "first_v_later"), STOPPING),
         (np.equal(contrast, "first_v_second"), SELECTED),
         (np.equal(contrast, "given_again"), BY_NOW),

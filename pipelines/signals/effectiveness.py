@@ -20,12 +20,15 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from pipelines.signals.columns import first_note, group_numbers, make_table, numbers, sorted_by
+from pipelines.signals.comparison import FEW, FEWEST_EVENTS
 from pipelines.signals.intervals import CONFIDENCE, Floats, interval_text
 
 LABEL = "before-after, not causal"
 DENSITY, FRACTURE = "density_z_change", "fracture_rate_ratio"
 #: One child with a fracture before and one after, and others without any, would be 1 (1 to 1).
 NO_VARIANCE = "the same change in every patient: no variance"
+#: Notes that stand beside an estimate; any other stands in its place.
+_SPEAKING = frozenset({None, NO_VARIANCE, FEW})
 #: Squares below this share are those of rounding.
 _DUST = 1e-24
 
@@ -146,6 +149,7 @@ def rate_ratios(
         (all_e0 == 0, "no event before: no ratio"),
         (all_e1 == 0, "no event after: no ratio"),
         (squares <= _DUST, NO_VARIANCE),
+        (np.minimum(all_e0, all_e1) < FEWEST_EVENTS, FEW),
     )
     # No event at all may be no feed of events: no rate of 0.
     is_shown = (n >= min_patients) & (all_e0 + all_e1 > 0)
@@ -164,7 +168,7 @@ def _told(
     means: list[Floats],
 ) -> Compared:
     """Return what may be shown: a mean of too few patients is nearly a patient's own value."""
-    is_silent = np.array([text not in {None, NO_VARIANCE} for text in note], dtype=np.bool_)
+    is_silent = np.array([text not in _SPEAKING for text in note], dtype=np.bool_)
     estimate, low, high, error = (np.where(is_silent, np.nan, x) for x in found)
     before, after = (np.where(is_shown, x, np.nan) for x in means)
     return Compared(estimate, low, high, error, before, after, n, note)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from pipelines.signals.comparison import FEW
 from pipelines.signals.effectiveness import (
     LABEL,
     NO_VARIANCE,
@@ -318,6 +319,15 @@ def test_the_ratio_of_rates_has_the_error_of_a_poisson_regression_clustered_by_p
     assert found.error[0] == pytest.approx(gee.bse[1] * (40 / 39) ** 0.5, rel=1e-8)
     assert found.low[0] < found.estimate[0] < found.high[0]
     assert LABEL in str(found)
+
+
+def test_a_ratio_of_few_events_says_that_its_interval_may_be_too_narrow() -> None:
+    years = np.full(9, 2.0)
+    few, enough = np.array([1] * 3 + [0] * 6), np.array([1] * 6 + [0] * 3)
+    found = rate_ratios((enough, years), (few, years))
+    assert found.estimate[0] == pytest.approx(0.5)
+    assert found.note[0] == FEW
+    assert rate_ratios((enough, years), (enough[::-1], years)).note[0] is None
 
 
 def patients(*rows: dict[str, Any]) -> pa.Table:

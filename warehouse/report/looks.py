@@ -103,7 +103,7 @@ def _chart(looks: Sequence[Row]) -> Spec:
         axis=alt.Axis(grid=False, labelAngle=0),
     )
     scale = alt.Scale(domain=[0, most], range=[_HEIGHT, 0], nice=False)
-    axis = alt.Axis(title="patients", tickCount=4, offset=-_LEFT + 8)
+    axis = alt.Axis(title="patients", titlePadding=26, tickCount=4, offset=-_LEFT + 8)
     places = _spread({name: points[-1][name] for name in ("boundary", "expected", "events")}, most)
     layers: list[Any] = []
     for column, colour, dash in (
