@@ -17,6 +17,7 @@ ONE_SITE = "the site's own: korn-graubard"
 MODEL = "binomial-normal model on effective counts"
 FLAT = "clopper-pearson on effective counts: no events, or nothing but events"
 NO_BOUND = "a site tells neither its counts nor a bound"
+NO_END = "no range: a masked site may have no unit, and then there is no risk"
 ALL_MASKED = "no site tells its counts"
 RANGE = "a range: the counts of masked sites can be anything inside their bounds"
 
@@ -57,12 +58,20 @@ def pooled_risk(cells: Sequence[Cell]) -> Row:
     least, most = (_model(_counts(cells, is_least=is_least)) for is_least in (True, False))
     if not (least.converged and most.converged):
         return {**row, "method": "none", "note": NO_MAXIMUM}
+    known = [
+        (one.risk, one.low, one.high)
+        for one in (least, most)
+        if one.risk is not None and one.low is not None and one.high is not None
+    ]
+    if len(known) < 2:  # one end alone would pass for the range
+        return {**row, "method": "none", "note": NO_END}
+    risks, lows, highs = zip(*known, strict=True)
     return {
         **row,
-        "risk_lowest": _least(least.risk, most.risk),
-        "risk_highest": _most(least.risk, most.risk),
-        "ci_lowest": _least(least.low, most.low),
-        "ci_highest": _most(least.high, most.high),
+        "risk_lowest": min(risks),
+        "risk_highest": max(risks),
+        "ci_lowest": min(lows),
+        "ci_highest": max(highs),
         "method": MODEL,
         "note": RANGE,
     }
@@ -149,14 +158,6 @@ def _sums(cells: Sequence[Cell]) -> Row:
         row[f"{name}_low"], row[f"{name}_high"] = low, high
         row[name] = low if is_bounded and all(cell.row for cell in cells) else None
     return row
-
-
-def _least(*values: float | None) -> float | None:
-    return min((one for one in values if one is not None), default=None)
-
-
-def _most(*values: float | None) -> float | None:
-    return max((one for one in values if one is not None), default=None)
 
 
 def left_out(cells: Sequence[Cell]) -> list[Row]:

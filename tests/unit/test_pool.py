@@ -18,10 +18,12 @@ from flows.pool import pool
 from flows.reply import Reply
 from pipelines.base.errors import PackError
 from pipelines.pooling import packs, signing
+from pipelines.pooling.cells import Cell
 from pipelines.pooling.effects import pool_effects
 from pipelines.pooling.glmm import pool_risks
+from pipelines.pooling.risks import NO_END, pooled_risk
 from pipelines.signals.comparison import Group, Shared, risk_ratios
-from pipelines.signals.counts import COUNTS
+from pipelines.signals.counts import COUNTS, MOMENT_COLUMNS
 from pipelines.signals.risk import estimate_risk
 from tests.pack_kit import Unit, counted, make_site, units_of
 from warehouse.packing import export_path
@@ -213,6 +215,14 @@ def test_a_masked_site_leaves_a_range_that_holds_the_truth(tmp_path: Path) -> No
         assert truth.risk is not None
         assert row["risk_lowest"] <= truth.risk <= row["risk_highest"]
         assert row["n_events_low"] <= sum(r.n_events for r in risks) <= row["n_events_high"]
+
+
+def test_one_end_of_a_range_is_no_range() -> None:
+    empty = dict.fromkeys(("n_events", "n_units", "n_patients", *MOMENT_COLUMNS[3:6]), 0)
+    cells = [Cell("a", empty, None, (0, 0), (0, 0)), Cell("b", None, "masked", (0, 0), (9, 9))]
+    found = pooled_risk(cells)
+    assert found["note"] == NO_END
+    assert not {"risk_lowest", "risk_highest"} & {k for k, v in found.items() if v is not None}
 
 
 def test_every_interval_holds_its_estimate(world: World) -> None:
