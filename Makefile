@@ -11,7 +11,8 @@ LOCKED := $(VENV)/.locked
 READY := $(VENV)/.ready
 SITED := $(VENV)/.sited
 DEMO ?= build/demo
-JOBS ?= 2
+# One more than the cores of a small machine: some tests wait for a server or a clock.
+JOBS ?= 3
 # Properties whose examples are few in `make test`.
 SEARCHED := tests/property tests/unit/test_digest.py
 

@@ -16,6 +16,7 @@ from pipelines.base.keys import new_key
 from pipelines.base.site import load_site
 from tests.functional.refresh_site import run
 
+pytestmark = pytest.mark.slow  # flat files of the same road are read in `make test`
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "mii"
 
 SITE = f"""

@@ -29,6 +29,7 @@ from tests.functional.mimic_truth import (
 )
 from tests.functional.refresh_site import run
 
+pytestmark = pytest.mark.slow  # test_mimic reads the same patients from flat files in `make test`
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 NOT_GIVEN = ("Not Given", "Not Flushed", "Not Given per Sliding Scale")
 
