@@ -56,7 +56,7 @@ coverage: $(READY)  ## Run the tests and measure what they reach; a quarter slow
 test-browser: $(SITED)  ## Run the tests of the report in Chromium (Debian: apt install chromium).
 	$(BIN)/python -m pytest -W error -m browser --timeout 900 tests/browser
 
-test-slow: $(READY)  ## Run the tests that take minutes.
+test-slow: $(SITED)  ## Run the tests that take minutes.
 	$(BIN)/python -m pytest -W error -m slow --timeout 3600
 	DRIPWATCH_EXAMPLES=10 $(BIN)/python -m pytest -W error -m "not slow" -n $(JOBS) --timeout 3600 $(SEARCHED)
 	$(MAKE) --no-print-directory test-duckdb

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,7 @@ from warehouse.query import run_query
 __all__ = ["hospital"]
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "warehouse.py"
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(find_spec("marimo") is None, reason="THE NOTEBOOK IS NOT RUN: `make site`"),
-]
+pytestmark = pytest.mark.slow  # needs the second lock, which `make test-slow` installs
 
 
 def cells_of(warehouse: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

@@ -10,17 +10,13 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(find_spec("mkdocs") is None, reason="THE SITE IS NOT BUILT: `make site`"),
-]
+pytestmark = pytest.mark.slow  # needs the second lock, which `make test-slow` installs
 #: What a browser fetches by itself.
 FETCHED = {
     *(("script", "src"), ("img", "src"), ("iframe", "src"), ("source", "src")),
