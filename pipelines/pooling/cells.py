@@ -39,6 +39,16 @@ class Cell:
     reason: str | None
     least: tuple[int, int] | None
     most: tuple[int, int] | None
+    n_units: tuple[int, int] | None = None
+
+    @property
+    def ends(self) -> tuple[tuple[int, int], tuple[int, int]] | None:
+        """Fewest and most events, then units; None where nothing bounds them."""
+        if self.least is None or self.most is None:
+            return None
+        (e, n), (other_e, other_n) = self.least, self.most
+        ordered = min(n, other_n), max(n, other_n)
+        return (min(e, other_e), max(e, other_e)), self.n_units or ordered
 
 
 def cells_of(packs: Iterable[Pack]) -> dict[Key, list[Cell]]:
@@ -46,6 +56,12 @@ def cells_of(packs: Iterable[Pack]) -> dict[Key, list[Cell]]:
 
     A site without a unit in a row has no cell there.
     """
+    found = {key: [cell for cell in cells if _has_units(cell)] for key, cells in every_cell(packs)}
+    return {key: cells for key, cells in found.items() if cells}
+
+
+def every_cell(packs: Iterable[Pack]) -> list[tuple[Key, list[Cell]]]:
+    """Return the same with the sites that have a row, but no unit in it."""
     found: dict[Key, list[Cell]] = {}
     for pack in sorted(packs, key=lambda one: one.site_id):
         rows = {
@@ -56,9 +72,12 @@ def cells_of(packs: Iterable[Pack]) -> dict[Key, list[Cell]]:
         groups = _groups(rows)
         for key, row in rows.items():
             cell = _cell(pack.site_id, key, row, rows, groups, threshold)
-            if cell.most is None or cell.most[1] or (cell.least and cell.least[1]):
-                found.setdefault(key, []).append(cell)
-    return dict(sorted(found.items()))
+            found.setdefault(key, []).append(cell)
+    return sorted(found.items())
+
+
+def _has_units(cell: Cell) -> bool:
+    return cell.most is None or bool(cell.most[1] or (cell.least and cell.least[1]))
 
 
 def _groups(rows: Mapping[Key, Row]) -> dict[Key, list[Row]]:
@@ -101,9 +120,10 @@ def _cell(
         # What the told values leave; figures may be of different nights, so never below none.
         e = max(0, whole["n_events"] - sum(one["n_events"] for one in told))
         n = max(e, whole["n_units"] - sum(one["n_units"] for one in told))
-        return Cell(site_id, None, reason, (0, n - e), (e, e))
+        return Cell(site_id, None, reason, (0, n - e), (e, e), (0, n))
     if whole["suppressed_reason"] == FEW and whole["n_units"] is not None:
-        return Cell(site_id, None, reason, (0, int(whole["n_units"])), (threshold - 1,) * 2)
+        n = int(whole["n_units"])
+        return Cell(site_id, None, reason, (0, n), (threshold - 1,) * 2, (0, n))
     return Cell(site_id, None, reason, None, None)
 
 
@@ -125,3 +145,14 @@ def summed(cells: Sequence[Cell]) -> dict[str, int]:
     """Return the sums over told cells: sites have no patient in common."""
     every = [sums(cell.row) for cell in cells if cell.row is not None]
     return {name: sum(one[name] for one in every) for name in _SUMS}
+
+
+def bounds(cells: Sequence[Cell]) -> dict[str, int | None]:
+    """Return how few and how many events and units there can be; None where nothing says."""
+    row: dict[str, int | None] = {}
+    told = [cell.ends for cell in cells if cell.ends is not None]
+    for place, name in enumerate(("n_events", "n_units")):
+        row[f"{name}_low"] = sum(ends[place][0] for ends in told)
+        is_bounded = len(told) == len(cells)
+        row[f"{name}_high"] = sum(ends[place][1] for ends in told) if is_bounded else None
+    return row

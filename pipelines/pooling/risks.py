@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from pipelines.pooling.cells import Cell, estimated, summed
+from pipelines.pooling.cells import Cell, bounds, estimated, summed
 from pipelines.pooling.effects import FEWEST_FOR_PREDICTION
 from pipelines.pooling.glmm import NO_MAXIMUM, PooledRisk, pool_risks
 from pipelines.signals.risk import estimate_risk
@@ -148,15 +148,9 @@ def _spread(found: PooledRisk, counts: Counts) -> Row:
 
 def _sums(cells: Sequence[Cell]) -> Row:
     """Return the sums of events and units, and how few and many they can be."""
-    row: Row = {}
-    for place, name in enumerate(("n_events", "n_units")):
-        ends = [(cell.least, cell.most) for cell in cells]
-        told = [(a[place], b[place]) for a, b in ends if a is not None and b is not None]
-        is_bounded = len(told) == len(cells)
-        low = sum(min(one) for one in told)
-        high = sum(max(one) for one in told) if is_bounded else None
-        row[f"{name}_low"], row[f"{name}_high"] = low, high
-        row[name] = low if is_bounded and all(cell.row for cell in cells) else None
+    row: Row = dict(bounds(cells))
+    for name in ("n_events", "n_units"):
+        row[name] = row[f"{name}_low"] if all(cell.row for cell in cells) else None
     return row
 
 

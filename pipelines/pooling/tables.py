@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines.pooling.cells import ABOUT, cells_of
+from pipelines.pooling.counts import pooled_counts
 from pipelines.pooling.packs import Pack
 from pipelines.pooling.ratios import pooled_ratios
 from pipelines.pooling.risks import forest, left_out, pooled_risk
@@ -28,6 +29,7 @@ def pooled_tables(packs: Sequence[Pack]) -> dict[str, list[Row]]:
         "pooled.feed": [
             {"site_id": pack.site_id, **feed} for pack in ordered for feed in pack.facts["feeds"]
         ],
+        "pooled.counts": pooled_counts(ordered),
         "pooled.comparison": pooled_ratios(cells, ordered),
         **{name: [] for name in ("pooled.risk", "pooled.forest", "pooled.leave_one_out")},
     }

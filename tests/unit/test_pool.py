@@ -16,14 +16,15 @@ from flows.console import TextConsole
 from flows.export import export, export_key
 from flows.pool import pool
 from flows.reply import Reply
+from pipelines.base.duck import connect
 from pipelines.base.errors import PackError
 from pipelines.pooling import packs, signing
-from pipelines.pooling.cells import Cell
+from pipelines.pooling.cells import ABOUT, Cell
 from pipelines.pooling.effects import pool_effects
 from pipelines.pooling.glmm import pool_risks
 from pipelines.pooling.risks import NO_END, pooled_risk
 from pipelines.signals.comparison import Group, Shared, risk_ratios
-from pipelines.signals.counts import COUNTS, MOMENT_COLUMNS
+from pipelines.signals.counts import COUNTS, MOMENT_COLUMNS, SUM_COLUMNS
 from pipelines.signals.risk import estimate_risk
 from tests.pack_kit import Unit, counted, make_site, units_of
 from warehouse.packing import export_path
@@ -96,6 +97,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return made
 
 
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Two hospitals that tell nearly all, and one that masks."""
+    name, drawn = SMALL
+    units = {"east": UNITS["east"], "north": UNITS["north"], name: units_of(*drawn)}
+    made = World(tmp_path_factory.mktemp("masked"), units)
+    made.pool()
+    return made
+
+
 def true_row(name: str, units: Sequence[Unit], stratum: str, value: str) -> Row:
     rows = counted(name, units)[COUNTS.name].to_pylist()
     [found] = [
@@ -130,6 +141,48 @@ def test_counts_over_hospitals_are_those_of_their_units(world: World) -> None:
             assert row["n_units"] == len(inside)
             assert row["n_events"] == sum(one.event for one in inside)
     assert not told["ordinal", "first", "complete"]["n_sites_masked"]
+
+
+@pytest.mark.parametrize(("name", "most_masked"), [("world", 0), ("masked", 1)])
+def test_pooled_counts_are_the_sums_of_the_packs_rows(
+    request: pytest.FixtureRequest, name: str, most_masked: int
+) -> None:
+    """Added up by DuckDB from the CSV files that the sites sent."""
+    masked: World = request.getfixturevalue(name)
+    sent = ", ".join(f"'{folder / 'signals.counts.csv'}'" for folder in masked.packs)
+    names = ", ".join(
+        f"CASE WHEN count(n_events) = count({name}) FILTER (n_events::BIGINT >= 0) "
+        f"THEN sum({name}::BIGINT) FILTER (n_events::BIGINT >= 0) END::BIGINT AS {name}"
+        for name in SUM_COLUMNS
+    )
+    about = ", ".join(ABOUT)
+    with connect() as con:
+        slowly = con.execute(
+            f"SELECT {about}, count(*) AS n_sites, (count(*) - count(n_events)) AS n_sites_masked, "
+            f"{names} FROM read_csv([{sent}]) GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+    wanted = [*ABOUT, "n_sites", "n_sites_masked", *SUM_COLUMNS]
+    found = run_query(masked.out, f"SELECT {', '.join(wanted)} FROM pooled.counts ORDER BY ALL")
+    assert list(found.rows) == slowly
+    rows = masked.rows("counts")
+    assert most_masked in {row["n_sites_masked"] for row in rows}
+    truth = true_counts(masked)
+    for row in rows:
+        e, n = truth[row["stratum"], row["stratum_value"], row["denominator"]]
+        assert row["n_events_low"] <= e
+        assert row["n_units_low"] <= n
+        assert row["n_events_high"] is None or e <= row["n_events_high"]
+        assert row["n_units_high"] is None or n <= row["n_units_high"]
+
+
+def true_counts(world: World) -> dict[tuple[str, ...], tuple[int, int]]:
+    found: dict[tuple[str, ...], tuple[int, int]] = {}
+    for name, units in world.sites.items():
+        for row in counted(name, units)[COUNTS.name].to_pylist():
+            key = row["stratum"], row["stratum_value"], row["denominator"]
+            e, n = found.get(key, (0, 0))
+            found[key] = e + row["n_events"], n + row["n_units"]
+    return found
 
 
 def test_the_pooled_risk_is_the_model_on_the_sites_own_counts(world: World) -> None:
@@ -199,12 +252,9 @@ def test_the_order_of_packs_does_not_matter(world: World, tmp_path: Path) -> Non
     assert told[0] == told[1]
 
 
-def test_a_masked_site_leaves_a_range_that_holds_the_truth(tmp_path: Path) -> None:
-    name, drawn = SMALL
-    units = {"east": UNITS["east"], "north": UNITS["north"], name: units_of(*drawn)}
-    made = World(tmp_path, units)
-    made.pool()
-    [row] = made.rows("risk", WHOLE)
+def test_a_masked_site_leaves_a_range_that_holds_the_truth(masked: World) -> None:
+    [row] = masked.rows("risk", WHOLE)
+    units = masked.sites
     assert row["n_sites_masked"] == 1
     assert (row["risk"], row["n_events"]) == (None, None)
     risks = [own(true_row(site, found, "all", "all")) for site, found in units.items()]

@@ -1,0 +1,41 @@
+-- pooled.counts
+--
+-- The counts of all packs added up, from which every pooled number is made. Sums are over the sites
+-- that tell the row: with n_sites_masked above 0 they are no totals, and the bounds say what the
+-- totals can be. Null where a site that tells the row leaves this number out.
+--
+-- grain: One row per study, outcome, window, stratum and denominator.
+-- key: study_id, outcome, window_name, stratum, stratum_value, denominator
+-- columns:
+--   study_id VARCHAR - Study that defines outcome, window and strata.
+--   outcome VARCHAR - The study's name of the outcome.
+--   window_name VARCHAR - The study's name of the window.
+--   stratum VARCHAR - What the units are divided by: all, drug, setting, age_band, sex, ...
+--   stratum_value VARCHAR - Value that the units of the row share; `all` where undivided.
+--   denominator VARCHAR - Which closed, eligible units at risk are counted: all, complete (not censored), observed, tested, tested_with_baseline or determined.
+--   n_sites BIGINT - Sites with such a row, be it without a unit; the others have none of the value.
+--   n_sites_masked BIGINT - Of those, sites whose counts are masked: they are in no sum.
+--   n_units BIGINT - Units in the denominator that this row names; censored units are in it only where that denominator counts them (n_closed_units always does).
+--   n_events BIGINT - Of those, units with the event.
+--   n_patients BIGINT - Patients with at least one unit in the denominator (the clusters, G).
+--   sum_e2 BIGINT - Sum over patients of the squared number of events.
+--   sum_en BIGINT - Sum over patients of events times units.
+--   sum_n2 BIGINT - Sum over patients of the squared number of units.
+--   person_us BIGINT - Time at risk of the units in the denominator, in microseconds.
+--   n_closed_units BIGINT - Closed, eligible units at risk, censored ones included, whatever the denominator.
+--   n_open BIGINT - Units whose window is still open, those with an event so far (n_open_event) included.
+--   n_open_event BIGINT - Of n_open, units with an event already; in no risk.
+--   n_censored BIGINT - Closed units without an event whose follow-up ended inside the window.
+--   n_not_at_risk BIGINT - Units without any time at risk in the window.
+--   n_ineligible BIGINT - Units that the study's eligibility rules leave out.
+--   n_observed BIGINT - Closed units that anybody looked at in the window; null where the outcome has none (laboratory outcomes).
+--   n_tested BIGINT - Closed units with a usable laboratory result in the window; null where the outcome has none.
+--   n_tested_with_baseline BIGINT - Of those, units with a baseline value; null where the outcome has none.
+--   n_determined BIGINT - Closed units whose composite outcome can be told; null where the outcome has none (it is no composite).
+--   n_rows BIGINT - All units of the stratum, whatever became of them (merged and unplaceable ones included).
+--   n_events_low BIGINT - The fewest events of all sites that there can be, masked ones included.
+--   n_events_high BIGINT - The most events that there can be; null where nothing bounds them.
+--   n_units_low BIGINT - The fewest units of all sites that there can be.
+--   n_units_high BIGINT - The most units that there can be; null where nothing bounds them.
+
+from pooled_rows
