@@ -202,13 +202,16 @@ def _records(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[s
             yield f"  {name:<{wide}}  {cell}".rstrip()
 
 
-class SilentConsole:
+class SilentConsole(TextConsole):
     """A console that says nothing, for tests and for callers that read the result."""
 
     def say(self, text: str) -> None:
         """Say nothing."""
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Draw nothing."""
+
+    def wide_table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Draw nothing."""
 
     @contextmanager

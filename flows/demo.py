@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.console import Console, SilentConsole
-from flows.init import site_toml, write_new
+from flows.init import SOURCE_EXAMPLE, site_toml, write_new
 from flows.refresh import refresh, show_result
 from flows.reply import Reply, UsageError
 from flows.run import RunResult
@@ -102,7 +102,7 @@ def run_demo(
         ServerError: the server did not start.
     """
     console = answer.console
-    _clear(out)
+    clear_demo(out)
     results: list[RunResult] = []
     prefect_home = make_private(make_private(out / "restricted") / "prefect")
     # The server needs seconds to start: the hospital is invented meanwhile.
@@ -112,7 +112,7 @@ def run_demo(
         console.say(_told(summary))
         site = demo_site(out, summary.seed)
         server.wait()
-        with _environment("PREFECT_API_URL", server.api_url):
+        with environment("PREFECT_API_URL", server.api_url):
             for folder in sorted((out / "hospital" / "deliveries").iterdir()):
                 results.append(_one_night(site, folder, is_first=not results, console=console))
     show_result(results[-1], console)
@@ -128,30 +128,39 @@ def run_demo(
 
 
 def _one_night(site: Site, delivery: Path, *, is_first: bool, console: Console) -> RunResult:
-    """Let a delivery arrive, by one rename as senders should, and run the refresh."""
-    inbox = site.root / "inbox"
-    inbox.mkdir(exist_ok=True)
-    delivery.rename(inbox / delivery.name)
+    """Let a delivery arrive, and run the refresh."""
+    arrive(site, delivery)
     console.say(f"\n{delivery.name} has arrived")
     result = refresh(site, console=console if is_first else SilentConsole())
     console.say(result.sentence)
     return result
 
 
-def demo_site(out: Path, seed: str) -> Site:
-    """Write the demo's site.toml, mapping and key beside the hospital that was invented."""
+def arrive(site: Site, delivery: Path) -> None:
+    """Let a delivery arrive, by one rename as senders should."""
+    inbox = site.root / "inbox"
+    inbox.mkdir(exist_ok=True)
+    delivery.rename(inbox / delivery.name)
+
+
+def demo_site(
+    out: Path,
+    seed: str,
+    settings: Mapping[str, Mapping[str, Any]] = DEMO_SITE,
+    source: Mapping[str, Any] = SOURCE_EXAMPLE,
+) -> Site:
+    """Write a site.toml, mapping and key beside the hospital that was invented in `out`."""
     hospital = out / "hospital"
-    (hospital / "mapping.toml").rename(out / "mapping.toml")
+    (hospital / source["mapping"]).rename(out / source["mapping"])
     (hospital / "truth").rename(out / "truth")
-    source = {"name": "ehr", "mapping": "mapping.toml", "path": "inbox"}
-    write_new(out / "site.toml", site_toml(DEMO_SITE, [source]), 0o644)
+    write_new(out / "site.toml", site_toml(settings, [source]), 0o644)
     # From the seed: no secret is at stake, and equal demos give equal digests.
     key = hashlib.sha256(f"dripwatch demo {seed}".encode()).hexdigest()
     write_new(out / "restricted" / "site.key", key + "\n", 0o600)
     return load_site(out / "site.toml")
 
 
-def _clear(out: Path) -> None:
+def clear_demo(out: Path) -> None:
     """Make the folder, or empty it where it holds an earlier demo and nothing else."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         if not (out / MARKER).is_file():
@@ -172,7 +181,8 @@ def _clear(out: Path) -> None:
 
 
 @contextmanager
-def _environment(name: str, text: str) -> Iterator[None]:
+def environment(name: str, text: str) -> Iterator[None]:
+    """Set a variable of the environment while the `with` block lasts."""
     before = os.environ.get(name)
     os.environ[name] = text
     try:

@@ -7,9 +7,10 @@ from pipelines.simulate.hospital import (
     NAMED_UNITS,
     Form,
     SimulateError,
-    SimulationSummary,
     simulate,
 )
+from pipelines.simulate.summary import SimulationSummary
+from pipelines.simulate.traits import Traits
 
 __all__ = [
     "NAMED_NIGHTS",
@@ -19,5 +20,6 @@ __all__ = [
     "Form",
     "SimulateError",
     "SimulationSummary",
+    "Traits",
     "simulate",
 ]

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import polars as pl
 
-from pipelines.simulate import clock, codes
+from pipelines.simulate import codes
 from pipelines.simulate.casebook import FREE, UNDETERMINED, UNOBSERVED, UNTESTED, Dosing
 from pipelines.simulate.casework import CASES, Book
-from pipelines.simulate.clock import DAY, HOUR
+from pipelines.simulate.clock import DAY, HOUR, WallClock
 from pipelines.simulate.cohort import Ints
 from pipelines.simulate.truth import LAB, VITAL, WATCHED, patient_ids
 
 RESOLUTIONS = ("instant", "day")
 
 
-def unit_rows(book: Book) -> pl.DataFrame:
+def unit_rows(book: Book, wall: WallClock) -> pl.DataFrame:
     """Return the book's rows of truth/unit.csv."""
     template = pl.DataFrame(
         [
@@ -35,7 +35,7 @@ def unit_rows(book: Book) -> pl.DataFrame:
     rows = _owned(book, template)
     zero = rows["day"].to_numpy() * DAY
     # The offset at the start holds throughout: no window of a case crosses a clock change.
-    shift = clock.to_utc(zero + rows["start"].to_numpy()) - rows["start"].to_numpy() - zero
+    shift = wall.to_utc(zero + rows["start"].to_numpy()) - rows["start"].to_numpy() - zero
     at = {
         name: _utc_text(zero + rows[name].to_numpy() + shift)
         for name in ("start", "end", "window_end", "cut")

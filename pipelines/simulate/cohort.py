@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.simulate import clock, codes
-from pipelines.simulate.clock import DAY, HOUR
+from pipelines.simulate.clock import DAY, HOUR, WallClock
+from pipelines.simulate.traits import Traits
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -123,7 +124,7 @@ def counts_of_units(rng: np.random.Generator, n: int, total: int | None) -> Ints
 
 
 def make_calendar(
-    rng: np.random.Generator, counts: Ints, drug: Ints, *, is_settled: bool
+    rng: np.random.Generator, counts: Ints, drug: Ints, wall: WallClock, *, is_settled: bool
 ) -> tuple[Ints, Ints]:
     """Place six-monthly units; return their day numbers and owners, in order.
 
@@ -146,13 +147,19 @@ def make_calendar(
     last = np.where(is_recent, last_day - ago, np.minimum(last, last_day - 30))
     days = np.floor(np.repeat(last - span, counts) + along).astype(np.int64)
     # Ordinary windows keep clear of clock changes; the planted ones are moved onto them later.
-    days = days - np.where(clock.crosses_change(days - 3, days + 7), 11, 0)
+    days = days - np.where(wall.crosses_change(days - 3, days + 7), 11, 0)
     # A course over three days starts earlier, so that its end is where the calendar says.
     return days - np.where(drug == codes.PAMIDRONATE, 2, 0), owner
 
 
 def make_cohort(
-    rng: np.random.Generator, n: int, nights: int, total: int | None, *, is_named: bool
+    rng: np.random.Generator,
+    n: int,
+    nights: int,
+    total: int | None,
+    traits: Traits,
+    *,
+    is_named: bool,
 ) -> tuple[Patients, Units]:
     """Draw patients and the calendar of their courses."""
     counts = counts_of_units(rng, n, total)
@@ -163,7 +170,7 @@ def make_cohort(
     ordinal = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
     is_pamidronate = (plan[owner] < 0.16) | ((plan[owner] < 0.26) & (ordinal <= 3))
     drug = np.where(is_pamidronate, codes.PAMIDRONATE, codes.ZOLEDRONIC).astype(np.int64)
-    days, owner = make_calendar(rng, counts, drug, is_settled=is_named)
+    days, owner = make_calendar(rng, counts, drug, traits.wall, is_settled=is_named)
     first = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
     units = _times(rng, days, owner, ordinal, drug, nights)
     first_day, last_day = days[first], days[first + counts - 1]
@@ -179,7 +186,7 @@ def make_cohort(
         is_female=rng.random(n) < 0.52,
         group=rng.choice(3, n, p=(0.38, 0.36, 0.26)).astype(np.int64),
         frailty=rng.gamma(1.0, 1.0, n),
-        is_si=rng.random(n) < 0.3,
+        is_si=rng.random(n) < traits.si_share,
         has_indication=~lacks_indication,
         prior=rng.choice(3, n, p=(0.86, 0.08, 0.06)).astype(np.int64),
         is_known_long=rng.random(n) < 0.6,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from pipelines.simulate.clock import DAY, to_utc
+from pipelines.simulate.clock import CLOCKS, DAY, WallClock
+from pipelines.simulate.codes import ZONE
 from pipelines.simulate.cohort import END, Patients, Units
 from pipelines.simulate.truth import patient_ids
 
@@ -71,6 +72,7 @@ class Night:
     number: int
     n_nights: int
     silent_days: int = 0
+    wall: WallClock = CLOCKS[ZONE]
 
     @property
     def name(self) -> str:
@@ -80,7 +82,7 @@ class Night:
     def through(self, *, minutes: int = 0) -> str:
         """Return the instant to which it is complete, so many minutes later, as UTC text."""
         local = np.array([END - (self.n_nights - self.number) * DAY])
-        return f"{np.datetime64(int(to_utc(local)[0]) + minutes, 'm')}:00Z"
+        return f"{np.datetime64(int(self.wall.to_utc(local)[0]) + minutes, 'm')}:00Z"
 
 
 def finish(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from pipelines.simulate import clock
+from pipelines.simulate.clock import WallClock
 from pipelines.simulate.codes import ALENDRONATE, DRUG_CODES, DRUG_DISPLAYS
 from pipelines.simulate.deliver import Night
 from pipelines.simulate.dirt import fates_of
@@ -129,23 +131,28 @@ def with_offsets(rows: pl.DataFrame, night: Night) -> pl.DataFrame:
 
     A time in the doubled hour is the first of the two, as for the flat files.
     """
-    names = [name for name in TIMES if name in rows.columns]
+    names, wall = [name for name in TIMES if name in rows.columns], night.wall
     stored = pl.when(pl.col("version") == "0").then(pl.lit(night.through(minutes=OLDER_MINUTES)))
     return rows.with_columns(
-        *(pl.Series(name, _with_offset(rows[name])) for name in names),
+        *(pl.Series(name, _with_offset(rows[name], wall)) for name in names),
         last_updated=stored.otherwise(pl.lit(night.through(minutes=STORED_MINUTES))),
     )
 
 
-def _with_offset(local: pl.Series) -> pl.Series:
+def _with_offset(local: pl.Series, wall: WallClock) -> pl.Series:
     # An unreadable time gets the offset of 1970, so that it stays unreadable for its day alone.
     read = local.str.to_datetime("%Y-%m-%d %H:%M", strict=False).dt.epoch("s") // 60
     minutes = read.fill_null(0).to_numpy()
-    hours = (clock.to_utc(minutes) - minutes) // clock.HOUR
-    shown = pl.Series(np.where(hours == 4, "-04:00", "-05:00"))
+    ahead, place = np.unique(minutes - wall.to_utc(minutes), return_inverse=True)
+    shown = pl.Series([_offset(int(one)) for one in ahead], dtype=pl.String).gather(place)
     whole = local.str.replace(" ", "T") + ":00" + shown
     # A date alone stays one: diagnoses are known by their day.
     return whole.zip_with(local.str.contains(" ").fill_null(value=True), local)
+
+
+def _offset(minutes: int) -> str:
+    hours, rest = divmod(abs(minutes), clock.HOUR)
+    return f"{'-' if minutes < 0 else '+'}{hours:02d}:{rest:02d}"
 
 
 def _lines(told: pl.Expr, rows: pl.DataFrame) -> list[str]:
@@ -183,7 +190,7 @@ def manifest_of(night: Night, counts: dict[str, int], n_bundles: int) -> dict[st
     ]
     request = f"{HOSPITAL}/$export?_type={','.join(types)}"
     if night.number > 1:
-        request += f"&_since={Night(night.number - 1, night.n_nights).through()}"
+        request += f"&_since={replace(night, number=night.number - 1).through()}"
     deleted = {"type": "Bundle", "url": f"{base}/{DELETED}.ndjson", "count": n_bundles}
     return {
         "transactionTime": night.through(),

@@ -18,16 +18,21 @@ from pipelines.base.errors import DripwatchError, ExitCode
 from pipelines.simulate import care, casetruth, casework, fhir, flat, labs, symptoms, truth, vitals
 from pipelines.simulate.casework import Book
 from pipelines.simulate.clock import DAY
+from pipelines.simulate.codes import ZONE
 from pipelines.simulate.cohort import END, Patients, Units, make_cohort
 from pipelines.simulate.deliver import FILES, MINUTE_FORMAT, Night, finish
 from pipelines.simulate.dirt import soil
 from pipelines.simulate.rows import stack
 from pipelines.simulate.scenario import Plan, make_plan
+from pipelines.simulate.summary import SimulationSummary, summarise
+from pipelines.simulate.traits import Traits
 
 NAMED_SEED = "iv-bisphosphonate-2019"
 NAMED_PATIENTS = 123
 NAMED_UNITS = 942
 NAMED_NIGHTS = 3
+#: What the published hospital is taken to have.
+PUBLISHED = Traits()
 #: Between the longest window (14 d) and the next unit's baseline (90 d), nothing is read.
 QUIET_DAYS = 16
 Form = Literal["csv", "fhir"]
@@ -42,30 +47,6 @@ class SimulateError(DripwatchError):
 
 
 @dataclass(frozen=True)
-class SimulationSummary:
-    """What was made: counts for the console, and where it lies.
-
-    Attributes:
-        n_rows: delivered rows, dirty ones included.
-        n_events_any: counted units with any side effect; `n_first_any` of them first in record.
-        risks: the truth's `all` rows as {"outcome/window": [n_events, n_units]}.
-    """
-
-    seed: str
-    n_patients: int
-    n_units: int
-    n_first_units: int
-    n_any: int
-    n_first_any: int
-    n_nights: int
-    n_rows: int
-    n_dirty: int
-    rows_by_file: dict[str, int]
-    risks: dict[str, list[int]]
-    out: str
-
-
-@dataclass(frozen=True)
 class Hospital:
     """What was planted, and the nights in which it is delivered."""
 
@@ -76,6 +57,14 @@ class Hospital:
     seed: str
     n_nights: int
     silent_days: int
+    traits: Traits
+
+    def nights(self) -> list[Night]:
+        """Return its nights."""
+        return [
+            Night(number, self.n_nights, self.silent_days, self.traits.wall)
+            for number in range(1, self.n_nights + 1)
+        ]
 
 
 def stream(seed: str, purpose: str) -> np.random.Generator:
@@ -94,6 +83,7 @@ def simulate(
     form: Form = "csv",
     cases: int = 0,
     silent_days: int = 0,
+    traits: Traits = PUBLISHED,
     report: Callable[[str], None] | None = None,
 ) -> SimulationSummary:
     """Make a hospital's deliveries, its mapping and the truth about it under `out`.
@@ -103,7 +93,8 @@ def simulate(
     arguments give the same bytes. `dirt` is the share of extra, dirty rows. `form` says whether
     the nights are flat files or FHIR bulk exports; the truth but for `fate.csv` is the same.
     `cases` patients of each worked edge of the window rules come on top. The laboratory's feed has
-    been silent for `silent_days`, which a bulk export has no words for.
+    been silent for `silent_days`, which a bulk export has no words for. `traits` are what a
+    hospital has of its own; the named one has the published risks whatever they say.
 
     Errors:
         SimulateError: an argument is out of range, or `out` already holds deliveries.
@@ -112,18 +103,19 @@ def simulate(
     _check_extras(form, cases, silent_days)
     say = report or (lambda _: None)
     is_named = seed == NAMED_SEED and patients == NAMED_PATIENTS
-    people, units, plan = plant(patients, seed, nights, silent_days)
+    people, units, plan = plant(patients, seed, nights, silent_days, traits)
     book = casework.open_book(stream(seed, "cases"), people.n, cases, nights)
     people = casework.with_patients(book, people)
-    made = Hospital(people, units, plan, book, seed, nights, silent_days)
+    made = Hospital(people, units, plan, book, seed, nights, silent_days, traits)
     say(f"planted {units.n} units of {people.n} patients")
     table, risks = _write_truth(made, out / "truth")
     counts, fates = _deliver(made, dirt, form, out, say)
     fates.write_csv(out / "truth" / "fate.csv")
     name = FORMS[form].MAPPING
-    mapping = resources.files("pipelines.simulate").joinpath(name).read_bytes()
-    (out / name).write_bytes(mapping)
-    summary = _summary(seed, nights, table, risks, counts, fates, out)
+    mapping = resources.files("pipelines.simulate").joinpath(name).read_text(encoding="utf-8")
+    ours = mapping.replace(f'zone = "{ZONE}"', f'zone = "{traits.zone}"')
+    (out / name).write_text(ours, encoding="utf-8", newline="")
+    summary = summarise(seed, nights, table, risks, counts, fates, out)
     shown = asdict(summary) | {
         "out": ".",
         "is_named": is_named,
@@ -138,7 +130,8 @@ def simulate(
 def _write_truth(made: Hospital, folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Write the truth; return its units and risks."""
     people, units, plan, book = made.people, made.units, made.plan, made.book
-    table = truth.unit_table(people, units, plan)
+    wall = made.traits.wall
+    table = truth.unit_table(people, units, plan, wall)
     outcomes = {
         resolution: truth.outcome_table(
             people, units, plan, table, by_days=resolution == "day", silent_days=made.silent_days
@@ -146,7 +139,7 @@ def _write_truth(made: Hospital, folder: Path) -> tuple[pl.DataFrame, pl.DataFra
         for resolution in casetruth.RESOLUTIONS
     }
     if book.n:
-        own = casetruth.unit_rows(book)
+        own = casetruth.unit_rows(book, wall)
         table = pl.concat([table, own])
         outcomes = {
             resolution: pl.concat([told, casetruth.outcome_rows(book, own, resolution)])
@@ -159,14 +152,16 @@ def _write_truth(made: Hospital, folder: Path) -> tuple[pl.DataFrame, pl.DataFra
 
 
 def plant(
-    patients: int, seed: str, nights: int, silent_days: int = 0
+    patients: int, seed: str, nights: int, silent_days: int = 0, traits: Traits = PUBLISHED
 ) -> tuple[Patients, Units, Plan]:
     """Plant the scenarios of a hospital: who, when, and what happens."""
     is_named = seed == NAMED_SEED and patients == NAMED_PATIENTS
     total = NAMED_UNITS if is_named else None
     rng = stream(seed, "scenario")
-    people, units = make_cohort(rng, patients, nights, total, is_named=is_named)
-    units, plan = make_plan(rng, people, units, nights, is_named=is_named, silent_days=silent_days)
+    people, units = make_cohort(rng, patients, nights, total, traits, is_named=is_named)
+    units, plan = make_plan(
+        rng, people, units, nights, traits, is_named=is_named, silent_days=silent_days
+    )
     return people, units, plan
 
 
@@ -223,11 +218,11 @@ def _deliver(
     made: Hospital, dirt: float, form: Form, out: Path, say: Callable[[str], None]
 ) -> tuple[dict[str, int], pl.DataFrame]:
     """Write every night's folder; return rows per file and the fates of dirty rows."""
-    rendered, nights = render(made), made.n_nights
-    quiet = _quiet_times(made.people, made.units, nights)
+    rendered = render(made)
+    quiet = _quiet_times(made.people, made.units, made.n_nights)
     rng = stream(made.seed, "dirt")
     fates, counts = [], Counter[str]()
-    for night in (Night(number, nights, made.silent_days) for number in range(1, nights + 1)):
+    for night in made.nights():
         folder = out / "deliveries" / night.name
         folder.mkdir(parents=True)
         files = {}
@@ -250,42 +245,3 @@ def _quiet_times(people: Patients, units: Units, nights: int) -> pl.Series:
     text = pl.Series(moment.astype("datetime64[m]").astype("datetime64[us]"))
     shown = text.dt.strftime(MINUTE_FORMAT)
     return pl.select(pl.when(pl.Series(is_calm)).then(shown)).to_series()
-
-
-def _summary(
-    seed: str,
-    nights: int,
-    table: pl.DataFrame,
-    risks: pl.DataFrame,
-    counts: dict[str, int],
-    fates: pl.DataFrame,
-    out: Path,
-) -> SimulationSummary:
-    def counted(stratum: str, value: str) -> tuple[int, int]:
-        row = risks.filter(
-            (pl.col("outcome") == "any_side_effect")
-            & (pl.col("stratum") == stratum)
-            & (pl.col("stratum_value") == value)
-        )
-        return (int(row["n_units"].sum()), int(row["n_events"].sum()))
-
-    n_units, n_any = counted("all", "all")
-    n_first, n_first_any = counted("ordinal", "first")
-    whole = risks.filter(pl.col("stratum") == "all")
-    return SimulationSummary(
-        seed=seed,
-        n_patients=table["patient_id"].n_unique(),
-        n_units=n_units,
-        n_first_units=n_first,
-        n_any=n_any,
-        n_first_any=n_first_any,
-        n_nights=nights,
-        n_rows=sum(counts.values()),
-        n_dirty=fates.height,
-        rows_by_file=counts,
-        risks={
-            f"{row['outcome']}/{row['window']}": [row["n_events"], row["n_units"]]
-            for row in whole.iter_rows(named=True)
-        },
-        out=str(out),
-    )

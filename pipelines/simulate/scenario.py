@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.simulate import clock, codes
-from pipelines.simulate.clock import DAY, HOUR
+from pipelines.simulate import codes
+from pipelines.simulate.clock import DAY, HOUR, WallClock
 from pipelines.simulate.cohort import END, Bools, Ints, Patients, Units
 from pipelines.simulate.edges import Style, Trap
+from pipelines.simulate.traits import Traits
 
 RISK_FIRST, RISK_LATER = 33 / 123, 33 / 819
 RESTART_FEVER = 0.3
@@ -84,18 +85,24 @@ class Plan:
 
 
 def pick_reacting(
-    rng: np.random.Generator, patients: Patients, units: Units, *, is_named: bool
+    rng: np.random.Generator,
+    patients: Patients,
+    units: Units,
+    *,
+    is_named: bool,
+    risk_factor: float = 1.0,
 ) -> Bools:
     """Choose the units that have a side effect.
 
-    The named hospital holds exactly 33 first and 33 later ones; others draw each unit's chance.
+    The named hospital holds exactly 33 first and 33 later ones; others draw each unit's chance,
+    `risk_factor` times the published one.
     """
     weight = patients.frailty * np.asarray(GROUP_FACTOR)[patients.group]
     weight = weight / weight.mean()
     chance = np.clip(weight[units.patient], 0.1, 4.0)
     is_first = units.ordinal == 1
     if not is_named:
-        risk = np.where(is_first, RISK_FIRST, RISK_LATER)
+        risk = risk_factor * np.where(is_first, RISK_FIRST, RISK_LATER)
         drawn: Bools = rng.random(units.n) < np.clip(risk * chance / chance.mean(), 0, 0.9)
         return drawn
     reacts = np.zeros(units.n, dtype=np.bool_)
@@ -111,6 +118,7 @@ def make_plan(
     patients: Patients,
     units: Units,
     nights: int,
+    traits: Traits,
     *,
     is_named: bool,
     silent_days: int = 0,
@@ -120,7 +128,7 @@ def make_plan(
     Nothing happens in windows that a laboratory, silent for so many days, holds open.
     """
     n = units.n
-    reacts = pick_reacting(rng, patients, units, is_named=is_named)
+    reacts = pick_reacting(rng, patients, units, is_named=is_named, risk_factor=traits.risk_factor)
     pattern = rng.choice(len(PATTERNS), n, p=_shares())
     table = np.zeros((len(PATTERNS), codes.N_COMPONENTS), dtype=np.bool_)
     for row, (members, _) in enumerate(PATTERNS):
@@ -170,7 +178,7 @@ def make_plan(
     )
     is_free = ~reacts & ~is_cut & ~units.is_restart & is_closed
     plan = _lay_traps(rng, units, plan, is_free, can_amend)
-    return _move_onto_clock_changes(units, plan)
+    return _move_onto_clock_changes(units, plan, traits.wall)
 
 
 def _shares() -> npt.NDArray[np.float64]:
@@ -225,7 +233,7 @@ def _lay_traps(
     return replace(plan, trap=trap, has_baseline=plan.has_baseline | can_have)
 
 
-def _move_onto_clock_changes(units: Units, plan: Plan) -> tuple[Units, Plan]:
+def _move_onto_clock_changes(units: Units, plan: Plan, wall: WallClock) -> tuple[Units, Plan]:
     """Move some units to the Saturday before a clock change and put the fever at the edge.
 
     72 h on the wall are 71 or 73 h of time there: a fever 71.5 h after the end is in the window
@@ -237,18 +245,19 @@ def _move_onto_clock_changes(units: Units, plan: Plan) -> tuple[Units, Plan]:
     has_fever = plan.has[:, codes.FEVER]
     no_event = ~plan.has.any(axis=1) & plan.is_observed & ~plan.is_call
     no_event &= plan.trap == Trap.NONE
-    spring = clock.spring_days() - 1
-    autumn = clock.autumn_days() - 1
-    moved, plan = _move(units, plan, can_move & has_fever, spring, HOUR, 6)
-    return _move(moved, plan, can_move & no_event, autumn, -HOUR, 4)
+    if wall.rule is None:
+        return units, plan
+    moved, plan = _move(units, plan, can_move & has_fever, wall.springs(), HOUR, 6)
+    return _move(moved, plan, can_move & no_event, wall.autumns(), -HOUR, 4)
 
 
 def _move(
-    units: Units, plan: Plan, able: Bools, saturdays: Ints, jump: int, most: int
+    units: Units, plan: Plan, able: Bools, changes: Ints, jump: int, most: int
 ) -> tuple[Units, Plan]:
     day = units.start // DAY
-    nearest = saturdays[np.abs(day[:, None] - saturdays[None, :]).argmin(axis=1)]
-    by = (nearest - day) * DAY
+    saturdays = changes // DAY - 1
+    nearest = np.abs(day[:, None] - saturdays[None, :]).argmin(axis=1)
+    by = (saturdays[nearest] - day) * DAY
     # 136 days between units allow a move of twenty either way: baselines stay clear (90 d + 3).
     chosen = np.flatnonzero(able & (np.abs(by) <= 20 * DAY))
     chosen = _far_from_moved(units, chosen)[:most]
@@ -261,7 +270,7 @@ def _move(
         fields[name][chosen] += by[chosen]
     contact_at[chosen] += by[chosen]
     fields["shift"][chosen] = jump
-    fields["shift_at"][chosen] = (nearest[chosen] + 1) * DAY + 2 * HOUR
+    fields["shift_at"][chosen] = changes[nearest[chosen]]
     style, trap = plan.fever_style.copy(), plan.trap.copy()
     if jump > 0:
         style[chosen] = Style.BEFORE_CLOCK_CHANGE_ENDS

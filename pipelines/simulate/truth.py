@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from pipelines.simulate import clock, codes
-from pipelines.simulate.clock import DAY, HOUR
+from pipelines.simulate.clock import DAY, HOUR, WallClock
 from pipelines.simulate.cohort import END, Bools, Ints, Patients, Units
 from pipelines.simulate.edges import Trap
 from pipelines.simulate.scenario import Plan
@@ -85,10 +85,10 @@ def _known(plan: Plan) -> dict[str, tuple[Bools, str]]:
     }
 
 
-def unit_table(patients: Patients, units: Units, plan: Plan) -> pl.DataFrame:
+def unit_table(patients: Patients, units: Units, plan: Plan, wall: WallClock) -> pl.DataFrame:
     """One row per unit: who, when (UTC), strata, eligibility."""
     ids = patient_ids(patients.n)
-    start, end = clock.to_utc(units.start), _instant(units, units.end)
+    start, end = wall.to_utc(units.start), _instant(units, units.end, wall)
     group = np.asarray(codes.GROUP_NAMES)[patients.group]
     group = np.where(patients.has_indication, group, "unknown")
     return pl.DataFrame(
@@ -98,7 +98,9 @@ def unit_table(patients: Patients, units: Units, plan: Plan) -> pl.DataFrame:
             "index_start_utc": _utc_text(start),
             "index_end_utc": _utc_text(end),
             "window_end_utc": _utc_text(end + 72 * HOUR),
-            "cut_at_utc": _utc_text(np.minimum(_instant(units, units.cut_at), end + 72 * HOUR)),
+            "cut_at_utc": _utc_text(
+                np.minimum(_instant(units, units.cut_at, wall), end + 72 * HOUR)
+            ),
             "drug": np.asarray(codes.DRUG_NAMES)[units.drug],
             "indication_type": group[units.patient],
             "ordinal": np.where(units.ordinal == 1, "first", "later"),
@@ -110,9 +112,9 @@ def unit_table(patients: Patients, units: Units, plan: Plan) -> pl.DataFrame:
     )
 
 
-def _instant(units: Units, minute: Ints) -> Ints:
+def _instant(units: Units, minute: Ints, wall: WallClock) -> Ints:
     """Turn minutes of a unit's even-running clock into UTC: the start's offset holds throughout."""
-    return minute + (clock.to_utc(units.start) - units.start)
+    return minute + (wall.to_utc(units.start) - units.start)
 
 
 def _utc_text(minutes: Ints) -> pl.Series:
