@@ -61,19 +61,34 @@ def demo(
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder to make; nothing in it is overwritten.")],
     kind: Annotated[
-        Literal["flat", "fhir"],
-        typer.Option(help="How the hospital delivers. flat: CSV or Parquet; fhir: bulk exports."),
+        Literal["flat", "fhir", "coordinator"],
+        typer.Option(
+            help="How the hospital delivers. flat: CSV or Parquet; fhir: bulk exports. Or "
+            "coordinator: who pools the packs of hospitals."
+        ),
     ] = "flat",
     as_json: AsJson = False,
 ) -> None:
-    """Make the folder of a new site.
+    """Make the folder of a new site, or of a coordinator.
 
-    Writes site.toml, an example of a mapping and a new key. Every setting is
-    there with its meaning and its default.
+    Writes site.toml, an example of a mapping and a new key; of a coordinator
+    coordinator.toml. Every setting is there with its meaning and its default.
     """
     with reply("init", as_json=as_json) as answer:
-        from flows.init import make_site
+        from flows.init import make_coordinator, make_site
 
+        if kind == "coordinator":
+            made = make_coordinator(folder)
+            answer.result = {"made": [str(path) for path in made]}
+            answer.message = f"A new coordinator is in {folder}."
+            for path in made:
+                answer.console.say(f"made {path}")
+            answer.console.say(
+                f"Next: name the sites in {made[-1]}, put what `dripwatch export-key` gives each\n"
+                f"of them into {made[1]} as SITE.pub, their packs into {made[0]}, then\n"
+                f"  dripwatch coordinate --config {made[-1]}"
+            )
+            return
         made = make_site(folder, kind)
         answer.result = {"made": [str(path) for path in made]}
         answer.message = f"A new site is in {folder}."

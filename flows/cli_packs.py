@@ -1,4 +1,4 @@
-"""`dripwatch export`, `export-key` and `pool`: counts of hospitals, without their patients."""
+"""`dripwatch export`, `export-key`, `pool`, `coordinate`: counts of hospitals without patients."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(export)
     app.command("export-key")(export_key)
     app.command()(pool)
+    app.command()(coordinate)
 
 
 def export(
@@ -76,3 +77,29 @@ def pool(
         from flows.pool import pool as pool_packs
 
         pool_packs(packs, out, keys, answer)
+
+
+def coordinate(
+    config: Annotated[
+        Path,
+        typer.Option("--config", "-c", help="coordinator.toml, or its folder."),
+    ] = Path("coordinator.toml"),
+    now: Annotated[
+        bool, typer.Option("--now", help="Pool what is there; do not wait for the deadline.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Look again and again until there is something to pool.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take in the packs of a quarter and pool them.
+
+    Verifies what lies in the inbox, says who is late, and pools when all packs of
+    the quarter are there or their deadline has passed; a late one pools again. A
+    pack that is refused is set apart and stops no other. The same packs twice
+    change nothing. Ends with 15 where a hospital is late, 14 where a pack was refused.
+    """
+    with reply("coordinate", as_json=as_json) as answer:
+        from flows.coordinate import coordinate as run
+
+        run(config, answer, is_now=now, waits=wait)

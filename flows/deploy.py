@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,8 @@ from uuid import UUID
 from flows.addresses import address
 from flows.events import ARRIVED, client_of, site_resource
 from flows.reply import Reply, may_name
-from flows.server import configured_url, quiet_settings, require
+from flows.server import Served, configured_url, quiet_settings, require
+from pipelines.base.coordinator import is_coordinator
 from pipelines.base.errors import ConfigError, ServerError
 from pipelines.base.files import write_durably
 from pipelines.base.site import Site, load_site
@@ -40,7 +42,6 @@ def pool_name(site: Site) -> str:
 
 def prefect_yaml(site: Site) -> str:
     """Return the site's prefect.yaml; JSON texts are YAML texts."""
-    template = resources.files("flows") / "templates" / NAME
     cron = {"cron": site.watch.cron, "timezone": site.site.zone, "slug": "nightly", "active": True}
     values = {
         "project": pool_name(site),
@@ -54,8 +55,16 @@ def prefect_yaml(site: Site) -> str:
         "resource": site_resource(site),
         "arrived": ARRIVED,
     }
-    # Places are written @name@: YAML and Prefect have uses of their own for braces and $.
-    text = template.read_text(encoding="utf-8").replace("@site_id@", site.site.id)
+    return filled(NAME, site.site.id, values)
+
+
+def filled(template: str, name: str, values: Mapping[str, object]) -> str:
+    """Return a template of this package with its places filled.
+
+    Places are written @name@: YAML and Prefect have uses of their own for braces and $.
+    """
+    text = (resources.files("flows") / "templates" / template).read_text(encoding="utf-8")
+    text = text.replace("@site_id@", name)
     return re.sub(r"@([a-z_]+)@", lambda place: json.dumps(values[place[1]]), text)
 
 
@@ -66,25 +75,23 @@ def deploy_command(config: Path, answer: Reply) -> None:
         ConfigError: no server is configured, an address is wrong, or prefect.yaml is not ours.
         ServerError: the server does not answer or refuses.
     """
+    if is_coordinator(config):
+        from flows.deploy_coordinator import deploy_coordinator
+
+        deploy_coordinator(config, answer)
+        return
     site = load_site(config)
     may_name(site)
-    api_url = configured_url(site)
-    if not api_url:
-        raise ConfigError(
-            "No Prefect server is configured.",
-            where=str(site.config_path),
-            remedy="Name one in [prefect] api_url or PREFECT_API_URL; docs/deploy.md tells how to "
-            "run one, and how to do without.",
-        )
+    api_url = server_of(site)
     receivers = {name: address(site, name) for name in ("webhook", "mail")}
     require(api_url)
-    path = _write(site)
+    path = write_yaml(site, prefect_yaml(site))
     with client_of(site, api_url) as client:
-        _make_pool(client, pool_name(site))
-        _register(site, api_url, path)
+        make_pool(client, pool_name(site))
+        register(site, api_url, path)
         found = client.read_deployment_by_name(f"refresh/{site.site.id}")
         told = _announce(client, site, receivers)
-        next_run = _next_run(client, found.id) if site.watch.cron else None
+        next_run = next_run_of(client, found.id) if site.watch.cron else None
     answer.result = {
         "prefect_yaml": str(path),
         "deployment": f"refresh/{site.site.id}",
@@ -116,19 +123,41 @@ def _say(answer: Reply, site: Site) -> None:
     )
 
 
-def _write(site: Site) -> Path:
-    path = site.root / NAME
+def server_of(site: Served) -> str:
+    """Return the address of the configured server's API.
+
+    Errors:
+        ConfigError: there is none.
+    """
+    if api_url := configured_url(site):
+        return api_url
+    raise ConfigError(
+        "No Prefect server is configured.",
+        where=str(site.config_path),
+        remedy="Name one in [prefect] api_url or PREFECT_API_URL; docs/deploy.md tells how to "
+        "run one, and how to do without.",
+    )
+
+
+def write_yaml(site: Served, text: str) -> Path:
+    """Write prefect.yaml beside a configuration and return its path.
+
+    Errors:
+        ConfigError: there is one that is not ours.
+    """
+    path = site.config_path.parent / NAME
     if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(_OURS):
         raise ConfigError(
             "There is a prefect.yaml that `dripwatch deploy` did not write.",
             where=str(path),
-            remedy="Move it away, or keep site.toml in a folder of its own.",
+            remedy="Move it away, or keep the configuration in a folder of its own.",
         )
-    write_durably(path, prefect_yaml(site).encode())
+    write_durably(path, text.encode())
     return path
 
 
-def _make_pool(client: SyncPrefectClient, name: str) -> None:
+def make_pool(client: SyncPrefectClient, name: str) -> None:
+    """Make a work pool of processes where there is none of this name."""
     from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.exceptions import ObjectNotFound
     from prefect.workers.process import ProcessWorker
@@ -142,13 +171,13 @@ def _make_pool(client: SyncPrefectClient, name: str) -> None:
         )
 
 
-def _register(site: Site, api_url: str, path: Path) -> None:
+def register(site: Served, api_url: str, path: Path) -> None:
     """Let Prefect read the file that stays: what it says and what is deployed cannot differ."""
     done = subprocess.run(  # noqa: S603 - our own arguments
         [sys.executable, "-P", "-m", "prefect", "--no-prompt", "deploy", "--all",
          "--prefect-file", str(path)],
         env={**os.environ, **quiet_settings(site.prefect_home), "PREFECT_API_URL": api_url},
-        cwd=site.root,
+        cwd=path.parent,
         capture_output=True,
         text=True,
         check=False,
@@ -162,7 +191,7 @@ def _register(site: Site, api_url: str, path: Path) -> None:
         )
 
 
-def _next_run(client: SyncPrefectClient, deployment_id: UUID) -> str:
+def next_run_of(client: SyncPrefectClient, deployment_id: UUID) -> str:
     """Return when the server has planned the next nightly run; the proof that it plans any.
 
     Errors:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from flows.server import enter_quiet
+from flows.server import Served, enter_quiet
 from pipelines.base.site import Site
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def site_resource(site: Site) -> str:
 
 
 @contextmanager
-def client_of(site: Site, api_url: str) -> Iterator[SyncPrefectClient]:
+def client_of(site: Served, api_url: str) -> Iterator[SyncPrefectClient]:
     """Lend a client of a server, which keeps to itself and needs no profile."""
     enter_quiet(site)
     from prefect.client.orchestration import get_client

@@ -26,7 +26,7 @@ def export(config: Path, out: Path | None, answer: Reply, *, is_preview: bool) -
         UsageError: no folder is named, or it is not empty.
         ConfigError: the threshold protects nobody, or the warehouse is of another study.
         LockedError: a run is at work.
-        KeyFileError: the signing key cannot be used.
+        KeyFileError: the signing key cannot be used, or is gone after packs were signed with it.
     """
     from pipelines.ingest.log import EventLog
     from pipelines.pooling import packs, signing
@@ -46,15 +46,16 @@ def export(config: Path, out: Path | None, answer: Reply, *, is_preview: bool) -
     recorded = EventLog(site.log_root).recorded
     with site_lock(site):
         studies = [load_study(name, site.root) for name in site.site.studies]
-        content = pack_content(site, studies, recorded.rows(EXPORTED), at)
+        before = recorded.rows(EXPORTED)
+        content = pack_content(site, studies, before, at)
         files = packs.pack_files(content.facts, content.tables)
         answer.result = {"facts": content.facts, "n_cells": content.n_cells}
         if is_preview or out is None:
             _show(files, answer)
             return
-        if not export_path(site).exists():
+        is_new = not before and not export_path(site).exists()
+        if is_new:
             signing.make_key(export_path(site))
-            answer.console.say("made the key that signs packs: hand over `dripwatch export-key`")
         signature = packs.sign(files, signing.load_key(export_path(site)))
         _record(site, content, files, at)
         _write({**files, packs.SIGNATURE: signature}, out)
@@ -64,6 +65,12 @@ def export(config: Path, out: Path | None, answer: Reply, *, is_preview: bool) -
         f"counts told, {told['masked']} masked (threshold {content.facts['threshold']})."
     )
     answer.console.say(answer.message)
+    if is_new:
+        answer.console.say(
+            "It is the first one, and a key was made that signs packs. The coordinator needs its\n"
+            "public half once, on another way than the packs:\n"
+            f"  dripwatch export-key --config {config} --out {site.site.id}.pub"
+        )
 
 
 def _show(files: dict[str, bytes], answer: Reply) -> None:

@@ -1,10 +1,10 @@
-"""`dripwatch init`: the folder of a new site, generated from the models that read it."""
+"""`dripwatch init`: the folder of a new site or coordinator, made from the models that read it."""
 
 from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from flows.reply import UsageError
+from pipelines.base.coordinator import Coordinator
 from pipelines.base.files import make_private
 from pipelines.base.site import Site
 
@@ -41,19 +42,41 @@ def site_toml(
         values: settings by table and name that are written as given.
         sources: the `[[source]]` tables; by default one example.
     """
-    given = values or EXAMPLES
+    return _whole_toml(
+        Site,
+        "Settings of one site",
+        "site",
+        values or EXAMPLES,
+        {"source": sources or [SOURCE_EXAMPLE]},
+    )
+
+
+def coordinator_toml(sites: Sequence[str] = ("north", "south")) -> str:
+    """Return a whole coordinator.toml, as `site_toml` does."""
+    values = {"coordinator": {"id": "my-network", "sites": list(sites)}}
+    return _whole_toml(Coordinator, "Settings of a coordinator", "coordinator", values, {})
+
+
+def _whole_toml(
+    settings: type[BaseModel],
+    title: str,
+    page: str,
+    values: Mapping[str, Mapping[str, Any]],
+    repeated: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> str:
+    """Return a whole configuration; `repeated` are the tables that may be there many times."""
     blocks = [
-        "# Settings of one site. Lines that start with `# name =` show the default in force.\n"
-        "# Relative paths start at this folder. Reference: docs/reference/site.md"
+        f"# {title}. Lines that start with `# name =` show the default in force.\n"
+        f"# Relative paths start at this folder. Reference: docs/reference/{page}.md"
     ]
-    for name, info in Site.model_fields.items():
+    for name, info in settings.model_fields.items():
         if info.exclude:
             continue
         model = table_model(info)
-        if name == "source":
-            blocks += [_table(name, model, one, "[[{}]]") for one in sources or [SOURCE_EXAMPLE]]
+        if get_origin(info.annotation) is list:
+            blocks += [_table(name, model, one, "[[{}]]") for one in repeated.get(name, ())]
         else:
-            blocks.append(_table(name, model, given.get(name, {}), "[{}]"))
+            blocks.append(_table(name, model, values.get(name, {}), "[{}]"))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -120,18 +143,37 @@ def make_site(folder: Path, kind: Literal["flat", "fhir"] = "flat") -> list[Path
         mapping: (mapping_example(mapping.name), 0o644),
         folder / "restricted" / "site.key": (new_key() + "\n", 0o600),
     }
-    if there := [path for path in targets if path.exists() or path.is_symlink()]:
-        raise UsageError(
-            "A site is already there, and nothing of it is overwritten.",
-            where=", ".join(str(path) for path in there),
-            remedy="Name a new folder.",
-        )
+    _refuse_old(targets)
     folder.mkdir(parents=True, exist_ok=True)
     make_private(folder / "restricted")
     (folder / "inbox").mkdir(exist_ok=True)
     for path, (text, mode) in targets.items():
         write_new(path, text, mode)
     return [folder / "inbox", *targets]
+
+
+def make_coordinator(folder: Path, sites: Sequence[str] = ("north", "south")) -> list[Path]:
+    """Make the folder of a coordinator, and return what was made.
+
+    Errors:
+        UsageError: there is one already; nothing is written then.
+    """
+    config = folder / "coordinator.toml"
+    _refuse_old([config])
+    folders = [folder / "inbox", folder / "keys"]
+    for one in folders:
+        one.mkdir(parents=True, exist_ok=True)
+    write_new(config, coordinator_toml(sites), 0o644)
+    return [*folders, config]
+
+
+def _refuse_old(paths: Iterable[Path]) -> None:
+    if there := [path for path in paths if path.exists() or path.is_symlink()]:
+        raise UsageError(
+            "A site, or a coordinator, is already there, and nothing of it is overwritten.",
+            where=", ".join(str(path) for path in there),
+            remedy="Name a new folder.",
+        )
 
 
 def write_new(path: Path, text: str, mode: int) -> None:

@@ -17,10 +17,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from pipelines.base.errors import LockedError
 from pipelines.base.files import make_private
-from pipelines.base.site import Site
 from pipelines.base.storage import refuse_foreign, storing
 
 _LOOKS_SECONDS = 2.0
@@ -48,8 +48,16 @@ class Holder:
         return f"{who}{what}" + (f", since {self.since} UTC" if self.since else "")
 
 
-def lock_path(site: Site) -> Path:
-    """Return the path of the site's lock file."""
+class Lockable(Protocol):
+    """What is worked on by one at a time: a site, or a coordinator."""
+
+    @property
+    def restricted(self) -> Path:
+        """Folder that the lock lies in."""
+
+
+def lock_path(site: Lockable) -> Path:
+    """Return the path of the lock file."""
     return site.restricted / "refresh.lock"
 
 
@@ -72,7 +80,7 @@ def holder(path: Path) -> Holder | None:
 
 
 @contextmanager
-def site_lock(site: Site, run_id: str = "") -> Iterator[Holder | None]:
+def site_lock(site: Lockable, run_id: str = "") -> Iterator[Holder | None]:
     """Hold the site's lock while the `with` block lasts.
 
     Args:

@@ -17,14 +17,31 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from pipelines.base.errors import ServerError
 from pipelines.base.files import make_private
-from pipelines.base.site import Site
+from pipelines.base.site import PrefectTable
 
 START_SECONDS = 120.0
 #: Folder in PREFECT_HOME where Prefect keeps what tasks returned or raised.
 STORAGE = "storage"
+
+
+class Served(Protocol):
+    """Whose flows a server runs: a site, or a coordinator."""
+
+    @property
+    def prefect(self) -> PrefectTable:
+        """Which server."""
+
+    @property
+    def prefect_home(self) -> Path:
+        """PREFECT_HOME of its flows."""
+
+    @property
+    def config_path(self) -> Path:
+        """Its site.toml or coordinator.toml."""
 
 
 def quiet_settings(home: Path) -> dict[str, str]:
@@ -46,12 +63,12 @@ def quiet_settings(home: Path) -> dict[str, str]:
     }
 
 
-def configured_url(site: Site) -> str:
+def configured_url(site: Served) -> str:
     """Return the API address of the server in force: the environment's, else the site's."""
     return os.environ.get("PREFECT_API_URL", "").strip() or site.prefect.api_url.strip()
 
 
-def enter_quiet(site: Site) -> None:
+def enter_quiet(site: Served) -> None:
     """Set this process' environment before Prefect is imported for the first time."""
     os.environ.update(quiet_settings(make_private(site.prefect_home)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from pipelines.disclosure import FEW, PATIENTS, SMALL, nested_counts
 from pipelines.disclosure.release import Release
 from pipelines.disclosure.rule import SMALLEST_THRESHOLD, fewest_patients
 from pipelines.disclosure.tables import REASON, mask_counts
+from pipelines.pooling.rounds import quarter
 from pipelines.signals.counts import COUNT_TABLES, COUNTS
 from pipelines.signals.risk import risk_table
 from studies.load import Study
@@ -122,11 +123,6 @@ def last_release(recorded: Sequence[Row], study_id: str) -> Release | None:
     told = [row for row in recorded if row["study_id"] == study_id and row["release"]]
     newest = max(told, key=lambda row: row["pack_number"], default=None)
     return None if newest is None else Release.from_json(newest["release"])
-
-
-def quarter(day: date) -> str:
-    """Return the calendar quarter of a day, such as `2026-Q4`."""
-    return f"{day.year:04d}-Q{(day.month + 2) // 3}"
 
 
 def _about(study: Study) -> Row:

@@ -20,6 +20,7 @@ from warehouse.publish import storage_option
 from warehouse.results import ARROW_TYPES
 
 LEDGER = "pooled.pack"
+EXPECTED = "pooled.expected"
 Row = dict[str, Any]
 
 
@@ -29,11 +30,28 @@ def read_ledger(path: Path) -> list[Row]:
     Errors:
         StorageError: it can't be read.
     """
+    return read_rows(path, LEDGER)
+
+
+def read_rows(path: Path, table: str) -> list[Row]:
+    """Return the rows of a table of a pooled file, by its key; none where there is no file.
+
+    Errors:
+        StorageError: it can't be read.
+    """
     if not path.exists():
         return []
-    with guarded("reading the packs that were pooled", path), connect() as con:
+    key = next(model.key for model in pooled_models() if model.full_name == table)
+    with guarded("reading what was pooled", path), connect() as con:
         con.execute(f"ATTACH {literal(str(path))} AS pooled_file (READ_ONLY)")
-        found = con.execute(f"FROM pooled_file.{LEDGER} ORDER BY site_id, pack_number")
+        there = con.execute(
+            "SELECT 1 FROM duckdb_tables() WHERE database_name = 'pooled_file' "
+            "AND schema_name || '.' || table_name = ?",
+            [table],
+        ).fetchone()
+        if there is None:  # of an earlier version
+            return []
+        found = con.execute(f"FROM pooled_file.{table} ORDER BY {', '.join(key)}")
         return list(found.to_arrow_table().to_pylist())
 
 
@@ -93,7 +111,7 @@ def write_pooled(path: Path, tables: Mapping[str, Sequence[Row]]) -> None:
                 with transaction(con):
                     con.execute("CREATE SCHEMA made.pooled")
                     for model in pooled_models():
-                        _fill(con, model, tables[model.full_name])
+                        _fill(con, model, tables.get(model.full_name, ()))
                 con.execute("CHECKPOINT made")
                 con.execute("DETACH made")
             replace_durably(aside, path)

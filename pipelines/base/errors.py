@@ -28,6 +28,7 @@ class ExitCode(IntEnum):
     PROBLEMS = 12
     QUERY = 13
     PACK = 14
+    LATE = 15
     INTERRUPTED = 130
 
 
@@ -80,7 +81,12 @@ EXIT_MEANING: dict[ExitCode, tuple[str, str]] = {
     ExitCode.QUERY: ("The SQL given to `dripwatch sql` is wrong.", "Mend the statement."),
     ExitCode.PACK: (
         "A pack for pooling is damaged, not from whom it says, old, or of another study.",
-        "The message says which pack and why; ask that site for it again. Nothing was pooled.",
+        "The message says which pack and why; ask that site for it again. `pool` pooled nothing, "
+        "`coordinate` the packs of the others.",
+    ),
+    ExitCode.LATE: (
+        "Pooled, without this quarter's pack of at least one hospital.",
+        "Ask the hospitals that are named; when their packs come, the next run pools again.",
     ),
     ExitCode.INTERRUPTED: (
         "Stopped from the keyboard or by a signal.",

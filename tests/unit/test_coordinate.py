@@ -1,0 +1,300 @@
+"""A coordinator's rounds: who is awaited and late, what is refused, pooled, and pooled again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from flows.coordinate import Round, run_round
+from flows.deploy import deploy_command
+from flows.deploy_coordinator import coordinator_yaml
+from flows.export import export, export_key
+from flows.init import make_coordinator
+from pipelines.base.coordinator import (
+    Coordinator,
+    CoordinatorTable,
+    RhythmTable,
+    load_coordinator,
+)
+from pipelines.base.errors import ConfigError, ExitCode, PackError
+from pipelines.base.site import load_site
+from pipelines.pooling import packs, signing, tables
+from tests.pack_kit import make_site, units_of
+from tests.unit.test_pool import answer
+from warehouse.packing import export_path
+from warehouse.query import run_query
+
+Row = dict[str, Any]
+SITES = ("east", "north", "west")
+
+#: In the second quarter of 2031, before and after its packs are due.
+EARLY, AFTER = date(2031, 4, 10), date(2031, 5, 1)
+
+
+class Network:
+    """Three hospitals and their coordinator; packs are signed as of any quarter."""
+
+    def __init__(self, root: Path, made: Path) -> None:
+        self.made = made
+        shutil.copytree(made / "keys", root / "keys")
+        make_coordinator(root, sites=SITES)
+        text = (root / "coordinator.toml").read_text(encoding="utf-8")
+        text = text.replace("# settle_seconds = 60.0", "settle_seconds = 0.0")
+        (root / "coordinator.toml").write_text(text, encoding="utf-8")
+        self.config: Coordinator = load_coordinator(root)
+        self.root, self.inbox = root, root / "inbox"
+
+    def send(
+        self,
+        name: str,
+        exported: str,
+        number: int = 1,
+        change: Callable[[Row], None] = lambda _facts: None,
+        folder: str = "",
+    ) -> Path:
+        """Put a pack into the inbox, signed by its site."""
+        pack = packs.read_pack(self.made / name / "pack", self.made / "keys")
+        facts = json.loads(json.dumps({k: v for k, v in pack.facts.items() if k != "files"}))
+        facts.update(exported=exported, number=number)
+        change(facts)
+        files = packs.pack_files(facts, pack.tables)
+        key = signing.load_key(export_path(load_site(self.made / name)))
+        to = self.inbox / (folder or f"{name}-{number}")
+        to.mkdir()
+        for file, data in {**files, packs.SIGNATURE: packs.sign(files, key)}.items():
+            (to / file).write_bytes(data)
+        return to
+
+    def look(self, today: date = AFTER, *, is_now: bool = False) -> Round:
+        return run_round(self.config, today=today, is_now=is_now)
+
+    def rows(self, table: str) -> list[Row]:
+        found = run_query(self.root / "pooled.duckdb", f"FROM pooled.{table}")
+        return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+
+    def states(self) -> dict[str, tuple[str, int | None]]:
+        return {row["site_id"]: (row["state"], row["pack_number"]) for row in self.rows("expected")}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("hospitals")
+    (root / "keys").mkdir()
+    for number, name in enumerate(SITES):
+        make_site(root / name, name, units_of(number, 60, 0.3))
+        export_key(root / name, root / "keys", answer())
+        export(root / name, root / name / "pack", answer(), is_preview=False)
+    return root
+
+
+@pytest.fixture
+def network(tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> Network:
+    # Estimates take seconds, and are those of `dripwatch pool`.
+    def only_sites(found: list[packs.Pack]) -> dict[str, list[Row]]:
+        return {"pooled.site": [tables._site(one) for one in found]}
+
+    monkeypatch.setattr(tables, "pooled_tables", only_sites)
+    return Network(tmp_path / "network", made)
+
+
+def test_it_waits_pools_what_is_there_and_pools_again_when_a_late_one_comes(
+    network: Network,
+) -> None:
+    network.send("east", "2031-Q2")
+    network.send("north", "2031-Q2")
+    waiting = network.look(EARLY)
+    assert (waiting.done, waiting.exit_code) == ("waiting", ExitCode.OK)
+    assert "until 2031-04-30. Still to come: west." in waiting.message
+    assert not (network.root / "pooled.duckdb").exists()
+    assert not list(network.inbox.iterdir())
+
+    late = network.look(AFTER)
+    assert (late.done, late.exit_code) == ("pooled", ExitCode.LATE)
+    assert "Late for 2031-Q2: west." in late.message
+    assert network.states() == {
+        "east": ("in_time", 1),
+        "north": ("in_time", 1),
+        "west": ("missing", None),
+    }
+    written = (network.root / "pooled.duckdb").read_bytes()
+    assert network.look(AFTER).done == "unchanged"
+    assert (network.root / "pooled.duckdb").read_bytes() == written
+
+    network.send("west", "2031-Q2")
+    assert (network.look(AFTER).done, network.look(AFTER).exit_code) == ("pooled", ExitCode.OK)
+    assert {row["site_id"] for row in network.rows("site")} == set(SITES)
+
+
+def test_all_packs_there_are_pooled_before_the_deadline(network: Network) -> None:
+    for name in SITES:
+        network.send(name, "2031-Q2")
+    assert network.look(EARLY).done == "pooled"
+    again = network.send("east", "2031-Q2")
+    found = network.look(EARLY)
+    assert (found.done, found.intake.n_again, again.exists()) == ("unchanged", 1, False)
+
+
+def test_a_site_that_sends_nothing_new_is_late_and_its_last_pack_is_pooled(
+    network: Network,
+) -> None:
+    for name in SITES:
+        network.send(name, "2031-Q1")
+    network.look(EARLY, is_now=True)
+    network.send("east", "2031-Q2", 2)
+    found = network.look(AFTER)
+    assert found.exit_code == ExitCode.LATE
+    assert network.states() == {
+        "east": ("in_time", 2),
+        "north": ("late", 1),
+        "west": ("late", 1),
+    }
+
+
+def spoil(folder: Path) -> None:
+    with (folder / "signals.counts.csv").open("ab") as stream:
+        stream.write(b"more")
+
+
+def test_a_bad_pack_is_set_apart_and_the_last_good_one_is_pooled(network: Network) -> None:
+    for name in SITES:
+        network.send(name, "2031-Q1")
+    network.look(EARLY, is_now=True)
+    network.send("east", "2031-Q2", 2)
+    spoil(network.send("west", "2031-Q2", 2))
+    found = network.look(AFTER)
+    assert (found.done, found.exit_code) == ("pooled", ExitCode.PACK)
+    [refusal] = found.intake.refused
+    assert (refusal.name, refusal.site_id) == ("west-2", None)
+    reason = (network.root / "refused" / "west-2.reason.txt").read_text(encoding="utf-8")
+    assert "is not what the site signed" in reason
+    assert network.states()["west"] == ("late", 1)
+    assert network.look(AFTER).exit_code == ExitCode.LATE
+
+
+def test_what_cannot_be_verified_yet_may_still_be_arriving(network: Network) -> None:
+    folder = network.send("east", "2031-Q2")
+    signature = (folder / packs.SIGNATURE).read_bytes()
+    (folder / packs.SIGNATURE).unlink()
+    patient = network.config.watch.model_copy(update={"settle_seconds": 600.0})
+    network.config = network.config.model_copy(update={"watch": patient})
+    found = network.look()
+    assert (found.intake.n_arriving, found.intake.refused) == (1, [])
+    (folder / packs.SIGNATURE).write_bytes(signature)
+    assert [one.site_id for one in network.look().intake.taken] == ["east"]
+
+
+@pytest.mark.parametrize(
+    ("number", "change", "said"),
+    [
+        (1, lambda _: None, "older than its pack 2"),
+        (2, lambda facts: facts.update(data_through="2030-Q4"), "Another pack 2"),
+        (3, lambda facts: facts.update(site_id="south"), "No public key"),
+    ],
+)
+def test_a_replayed_a_second_or_a_foreign_pack_is_refused(
+    network: Network, number: int, change: Callable[[Row], None], said: str
+) -> None:
+    network.send("east", "2031-Q2", 2)
+    network.look()
+    network.send("east", "2031-Q2", number, change, folder="other")
+    [refusal] = network.look().intake.refused
+    assert said in refusal.what
+
+
+def version(text: str) -> Callable[[Row], None]:
+    return lambda facts: facts.update(software_version=text)
+
+
+def test_who_counts_another_way_is_set_aside_until_most_do(network: Network) -> None:
+    for name in SITES:
+        network.send(name, "2031-Q1")
+    network.look(EARLY, is_now=True)
+    network.send("east", "2031-Q2", 2, version("9.0"))
+    found = network.look()
+    assert network.states()["east"] == ("late", 1)
+    assert "set aside, pack 1 is used" in found.standings[0].note
+    assert "versions of Dripwatch" in found.standings[0].note
+    network.send("north", "2031-Q2", 2, version("9.0"))
+    network.look()
+    assert network.states() == {
+        "east": ("in_time", 2),
+        "north": ("in_time", 2),
+        "west": ("missing", None),
+    }
+    # What was pooled once is not undone by older packs.
+    network.send("west", "2031-Q2", 2, version("9.0"))
+    assert network.look().exit_code == ExitCode.OK
+
+
+def test_where_as_many_count_one_way_as_another_nothing_is_pooled(network: Network) -> None:
+    network.send("east", "2031-Q2")
+    network.send("north", "2031-Q2", 1, version("9.0"))
+    with pytest.raises(PackError, match="do not count the same"):
+        network.look()
+    assert not (network.root / "pooled.duckdb").exists()
+
+
+def test_a_pack_whose_key_was_withdrawn_is_pooled_no_more(network: Network) -> None:
+    for name in SITES:
+        network.send(name, "2031-Q2")
+    network.look()
+    (network.root / "keys" / "west.pub").unlink()
+    found = network.look()
+    assert network.states()["west"] == ("missing", None)
+    assert "There is no west.pub" in found.standings[2].note
+
+
+def test_a_site_that_is_expected_twice_is_a_mistake(network: Network) -> None:
+    path = network.root / "coordinator.toml"
+    path.write_text(path.read_text().replace('"north"', '"east"'))
+    with pytest.raises(ConfigError, match="names a site twice"):
+        load_coordinator(path)
+
+
+def test_the_settings_that_init_writes_are_the_defaults(network: Network) -> None:
+    found = load_coordinator(network.root).model_copy(update={"watch": RhythmTable()})
+    wanted = Coordinator(
+        coordinator=CoordinatorTable(id="my-network", sites=SITES), config_path=found.config_path
+    )
+    assert found == wanted
+
+
+def test_the_flow_waits_then_ends_as_the_command_would(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows import coordinated
+
+    day = EARLY
+    monkeypatch.setattr(coordinated, "run_round", lambda found: run_round(found, today=day))
+    network.send("east", "2031-Q2")
+    config = str(network.root / "coordinator.toml")
+    waiting = coordinated.coordinate.fn(config)
+    assert (waiting.name, waiting.is_completed()) == ("Waiting", True)
+    assert "Still to come: north, west." in str(waiting.message)
+    day = AFTER
+    late = coordinated.coordinate.fn(config)
+    assert (late.name, late.is_failed()) == ("Late", True)
+    for name in ("north", "west"):
+        network.send(name, "2031-Q2")
+    assert coordinated.coordinate.fn(config).is_completed()
+    (network.root / "coordinator.toml").write_text("nothing")
+    assert coordinated.coordinate.fn(config).name == "Config"
+
+
+def test_the_deployment_runs_rounds_by_its_schedule(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    [found] = YAML(typ="safe").load(coordinator_yaml(network.config))["deployments"]
+    assert (found["name"], found["entrypoint"]) == ("my-network", "flows.coordinated.coordinate")
+    assert found["parameters"] == {"config": str(network.config.config_path)}
+    assert [one["cron"] for one in found["schedules"]] == ["0 6 * * *"]
+    with pytest.raises(ConfigError, match="No Prefect server"):
+        deploy_command(network.root, answer())
