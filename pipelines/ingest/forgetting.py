@@ -15,7 +15,6 @@ from pipelines.ingest.log import EventLog
 from pipelines.ingest.manifest import EventFile, Manifest
 from pipelines.ingest.withdrawn import WITHDRAWN
 from schemas import CLINICAL_TYPES
-from schemas.columns import arrow_schema
 
 #: A row as a batch counts it: file and number.
 Row = tuple[str, int]
@@ -24,6 +23,8 @@ Row = tuple[str, int]
 MIN_ID = 4
 
 _REGISTERED = "PatientRegistered"
+#: Its columns that name other records of the same person: one key, and a list of keys.
+_LATER, _EARLIER = "replaced_by_key", "replaces_keys"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def find_person(log: EventLog, patients: Iterable[str]) -> Person:
     resources: set[str] = set()
     for batch, event_type in _clinical(batches):
         for part in log.read_parts(batch, event_type):
-            mine = part.filter(_is_in(part, "patient_key", known))
+            mine = part.filter(_is_in(part["patient_key"], known))
             records.update(key for key in mine["record_key"].to_pylist() if key)
             resources.update(key for key in mine["resource_key"].to_pylist() if key)
     return Person(known, frozenset(records), frozenset(resources))
@@ -73,13 +74,20 @@ def _merged(log: EventLog, batches: Sequence[Manifest], known: set[str]) -> set[
     ties: list[set[str]] = []
     for batch in batches:
         if _REGISTERED in batch.types:
-            for row in log.read(batch, _REGISTERED).to_pylist():
-                others = {row["replaced_by_key"], *(row["replaces_keys"] or ())} - {None}
-                if others and row["patient_key"]:
-                    ties.append({row["patient_key"], *others})
+            for part in log.read_parts(batch, _REGISTERED):
+                ties += _ties(part)
     while new := {key for tie in ties if tie & known for key in tie} - known:
         known = known | new
     return known
+
+
+def _ties(part: pa.Table) -> Iterator[set[str]]:
+    """Yield the keys of each registration that names an earlier or a later record."""
+    names = pc.or_(pc.is_valid(part[_LATER]), pc.is_valid(part[_EARLIER]))
+    for row in part.filter(names).select(["patient_key", _LATER, _EARLIER]).to_pylist():
+        others = {row[_LATER], *(row[_EARLIER] or ())} - {None}
+        if others and row["patient_key"]:
+            yield {row["patient_key"], *others}
 
 
 @dataclass
@@ -105,12 +113,12 @@ class Forgetting:
     def events(self, event_type: str, events: pa.Table) -> pa.Table:
         """Return the events of a type that are not the person's."""
         if event_type == WITHDRAWN:
-            return events.filter(pc.invert(_is_in(events, "resource_key", self.person.resources)))
+            return events.filter(pc.invert(_is_in(events["resource_key"], self.person.resources)))
         if event_type not in CLINICAL_TYPES:
             return events
-        is_mine = _is_in(events, "patient_key", self.person.patients)
+        is_mine = _is_in(events["patient_key"], self.person.patients)
         mine = events.filter(is_mine)
-        self._gone[event_type] = _rows(mine)
+        self._gone.setdefault(event_type, []).extend(_rows(mine))
         self.n_events += mine.num_rows
         rest = events.filter(pc.invert(is_mine))
         return _without_merges(rest, self.person) if event_type == _REGISTERED else rest
@@ -119,12 +127,13 @@ class Forgetting:
         """Return the rows that were not accepted and say nothing of the person."""
         told = rows.to_pylist()
         mine = [self._is_mine(row) for row in told]
-        self._set_aside = [
+        gone = [
             (row["event_type"] or "unknown", (row["source_file_sha"], row["source_row"]))
             for row, is_mine in zip(told, mine, strict=True)
             if is_mine
         ]
-        self.n_quarantined += len(self._set_aside)
+        self._set_aside += gone
+        self.n_quarantined += len(gone)
         return rows.filter(pa.array([not one for one in mine], pa.bool_()))
 
     def _is_mine(self, row: Mapping[str, Any]) -> bool:
@@ -172,8 +181,9 @@ class Forgetting:
         return [*old, *self.new_marks]
 
 
-def _is_in(table: pa.Table, column: str, keys: frozenset[str]) -> pa.BooleanArray:
-    return pa.array([cell in keys for cell in table[column].to_pylist()], pa.bool_())
+def _is_in(column: pa.ChunkedArray[Any], keys: frozenset[str]) -> pa.BooleanArray:
+    """Return whether each key is one of these; a null is none."""
+    return pc.is_in(column, value_set=pa.array(sorted(keys), pa.large_string()))
 
 
 def _rows(table: pa.Table) -> list[Row]:
@@ -183,10 +193,16 @@ def _rows(table: pa.Table) -> list[Row]:
 
 def _without_merges(table: pa.Table, person: Person) -> pa.Table:
     """Return registrations that do not name the person as another's earlier or later record."""
-    told = table.to_pylist()
-    for row in told:
-        if row["replaced_by_key"] in person.patients:
-            row["replaced_by_key"] = None
-        rest = [key for key in row["replaces_keys"] or () if key not in person.patients]
-        row["replaces_keys"] = rest or None
-    return pa.Table.from_pylist(told, schema=arrow_schema(_REGISTERED))
+    later = pc.if_else(
+        _is_in(table[_LATER], person.patients), pa.scalar(None, pa.large_string()), table[_LATER]
+    )
+    earlier = [
+        [key for key in keys or () if key not in person.patients] or None
+        for keys in table[_EARLIER].to_pylist()
+    ]
+    for name, column in (
+        (_LATER, later),
+        (_EARLIER, pa.array(earlier, table.schema.field(_EARLIER).type)),
+    ):
+        table = table.set_column(table.column_names.index(name), name, column)
+    return table

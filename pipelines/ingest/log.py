@@ -329,6 +329,15 @@ class EventLog:
         path = self._path(manifest, manifest.quarantine)
         return read_events(path, QUARANTINED, manifest.quarantine.written)
 
+    def read_quarantine_parts(self, manifest: Manifest) -> Iterator[pa.Table]:
+        """Yield what `read_quarantine` returns in parts that fit into memory.
+
+        Errors:
+            LogError: as `read_quarantine`, before the first part.
+        """
+        path = self._path(manifest, manifest.quarantine)
+        return read_batches(path, QUARANTINED, manifest.quarantine.written)
+
     def clean_tmp(self) -> int:
         """Remove what killed runs left behind; return the number of batches removed."""
         with storage_errors(self.root):

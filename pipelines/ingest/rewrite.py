@@ -7,7 +7,7 @@ counts before `generations.adopt`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -21,16 +21,20 @@ from pipelines.ingest.log import RELEASE, EventLog
 from pipelines.ingest.manifest import EventFile, Manifest
 from schemas import QUARANTINED
 from schemas.codec import WrittenFile, write_events
+from schemas.columns import arrow_schema
 
 
 class Change(Protocol):
     """What a new generation has differently."""
 
-    def events(self, event_type: str, events: pa.Table) -> pa.Table | pa.RecordBatchReader:
-        """Return what becomes of events of a type, in canonical columns."""
+    def events(self, event_type: str, events: pa.Table) -> pa.Table:
+        """Return what becomes of some of a batch's events of a type, in canonical columns.
+
+        A large file comes in parts, one after the other.
+        """
 
     def quarantine(self, rows: pa.Table) -> pa.Table:
-        """Return what becomes of rows that were not accepted."""
+        """Return what becomes of some of a batch's rows that were not accepted."""
 
     def manifest(self, old: Manifest, new: Manifest) -> Manifest:
         """Return the manifest of a batch, of which the files are written already.
@@ -82,18 +86,23 @@ def _rewrite_batch(log: EventLog, old: Manifest, folder: Path, change: Change) -
         for state in ("committed", "held"):
             if (note := log.root / state / old.batch_id / RELEASE).is_file():
                 shutil.copy2(note, folder / RELEASE)
-    types = {
-        name: _event_file(
-            file, write_events(change.events(name, log.read(old, name)), name, folder / file.path)
-        )
-        for name, file in old.types.items()
-    }
-    rows = change.quarantine(log.read_quarantine(old))
-    written = write_events(rows, QUARANTINED, folder / old.quarantine.path)
+    types = {}
+    for name, file in old.types.items():
+        parts = (change.events(name, part) for part in log.read_parts(old, name))
+        types[name] = _event_file(file, _write(parts, name, folder / file.path))
+    parts = (change.quarantine(part) for part in log.read_quarantine_parts(old))
+    written = _write(parts, QUARANTINED, folder / old.quarantine.path)
     quarantine = replace(_event_file(old.quarantine, written), quarantined=written.rows)
     new = change.manifest(old, replace(old, types=types, quarantine=quarantine))
     write_manifest(folder, new)
     verify_folder(folder, new)
+
+
+def _write(parts: Iterator[pa.Table], event_type: str, path: Path) -> WrittenFile:
+    """Write parts of a file as they come: no more than one of them is in memory."""
+    schema = arrow_schema(event_type)
+    batches = (batch for part in parts for batch in part.cast(schema).to_batches())
+    return write_events(pa.RecordBatchReader.from_batches(schema, batches), event_type, path)
 
 
 def _event_file(old: EventFile, new: WrittenFile) -> EventFile:

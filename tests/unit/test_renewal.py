@@ -137,6 +137,36 @@ def test_a_forgotten_patients_rows_are_gone_and_the_sums_hold(
     assert b"12345678" not in text
 
 
+def test_a_large_file_is_rewritten_part_by_part_and_says_the_same(
+    log: EventLog,
+    con: duckdb.DuckDBPyConnection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Blocks of two rows each, and a part is a block.
+    monkeypatch.setattr("schemas.columns._BATCH_ROWS", 2)
+    written(log, con)
+    for make in (
+        lambda: Renewal(RENEWED, "demo", 0),
+        lambda: Forgetting(find_person(log, [PATIENT]), ["12345678"], []),
+    ):
+        told = []
+        for n_bytes in (1, 1 << 25):
+            monkeypatch.setattr("schemas.codec._CHUNK_BYTES", n_bytes)
+            change = make()
+            sizes: list[int] = []
+            real = change.events
+            monkeypatch.setattr(
+                change, "events", lambda n, t, f=real, s=sizes: s.append(t.num_rows) or f(n, t)
+            )
+            new = rewrite(log, tmp_path / "new", change)
+            [batch] = new.verify()
+            rows = {name: new.read(batch, name).to_pylist() for name in batch.types}
+            told.append((rows, new.read_quarantine(batch).to_pylist(), batch.fates, batch.files))
+            assert (max(sizes) <= 2) == (n_bytes == 1)
+        assert told[0] == told[1]
+
+
 def test_a_later_delivery_of_a_forgotten_patient_stays_out_whatever_the_key_was_then(
     tmp_path: Path,
 ) -> None:
