@@ -21,14 +21,13 @@ from pipelines.disclosure import FEW, PATIENTS, SMALL, nested_counts
 from pipelines.disclosure.release import Release
 from pipelines.disclosure.rule import SMALLEST_THRESHOLD, fewest_patients
 from pipelines.disclosure.tables import REASON, mask_counts
+from pipelines.pooling.content_rows import RISK
 from pipelines.pooling.rounds import quarter
 from pipelines.signals.counts import COUNT_TABLES, COUNTS
 from pipelines.signals.risk import risk_table
 from studies.load import Study
 from warehouse.query import open_reader
 
-#: Site-level estimates: the risks of the rows that are told.
-RISK = "signals.risk"
 EXPORTED = "PackExported"
 
 Row = dict[str, Any]

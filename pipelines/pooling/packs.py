@@ -6,9 +6,7 @@ signature. Nothing of a pack is parsed as a table before both are verified.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,24 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fastavro
 import pyarrow as pa
+import pyarrow.compute as pc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipelines.base.errors import PackError
 from pipelines.pooling.content import mistake_of
+from pipelines.pooling.content_rows import TABLES
 from pipelines.pooling.signing import is_signed, load_public
+from pipelines.pooling.table_files import TableError, avro_bytes, csv_bytes, read_avro
+from pipelines.signals.counts import COUNTS
 
 FORMAT = 1
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
-#: Of a hospital with every stratum; larger files are refused unread.
-LARGEST_BYTES = 256 * 1024 * 1024
-_TYPES: dict[pa.DataType, str] = {
-    pa.string(): "string",
-    pa.int64(): "long",
-    pa.float64(): "double",
-    pa.bool_(): "boolean",
-}
+#: Larger files are refused unread: of tables, and of the manifest, which is parsed before anything
+#: is known of who wrote it.
+LARGEST_BYTES = 64 * 1024 * 1024
+LARGEST_MANIFEST = 4 * 1024 * 1024
 _REMEDY = "Ask the site for the pack again, as `dripwatch export` wrote it. Nothing was pooled."
 
 Facts = Mapping[str, Any]
@@ -78,8 +75,8 @@ def pack_files(facts: Facts, tables: Mapping[str, pa.Table]) -> dict[str, bytes]
     """
     files = {}
     for name, table in sorted(tables.items()):
-        files[f"{name}.avro"] = _avro(name, table)
-        files[f"{name}.csv"] = _csv(table)
+        files[f"{name}.avro"] = avro_bytes(name, table)
+        files[f"{name}.csv"] = csv_bytes(table)
     listed = {
         name: {"sha256": hashlib.sha256(data).hexdigest(), "n_bytes": len(data)}
         for name, data in files.items()
@@ -91,30 +88,6 @@ def pack_files(facts: Facts, tables: Mapping[str, pa.Table]) -> dict[str, bytes]
 def sign(files: Mapping[str, bytes], key: Ed25519PrivateKey) -> bytes:
     """Return the text of a pack's signature."""
     return key.sign(files[MANIFEST]).hex().encode() + b"\n"
-
-
-def _avro(name: str, table: pa.Table) -> bytes:
-    schema = {
-        "type": "record",
-        "name": name.replace(".", "_"),
-        "fields": [
-            {"name": field.name, "type": ["null", _TYPES[field.type]], "default": None}
-            for field in table.schema
-        ],
-    }
-    out = io.BytesIO()
-    # By default the marker between blocks is random: the same pack would have two hashes.
-    marker = hashlib.md5(name.encode(), usedforsecurity=False).digest()
-    fastavro.writer(out, schema, table.to_pylist(), sync_marker=marker)
-    return out.getvalue()
-
-
-def _csv(table: pa.Table) -> bytes:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(table.column_names)
-    writer.writerows([list(row.values()) for row in table.to_pylist()])
-    return out.getvalue().encode()
 
 
 # Reading ------------------------------------------------------------------------------------
@@ -134,19 +107,21 @@ def read_pack(folder: Path, keys: Path) -> Pack:
         return _read(folder, keys)
     except PackError:
         raise
+    except TableError as error:
+        raise _refused(folder, str(error)) from None
     except Exception as error:  # any bytes may stand in a file that was sent
         # The type alone: a message would quote what stands in the file.
         raise _refused(folder, f"The pack can't be read ({type(error).__name__}).") from None
 
 
 def _read(folder: Path, keys: Path) -> Pack:
-    said = _bytes(folder, folder / MANIFEST)
+    said = _bytes(folder, MANIFEST, LARGEST_MANIFEST)
     facts = json.loads(said)
     if not isinstance(facts, dict) or not isinstance(facts.get("site_id"), str):
         raise _refused(folder, "The manifest names no site.")
     _verify(folder, said, facts["site_id"], keys)
     if facts.get("format") != FORMAT:
-        raise _refused(folder, f"The pack has format {facts.get('format')}; {FORMAT} is known.")
+        raise _refused(folder, f"The pack is of another format than {FORMAT}, the one known here.")
     tables = _tables(folder, facts["files"])
     if mistake := mistake_of(facts, tables):
         raise _refused(folder, mistake)
@@ -164,7 +139,9 @@ def _verify(folder: Path, said: bytes, site_id: str, keys: Path) -> None:
         )
     signature = b""
     with suppress(ValueError):
-        signature = bytes.fromhex(_bytes(folder, folder / SIGNATURE).decode("ascii").strip())
+        signature = bytes.fromhex(
+            _bytes(folder, SIGNATURE, LARGEST_MANIFEST).decode("ascii").strip()
+        )
     if not is_signed(said, signature, load_public(known[site_id])):
         raise _refused(
             folder, "The manifest is not what the site signed, or was signed by somebody else."
@@ -173,31 +150,30 @@ def _verify(folder: Path, said: bytes, site_id: str, keys: Path) -> None:
 
 def _tables(folder: Path, listed: Mapping[str, Facts]) -> dict[str, pa.Table]:
     there = {path.name for path in folder.iterdir()} - {MANIFEST, SIGNATURE}
-    if there != set(listed):
-        raise _refused(folder, "The pack has other files than its manifest lists.")
+    known = {f"{name}.{kind}" for name in TABLES for kind in ("avro", "csv")}
+    if there != set(listed) or there != known:
+        raise _refused(folder, "The pack has other files than its manifest lists, or than it must.")
     tables = {}
-    for name, said in sorted(listed.items()):
-        data = _bytes(folder, folder / name)
-        if hashlib.sha256(data).hexdigest() != said["sha256"]:
-            raise _refused(folder, f"{name} is not what the site signed.")
-        if name.endswith(".avro"):
-            tables[name.removesuffix(".avro")] = _table(data)
+    for name, schema in TABLES.items():
+        tables[name] = read_avro(name, _listed(folder, f"{name}.avro", listed), schema)
+        if _listed(folder, f"{name}.csv", listed) != csv_bytes(tables[name]):
+            raise _refused(folder, f"{name}.csv does not say what {name}.avro says.")
     return tables
 
 
-def _table(data: bytes) -> pa.Table:
-    reader = fastavro.reader(io.BytesIO(data))
-    schema: Any = reader.writer_schema
-    kinds = {text: kind for kind, text in _TYPES.items()}
-    fields = [(field["name"], kinds[field["type"][1]]) for field in schema["fields"]]
-    return pa.Table.from_pylist(list(reader), schema=pa.schema(fields))
+def _listed(folder: Path, name: str, listed: Mapping[str, Facts]) -> bytes:
+    data = _bytes(folder, name, LARGEST_BYTES)
+    if hashlib.sha256(data).hexdigest() != listed[name]["sha256"]:
+        raise _refused(folder, f"{name} is not what the site signed.")
+    return data
 
 
-def _bytes(folder: Path, path: Path) -> bytes:
+def _bytes(folder: Path, name: str, most: int) -> bytes:
+    path = folder / name
     if path.is_symlink() or not path.is_file():
-        raise _refused(folder, f"{path.name} is not there.")
-    if path.stat().st_size > LARGEST_BYTES:
-        raise _refused(folder, f"{path.name} is too large for a pack.")
+        raise _refused(folder, f"{name} is not there.")
+    if path.stat().st_size > most:
+        raise _refused(folder, f"{name} is too large for a pack.")
     return path.read_bytes()
 
 
@@ -207,6 +183,8 @@ def _refused(folder: Path, what: str) -> PackError:
 
 # Packs together -----------------------------------------------------------------------------
 
+#: The largest number of a column of the pooled file.
+_MOST = 2**63 - 1
 #: What all packs that are pooled must say alike, and how it is named to people.
 _ALIKE: dict[str, str] = {
     "software_version": "versions of Dripwatch",
@@ -222,6 +200,7 @@ def check_alike(packs: list[Pack]) -> None:
         PackError: says which packs differ, and in what.
     """
     _check_sites(packs)
+    _check_sums(packs)
     first = packs[0]
     for other in packs[1:]:
         found = [
@@ -250,6 +229,17 @@ def _check_sites(packs: list[Pack]) -> None:
                 remedy="Name the newer one alone. Nothing was pooled.",
             )
         seen[pack.site_id] = pack
+
+
+def _check_sums(packs: list[Pack]) -> None:
+    for name in COUNTS.sums:
+        tops = [pc.max(pack.tables[COUNTS.name][name]).as_py() or 0 for pack in packs]
+        if sum(tops) > _MOST:
+            raise PackError(
+                f"The packs' `{name}` add up to more than a count can hold.",
+                where=str(packs[tops.index(max(tops))].path),
+                remedy="Ask that site whether its largest count is right. Nothing was pooled.",
+            )
 
 
 def _differing_studies(one: Facts, other: Facts) -> list[str]:
