@@ -1,4 +1,4 @@
-"""`dripwatch key` and `dripwatch forget`."""
+"""`dripwatch key`, `dripwatch encrypt` and `dripwatch forget`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ key_app = typer.Typer(help="Renew the site's key.", no_args_is_help=True, rich_m
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.add_typer(key_app, name="key")
+    app.command()(encrypt)
     app.command()(forget)
 
 
@@ -44,6 +45,19 @@ def key_rotate(
         from flows.rotate import rotate_command
 
         rotate_command(config, answer, accept_ties=accept_ties)
+
+
+def encrypt(config: Config = HERE, as_json: AsJson = False) -> None:
+    """Write everything in the restricted folder anew, as `[privacy] encrypt` says.
+
+    What was there before the setting stays as it was written until then. A new
+    generation of the log is written beside the old one and counts once it is
+    whole; store and warehouse are made again from it, and say the same.
+    """
+    with reply("encrypt", as_json=as_json) as answer:
+        from flows.encrypt import encrypt_command
+
+        encrypt_command(config, answer)
 
 
 def forget(

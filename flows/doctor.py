@@ -15,6 +15,7 @@ from pathlib import Path
 
 from flows.addresses import address
 from flows.console import plural
+from flows.doctor_encryption import encryption
 from flows.doctor_sources import deliveries, failed, feeds, mappings
 from flows.installation import Finding, installation
 from flows.lock import holder, lock_path
@@ -75,7 +76,7 @@ def _folders(site: Site) -> Iterator[Finding]:
 
 
 def _at_rest(site: Site) -> Iterator[Finding]:
-    """Whether log, store and quarantine, which lie there as they are, are on an encrypted disk."""
+    """Whether the restricted folder is on an encrypted disk, and what of it is encrypted by us."""
     from pipelines.base.at_rest import is_encrypted, open_to_others
 
     there = site.restricted
@@ -94,6 +95,7 @@ def _at_rest(site: Site) -> Iterator[Finding]:
             "Move it to an encrypted one (LUKS), or write `disk_is_encrypted = true` under "
             "[privacy] where the drive, the cloud or the file server encrypts it.",
         )
+    yield from encryption(site)
     n_open = sum(1 for _ in open_to_others(site.restricted))
     if n_open:
         yield Finding(

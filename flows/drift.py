@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flows.console import plural
 from flows.context import Incoming, RunContext
-from pipelines.base.duck import literal
+from pipelines.base.duck import attach
 
 if TYPE_CHECKING:
     import duckdb
@@ -52,7 +52,7 @@ def earlier_of(
     places = [(context.site.store_path, "current")] + [(other.staging, "event") for other in before]
     with guarded("comparing a batch with the days before", context.site.store_path):
         for number, (path, _) in enumerate(places):
-            con.execute(f"ATTACH {literal(str(path))} AS earlier_{number} (READ_ONLY)")
+            attach(con, path, f"earlier_{number}", read_only=True)
     try:
         relations = tuple(f"earlier_{n}.{schema}" for n, (_, schema) in enumerate(places))
         yield Earlier(one.source.name, since, relations, unmapped)

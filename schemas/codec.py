@@ -14,13 +14,14 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from pipelines.base import sealed
 from pipelines.base.errors import LogError
 from pipelines.base.files import replace_durably, sha256_file
 from pipelines.base.storage import storing
 from schemas.columns import arrow_schema, frames, polars_schema
-from schemas.container import Block, ContainerError, Header, read_header, walk_blocks
+from schemas.container import Block, ContainerError, read_header, walk_blocks
 from schemas.registry import Schema, canonical, fields_of, fingerprint, versions
 
 if TYPE_CHECKING:
@@ -62,24 +63,46 @@ def write_events(
         try:
             handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(handle, "wb") as stream:
-                sink = _CanonicalSink(stream, schema)
-                _encode(frames(table, event_type), event_type, sink)
+                hashed = _Hashed(stream)
+                with sealed.writing(cast("BinaryIO", hashed), path) as content:
+                    sink = _CanonicalSink(content, schema)
+                    _encode(frames(table, event_type), event_type, sink)
             replace_durably(aside, path)
         finally:
             aside.unlink(missing_ok=True)
-    return WrittenFile(sink.rows, sink.sha256(), fingerprint(schema), sink.n_bytes)
+    return WrittenFile(sink.rows, hashed.sha256(), fingerprint(schema), hashed.n_bytes)
+
+
+class _Hashed(io.RawIOBase):
+    """Passes on the bytes of a file, sealed or not; counts and hashes them."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._digest = hashlib.sha256()
+        self.n_bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:  # noqa: ANN401 - any buffer
+        self._stream.write(data)
+        self._digest.update(data)
+        self.n_bytes += len(data)
+        return len(data)
+
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
 
 
 class _CanonicalSink(io.RawIOBase):
-    """Passes an Avro file on with the canonical schema in its header; counts and hashes it."""
+    """Passes an Avro file on with the canonical schema in its header."""
 
     def __init__(self, stream: BinaryIO, schema: Schema) -> None:
         super().__init__()
         self._stream = stream
         self._schema = schema
-        self._digest = hashlib.sha256()
         self._head: bytes | None = b""
-        self.n_bytes = 0
         self.rows = 0
 
     def writable(self) -> bool:
@@ -87,7 +110,7 @@ class _CanonicalSink(io.RawIOBase):
 
     def write(self, data: Any) -> int:  # noqa: ANN401 - any buffer
         if self._head is None:
-            self._pass_on(data)
+            self._stream.write(data)
             return len(data)
         # The writer hands the header over in one piece today; nothing promises that it always will.
         self._head += bytes(data)
@@ -97,17 +120,9 @@ class _CanonicalSink(io.RawIOBase):
         except ContainerError:
             return len(data)
         self._head = None
-        self._pass_on(header.with_schema(self._schema).to_bytes())
-        self._pass_on(start.read())
+        self._stream.write(header.with_schema(self._schema).to_bytes())
+        self._stream.write(start.read())
         return len(data)
-
-    def _pass_on(self, data: bytes) -> None:
-        self._stream.write(data)
-        self._digest.update(data)
-        self.n_bytes += len(data)
-
-    def sha256(self) -> str:
-        return self._digest.hexdigest()
 
 
 def _encode(batches: Iterable[pl.DataFrame], event_type: str, sink: _CanonicalSink) -> None:
@@ -135,6 +150,7 @@ def read_events(path: Path, event_type: str, expected: WrittenFile | None = None
 
     Errors:
         LogError: the file is absent, damaged, cut off, or of an unknown version.
+        KeyFileError: it is encrypted, and the site's key is absent or another one.
     """
     import pyarrow as pa
 
@@ -156,8 +172,9 @@ def read_batches(
     try:
         if expected is not None:
             _check_unchanged(path, expected)
-        with path.open("rb") as stream:
-            header, blocks = _survey(stream, path)
+        with sealed.reading(path) as (stream, size):
+            header = read_header(stream)
+            blocks = list(walk_blocks(stream, header, size))
             if expected is not None and sum(b.n_rows for b in blocks) != expected.rows:
                 raise ContainerError
             plan = _resolution(header.schema, event_type, path)
@@ -165,7 +182,7 @@ def read_batches(
             for offset, length, n_rows in _chunks(blocks):
                 stream.seek(offset)
                 yield _decode(head + stream.read(length), plan, event_type, n_rows)
-    except ContainerError:
+    except (ContainerError, sealed.SealedError):
         raise damaged(path) from None
     except OSError as error:
         raise LogError(
@@ -188,11 +205,6 @@ def damaged(path: Path) -> LogError:
 def _check_unchanged(path: Path, expected: WrittenFile) -> None:
     if path.stat().st_size != expected.n_bytes or sha256_file(path) != expected.sha256:
         raise ContainerError
-
-
-def _survey(stream: BinaryIO, path: Path) -> tuple[Header, list[Block]]:
-    header = read_header(stream)
-    return header, list(walk_blocks(stream, header, path.stat().st_size))
 
 
 def _chunks(blocks: list[Block]) -> Iterator[tuple[int, int, int]]:

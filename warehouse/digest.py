@@ -18,7 +18,7 @@ from typing import Literal
 
 import duckdb
 
-from pipelines.base.duck import connect, literal, quote
+from pipelines.base.duck import attach, connect, quote
 from pipelines.base.errors import StorageError
 from warehouse.guard import guarded, one_row
 
@@ -60,7 +60,7 @@ def digest(path: Path, level: Level = "state") -> Digest:
             remedy="Check the path; `dripwatch refresh` makes the warehouse.",
         )
     with guarded("computing its digest", path), connect() as con:
-        con.execute(f"ATTACH {literal(str(path))} AS subject (READ_ONLY)")
+        attach(con, path, "subject", read_only=True)
         tables = table_digests(con, "subject", level)
     return Digest(level, combine(tables), tables)
 

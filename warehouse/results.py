@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from pipelines.base.duck import literal, quote
+from pipelines.base.duck import parquet, quote
 from warehouse.digest import Columns, Sums, content_sums, digest_columns, digest_of
 from warehouse.guard import one_row
 from warehouse.models import RUN_COLUMN, Model
@@ -55,8 +55,7 @@ def stage_parquet(con: duckdb.DuckDBPyConnection, model: Model, paths: Sequence[
     con.execute(f"CREATE OR REPLACE TEMP TABLE incoming ({_column_types(model)})")
     if not paths:
         return
-    files = "[" + ", ".join(literal(str(path)) for path in paths) + "]"
-    reader = f"read_parquet({files}, hive_partitioning = false)"
+    reader = parquet(*paths)
     found = {row[0] for row in con.execute(f"DESCRIBE SELECT * FROM {reader}").fetchall()}
     _check_columns(model, found)
     columns = ", ".join(quote(name) for name in model.content_columns)

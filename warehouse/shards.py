@@ -9,7 +9,7 @@ from pathlib import Path
 import duckdb
 
 import schemas
-from pipelines.base.duck import literal, quote
+from pipelines.base.duck import literal, parquet, parquet_options, quote
 from pipelines.base.files import make_private
 from warehouse.guard import guarded
 from warehouse.layout import columns_of
@@ -39,7 +39,7 @@ def export_shards(
         n_buckets: 1 to 1024.
         only: Parquet with the column `patient_key`: write no others. None for all.
     """
-    only_these = "" if only is None else f"SEMI JOIN {_parquet(only)} USING (patient_key)"
+    only_these = "" if only is None else f"SEMI JOIN {parquet(only)} USING (patient_key)"
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE treated AS
         SELECT DISTINCT patient_key FROM current."InfusionRecorded" {only_these}
@@ -74,17 +74,13 @@ def export_linked(
     }
     counts = {name: folder / f"{name}.parquet" for name in count_tables}
     with guarded("exporting linked rows", folder):
-        buckets = _export(con, folder, n_buckets, tables, _parquet(only))
+        buckets = _export(con, folder, n_buckets, tables, parquet(only))
         for name, path in counts.items():
             con.execute(
                 f"COPY (SELECT * EXCLUDE (run_id) FROM {name}) TO {literal(str(path))} "
-                "(FORMAT parquet)"
+                f"({parquet_options(path)})"
             )
     return buckets, counts
-
-
-def _parquet(path: Path) -> str:
-    return f"read_parquet({literal(str(path))}, hive_partitioning = false)"
 
 
 def _export(
@@ -118,8 +114,8 @@ def _export(
         con.execute(
             f"""COPY (FROM ({query}) JOIN temp.wanted USING (patient_key))
             TO {literal(str(folder))}
-            (FORMAT parquet, COMPRESSION zstd, PARTITION_BY (bucket), OVERWRITE_OR_IGNORE,
-             FILENAME_PATTERN {literal(name + "-{i}")})"""
+            ({parquet_options(folder)}, COMPRESSION zstd, PARTITION_BY (bucket),
+             OVERWRITE_OR_IGNORE, FILENAME_PATTERN {literal(name + "-{i}")})"""
         )
         _fill_gaps(con, folder, name, query, buckets)
     con.execute("DROP TABLE temp.wanted")
@@ -131,7 +127,8 @@ def _fill_gaps(
 ) -> None:
     """Give each bucket exactly one file of the table under its plain name."""
     template = folder / f"{name}.empty"
-    con.execute(f"COPY (FROM ({query}) LIMIT 0) TO {literal(str(template))} (FORMAT parquet)")
+    none = f"FROM ({query}) LIMIT 0"
+    con.execute(f"COPY ({none}) TO {literal(str(template))} ({parquet_options(template)})")
     for number in buckets:
         place = folder / f"bucket={number}"
         place.mkdir(exist_ok=True)

@@ -15,8 +15,11 @@ from typing import Any
 
 import duckdb
 
-from pipelines.base.duck import connect, literal
+from pipelines.base import vault
+from pipelines.base.duck import attach, connect, is_encrypted
+from pipelines.base.errors import KeyFileError
 from pipelines.base.files import make_private
+from pipelines.base.keys import load_key
 from pipelines.base.site import Site
 from pipelines.ingest.log import EventLog
 from warehouse import changes, feeds, history, intake, memory, results, shards, touched
@@ -114,7 +117,7 @@ class Store:
     def _attach(self) -> None:
         self.close()
         self._con = connect(memory_limit=self.site.resources.memory_limit, temp_dir=self.site.spill)
-        self._con.execute(f"ATTACH {literal(str(self.path))} AS store")
+        attach(self._con, self.path, "store")
         self.path.chmod(0o600)
         self._con.execute("USE store")
         # No result depends on the order of rows; keeping it costs memory and one of two threads.
@@ -129,17 +132,32 @@ class Store:
                 patiently(self._attach, *self._waiting)
                 known = self.get_state(_LAYOUT)
                 filled_from = self.get_state(_GENERATION) or _FIRST
+            except KeyFileError:
+                self.close()
+                if self._has_key_of_log():
+                    return "it could not be read"  # its header is damaged, and looks like this
+                raise
             except duckdb.Error as error:
                 self.close()
                 if is_damage(error):
                     return "it could not be read"
                 raise
+        if is_encrypted(self.path) != vault.encrypts(self.path):
+            return "site.toml has another word on encryption"
         if known != layout_hash():
             return "another version of Dripwatch made it"
         # Batches keep their ids from one generation to the next, so nothing else would tell.
         if filled_from != self.site.log_root.name:
             return "the log has a new generation"
         return None
+
+    def _has_key_of_log(self) -> bool:
+        """Return whether the site's key is the log's; raises where it is another one."""
+        log, site_id = EventLog(self.site.log_root), self.site.site.id
+        batches = log.committed()
+        key = log.fit_key(load_key(self.site), site_id).check_value(site_id)
+        log.check_key(key)
+        return any(one.key_check == key for one in batches)
 
     def get_state(self, name: str) -> str | None:
         """Return a fact of `ops.state`, None where it was never set."""

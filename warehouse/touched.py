@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 
 import schemas
-from pipelines.base.duck import literal, quote
+from pipelines.base.duck import literal, parquet, parquet_options, quote
 from pipelines.linkage.kernel import KEPT, RAW_TABLES
 from warehouse import results
 from warehouse.guard import guarded, one_row
@@ -114,7 +114,7 @@ def _find(
     )
     everybody = everybody or n_touched > everybody_from * n_treated
     wanted = "temp.treated_now" if everybody else "temp.touched"
-    con.execute(f"COPY (FROM {wanted}) TO {literal(str(file))} (FORMAT parquet)")
+    con.execute(f"COPY (FROM {wanted}) TO {literal(str(file))} ({parquet_options(file)})")
     n_patients, n_events = one_row(
         con.execute(f"SELECT count(*), coalesce(sum(n_events), 0)::BIGINT FROM {wanted}")
     )
@@ -182,7 +182,7 @@ def begin(con: duckdb.DuckDBPyConnection, relinked: Relinked | None) -> str | No
         return None
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE touched AS
-        FROM read_parquet({literal(str(relinked.touched.file))}, hive_partitioning = false);
+        FROM {parquet(relinked.touched.file)};
         CREATE OR REPLACE TEMP TABLE touched_unit AS
         SELECT DISTINCT study_id, unit_id FROM linkage.course
         SEMI JOIN temp.touched USING (patient_key)"""
@@ -256,15 +256,12 @@ def _keep(con: duckdb.DuckDBPyConnection, relinked: Relinked) -> None:
         con.execute(f"DELETE FROM {table}{gone}")
     con.execute(
         f"""INSERT INTO ledger.linked_patient BY NAME
-        FROM read_parquet({literal(str(touched.file))}, hive_partitioning = false)
+        FROM {parquet(touched.file)}
         WHERE fingerprint IS NOT NULL"""
     )
     for table in KEPT:
-        if paths := [literal(str(path)) for path in relinked.kept.get(table, ())]:
-            con.execute(
-                f"""INSERT INTO {table} BY NAME
-                FROM read_parquet([{", ".join(paths)}], hive_partitioning = false)"""
-            )
+        if paths := relinked.kept.get(table, ()):
+            con.execute(f"INSERT INTO {table} BY NAME FROM {parquet(*paths)}")
 
 
 #: Attrition of everybody, from what is kept of each patient.

@@ -13,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines.base.duck import connect, literal
+from pipelines.base.duck import attach, connect
 from pipelines.base.errors import DripwatchError, ExitCode, StorageError
 from pipelines.base.site import Site
 from pipelines.linkage.kernel import sql_files
@@ -51,7 +51,7 @@ def reading(site: Site) -> Iterator[duckdb.DuckDBPyConnection]:
         guarded("explaining a number", path),
         connect(memory_limit=site.resources.memory_limit, temp_dir=site.spill) as con,
     ):
-        con.execute(f"ATTACH {literal(str(path))} AS store (READ_ONLY)")
+        attach(con, path, "store", read_only=True)
         known = con.execute("SELECT value FROM store.ops.state WHERE name = 'layout_hash'")
         if known.fetchone() != (layout_hash(),):
             raise StorageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
@@ -9,8 +10,14 @@ from typing import Any
 
 import duckdb
 
+from pipelines.base import vault
+from pipelines.base.errors import ConfigError
+
 #: Rows of one INSERT; its text and parameters stay small.
 _ROWS_AT_ONCE = 250
+
+_SCRATCH = "dripwatch_scratch"
+_FLAGS = 20  # of a database file: after checksum (8), "DUCK" (4) and version (8)
 
 
 def connect(
@@ -27,11 +34,14 @@ def connect(
         path: database file, or `:memory:`.
         read_only: open for reading; fails where a writer holds the file.
         memory_limit: DuckDB size such as `2GB`; None keeps DuckDB's default.
-        temp_dir: folder for spill files, which can hold rows of patients: make it 0700.
+        temp_dir: folder for spill files, which can hold rows of patients: make it 0700. They are
+            encrypted where the folder's site says so; Parquet can then be, too.
         threads: worker threads; None keeps DuckDB's default.
 
     Errors:
         duckdb.IOException: the file cannot be opened or another process writes to it.
+        ConfigError: encryption is asked for and cannot be had here.
+        KeyFileError: the file is encrypted, and the key of its site is absent or another one.
     """
     config: dict[str, str | bool | int | float | list[str]] = {
         "autoinstall_known_extensions": "false",
@@ -41,13 +51,136 @@ def connect(
         config["memory_limit"] = memory_limit
     if temp_dir:
         config["temp_directory"] = str(temp_dir)
+    elif vault.encrypts_any():
+        # It would spill beside the file, or into the folder that the process was started in.
+        config["temp_directory"] = ""
     if threads:
         config["threads"] = str(threads)
-    con = duckdb.connect(str(path), read_only=read_only, config=config)
+    # Only an attached file takes its key as a parameter, which no statement's text shows.
+    is_attached = path != ":memory:" and (vault.encrypts(Path(path)) or is_encrypted(Path(path)))
+    opened = ":memory:" if is_attached else str(path)
+    con = duckdb.connect(opened, read_only=read_only and not is_attached, config=config)
     # CAST(timestamptz AS DATE) and strftime follow the session zone: one zone, everywhere.
     con.execute("SET TimeZone = 'UTC'")
     con.execute("SET enable_progress_bar = false")
+    if temp_dir and vault.encrypts(temp_dir):
+        load_crypto(con)
+        con.execute("SET temp_file_encryption = true")
+        key = base64.b64encode(vault.SCRATCH_KEY).decode()
+        con.execute(f"PRAGMA add_parquet_key('{_SCRATCH}', '{key}')")
+    if is_attached:
+        attach(con, Path(path), "opened", read_only=read_only)
+        con.execute("USE opened")
     return con
+
+
+def attach(
+    con: duckdb.DuckDBPyConnection,
+    path: Path,
+    name: str,
+    *,
+    read_only: bool = False,
+    options: str = "",
+) -> None:
+    """Attach a database file; a new one is encrypted where its folder's site says so.
+
+    Args:
+        con: connection.
+        path: the file.
+        name: what it is called in SQL.
+        read_only: open for reading.
+        options: more of what ATTACH takes, as SQL.
+
+    Errors:
+        duckdb.Error: the file cannot be opened; as `connect`.
+        KeyFileError: it is encrypted, and no secret of its site's key opens it.
+    """
+    told = [*(["READ_ONLY"] if read_only else []), *([options] if options else [])]
+    is_new = not path.exists() or not path.stat().st_size
+    if not (vault.encrypts(path) if is_new else is_encrypted(path)):
+        con.execute(f"ATTACH {literal(str(path))} AS {name} {_options(told)}")
+        return
+    if not read_only:
+        load_crypto(con)
+    sql = f"ATTACH {literal(str(path))} AS {name} {_options([*told, 'ENCRYPTION_KEY $1'])}"
+    for master in vault.masters(path)[: 1 if is_new else None]:
+        try:
+            con.execute(sql, [base64.b64encode(master.derive("database")).decode()])
+        except duckdb.InvalidInputException as error:
+            if "Wrong encryption key" not in str(error):
+                raise
+        else:
+            return
+    raise vault.wrong_key(path)
+
+
+def _options(told: Sequence[str]) -> str:
+    return f"({', '.join(told)})" if told else ""
+
+
+def is_encrypted(path: Path) -> bool:
+    """Return whether a file is a DuckDB database that needs a key."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(_FLAGS + 1)
+    except OSError:
+        return False
+    return len(head) > _FLAGS and head[8:12] == b"DUCK" and bool(head[_FLAGS] & 1)
+
+
+def crypto_file() -> Path | None:
+    """Return the extension with which this DuckDB writes encrypted files; None without one."""
+    try:
+        import duckdb_extension_httpfs  # type: ignore[import-untyped] # a folder with a file
+    except ImportError:
+        return None
+    root = Path(str(duckdb_extension_httpfs.__path__[0])) / "extensions"
+    file = root / f"v{duckdb.__version__}" / "httpfs.duckdb_extension"
+    return file if file.is_file() else None
+
+
+def load_crypto(con: duckdb.DuckDBPyConnection) -> None:
+    """Let a connection write encrypted files; DuckDB checks the signature of what is loaded.
+
+    Errors:
+        ConfigError: it is not installed.
+    """
+    con.execute(f"LOAD {literal(str(check_crypto()))}")
+
+
+def check_crypto() -> Path:
+    """Return the extension with which this DuckDB writes encrypted files.
+
+    Errors:
+        ConfigError: it is not installed.
+    """
+    file = crypto_file()
+    if file is None:
+        raise ConfigError(
+            f"DuckDB {duckdb.__version__} has nothing here to write encrypted files with.",
+            where="[privacy] encrypt in site.toml",
+            remedy="Install the extra: pip install 'dripwatch[encryption]' (DuckDB 1.5.5), or "
+            "remove the setting and encrypt the disk.",
+        )
+    return file
+
+
+def parquet(*paths: Path) -> str:
+    """Return the SQL that reads scratch files of one kind, written by `parquet_options`."""
+    files = ", ".join(literal(str(path)) for path in paths)
+    key = f", encryption_config = {{footer_key: '{_SCRATCH}'}}" if _is_secret(paths) else ""
+    # The folders' names are no columns of what lies in them.
+    return f"read_parquet([{files}], hive_partitioning = false{key})"
+
+
+def parquet_options(path: Path) -> str:
+    """Return what COPY is told to write a scratch file, for a connection with a spill folder."""
+    key = f", ENCRYPTION_CONFIG {{footer_key: '{_SCRATCH}'}}" if _is_secret([path]) else ""
+    return f"FORMAT parquet{key}"
+
+
+def _is_secret(paths: Sequence[Path]) -> bool:
+    return bool(paths) and vault.encrypts(paths[0])
 
 
 def quote(identifier: str) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipelines.base import vault
 from pipelines.base.errors import KeyFileError
 from pipelines.base.files import write_durably
 from pipelines.base.site import Site
@@ -113,6 +114,7 @@ def add_secret(site: Site) -> None:
         _keyring(where, lambda ring: ring.set_password(name, site.site.id, longer.strip()))
     else:
         write_durably(site.at(site.key.file), longer.encode(), mode=0o600)
+    vault.forget_keys(site)
 
 
 def _read_private(path: Path, variable: str) -> str:

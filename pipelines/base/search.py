@@ -20,7 +20,7 @@ from pathlib import Path
 
 import duckdb
 
-from pipelines.base.duck import connect, literal, quote
+from pipelines.base.duck import attach, connect, literal, quote
 
 _ROWS = 10_000
 _DEEPEST = 4
@@ -137,7 +137,7 @@ def _sqlite_cells(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def _duckdb_cells(path: Path) -> Iterator[tuple[str, bytes]]:
     with closing(connect()) as con:
-        con.execute(f"ATTACH {literal(str(path))} AS searched (READ_ONLY)")
+        attach(con, path, "searched", read_only=True)
         tables = con.execute(
             "SELECT schema_name, table_name FROM duckdb_tables() "
             "WHERE database_name = 'searched' ORDER BY ALL"

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from pipelines.base import vault
 from pipelines.base.errors import ConfigError
 from pipelines.base.generations import newest
 from pipelines.base.site_nights import AnnounceTable, FeedsTable, WatchTable
@@ -156,6 +157,12 @@ class PrivacyTable(Checked):
         strict=True,
         description="Smallest count that reports, profiles and packs show.",
     )
+    encrypt: bool = Field(
+        default=False,
+        strict=True,
+        description="Encrypt what lies in the restricted folder, each file under a key made from "
+        "the site's; needs the extra `encryption`. `dripwatch encrypt` writes anew what is there.",
+    )
     disk_is_encrypted: bool = Field(
         default=False,
         strict=True,
@@ -279,4 +286,6 @@ def load_site(path: Path) -> Site:
             "config_path is not a setting.", where=str(file), remedy="Delete that line."
         )
     site = parse_model(Site, data, text, file)
-    return site.model_copy(update={"config_path": file.absolute()})
+    whole = site.model_copy(update={"config_path": file.absolute()})
+    vault.know(whole)
+    return whole

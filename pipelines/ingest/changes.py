@@ -1,4 +1,4 @@
-"""What a new generation of the log can have differently: renewed keys, or a patient less."""
+"""What a new generation of the log can have differently: renewed keys, or nothing but its seal."""
 
 from __future__ import annotations
 
@@ -12,6 +12,26 @@ from pipelines.base import duck
 from pipelines.base.sitekey import SiteKey
 from pipelines.ingest.manifest import Manifest
 from pipelines.ingest.renewal import holds_keys, renewed_events, renewed_quarantine
+
+
+class Nothing:
+    """The log as it is: its files alone are written anew, as the site now says."""
+
+    def events(self, _event_type: str, events: pa.Table) -> pa.Table:
+        """Return the events."""
+        return events
+
+    def quarantine(self, rows: pa.Table) -> pa.Table:
+        """Return the rows."""
+        return rows
+
+    def manifest(self, _old: Manifest, new: Manifest) -> Manifest:
+        """Return the manifest."""
+        return new
+
+    def marks(self, old: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Return the marks."""
+        return list(old)
 
 
 class Renewal:

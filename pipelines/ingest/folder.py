@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from pipelines.base.files import fsync_path, sha256_file, write_durably
+from pipelines.base import sealed
+from pipelines.base.files import fsync_path, sha256_file
 from pipelines.base.storage import storing
 from pipelines.ingest.manifest import Manifest
 from schemas.codec import damaged
@@ -15,7 +16,7 @@ MANIFEST = "manifest.json"
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write the manifest into the batch's folder (0600) and force the folder to disk."""
-    write_durably(folder / MANIFEST, manifest.to_json().encode(), mode=0o600)
+    sealed.write_bytes(folder / MANIFEST, manifest.to_json().encode())
     fsync_path(folder)
 
 
@@ -24,11 +25,12 @@ def load_folder(folder: Path) -> Manifest:
 
     Errors:
         LogError: the manifest or a file is missing or damaged.
+        KeyFileError: it is encrypted, and the site's key is absent or another one.
     """
     path = folder / MANIFEST
     try:
-        manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):  # ValueError: also what is not UTF-8
+        manifest = Manifest.from_json(sealed.read_bytes(path).decode())
+    except (FileNotFoundError, ValueError, sealed.SealedError):  # ValueError: also no UTF-8
         raise damaged(path) from None
     if manifest.batch_id != folder.name:
         raise damaged(path)

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import duckdb
 
+from pipelines.base import sealed
 from pipelines.base.duck import literal, quote
 from pipelines.base.errors import LogError
-from pipelines.base.files import make_private, write_durably
+from pipelines.base.files import make_private
 from pipelines.base.sitekey import SiteKey
 from pipelines.base.storage import storing
 from pipelines.ingest.accounting import delivered_types
@@ -45,11 +46,11 @@ class Forgotten:
         if not self.path.exists():
             return []
         try:
-            told = json.loads(self.path.read_text(encoding="utf-8"))
+            told = json.loads(sealed.read_bytes(self.path))
             if told["format"] != _FORMAT:
                 raise ValueError
             return sorted((str(one["mark"]), int(one["n_renewals"])) for one in told["marks"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, sealed.SealedError):
             raise LogError(
                 "The list of forgotten patients is damaged.",
                 where=str(self.path),
@@ -68,7 +69,7 @@ class Forgotten:
         text = json.dumps({"format": _FORMAT, "marks": rows}, indent=1) + "\n"
         with storing("noting whom the site forgot", self.path):
             make_private(self.path.parent)
-            write_durably(self.path, text.encode(), mode=0o600)
+            sealed.write_bytes(self.path, text.encode())
 
 
 def leave_out(con: duckdb.DuckDBPyConnection, key: SiteKey, forgotten: Forgotten) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import duckdb
 
+from pipelines.base import sealed
 from pipelines.base.errors import (
     ConfigError,
     DripwatchError,
@@ -24,7 +25,7 @@ from pipelines.base.errors import (
     KeyFileError,
     LogError,
 )
-from pipelines.base.files import fsync_path, make_private, write_durably
+from pipelines.base.files import fsync_path, make_private
 from pipelines.base.sitekey import SiteKey
 from pipelines.ingest.facts import DeliveryFacts, ValidationSummary
 from pipelines.ingest.folder import load_folder, storage_errors, verify_folder, write_manifest
@@ -171,7 +172,7 @@ class EventLog:
         with storage_errors(self.root):
             verify_folder(self._folder("held", manifest.batch_id), manifest)
             target = self._folder("held", manifest.batch_id) / RELEASE
-            write_durably(target, (json.dumps(told, indent=1) + "\n").encode(), mode=0o600)
+            sealed.write_bytes(target, (json.dumps(told, indent=1) + "\n").encode())
             self._move(manifest.batch_id, "held", "committed")
         return manifest
 

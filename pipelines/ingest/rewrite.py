@@ -14,13 +14,14 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from pipelines.base import sealed
 from pipelines.base.files import fsync_path, make_private
 from pipelines.ingest.folder import storage_errors, verify_folder, write_manifest
 from pipelines.ingest.forgotten import Forgotten
 from pipelines.ingest.log import RELEASE, EventLog
 from pipelines.ingest.manifest import EventFile, Manifest
 from schemas import QUARANTINED
-from schemas.codec import WrittenFile, write_events
+from schemas.codec import WrittenFile, damaged, write_events
 from schemas.columns import arrow_schema
 
 
@@ -67,7 +68,7 @@ def rewrite(log: EventLog, target: Path, change: Change) -> EventLog:
         for state in ("committed", "held", "tmp"):
             make_private(target / state)
         if log.recorded.root.is_dir():
-            shutil.copytree(log.recorded.root, new.recorded.root)
+            _copy_all(log.recorded.root, make_private(new.recorded.root))
     log.verify()
     for state, batches in (("committed", log.committed()), ("held", log.held())):
         for one in batches:
@@ -80,12 +81,27 @@ def rewrite(log: EventLog, target: Path, change: Change) -> EventLog:
     return new
 
 
+def _copy_all(source: Path, target: Path) -> None:
+    """Copy what was recorded; not as bytes, which may be encrypted under a secret to be given up.
+
+    Errors:
+        LogError: a file is damaged.
+    """
+    for folder in sorted(one for one in source.iterdir() if one.is_dir()):
+        make_private(target / folder.name)
+        for path in sorted(folder.glob("*.avro")):
+            try:
+                sealed.copy(path, target / folder.name / path.name)
+            except sealed.SealedError:
+                raise damaged(path) from None
+
+
 def _rewrite_batch(log: EventLog, old: Manifest, folder: Path, change: Change) -> None:
     with storage_errors(folder):
         make_private(folder)
         for state in ("committed", "held"):
             if (note := log.root / state / old.batch_id / RELEASE).is_file():
-                shutil.copy2(note, folder / RELEASE)
+                sealed.copy(note, folder / RELEASE)
     types = {}
     for name, file in old.types.items():
         parts = (change.events(name, part) for part in log.read_parts(old, name))

@@ -136,9 +136,7 @@ def _load_events(con: duckdb.DuckDBPyConnection, shard: Path) -> None:
         file = shard / f"{event_type}.parquet"
         con.execute(create_table_sql(event_type, name))
         if file.is_file():
-            # The folder's name is no column of the events.
-            source = "read_parquet(?, hive_partitioning = false)"
-            con.execute(f"INSERT INTO {name} BY NAME SELECT * FROM {source}", [str(file)])
+            con.execute(f"INSERT INTO {name} BY NAME SELECT * FROM {duck.parquet(file)}")
 
 
 def _link(con: duckdb.DuckDBPyConnection, given: LinkageInput, out: Path) -> LinkedBucket:
@@ -176,5 +174,5 @@ def _run_composites(con: duckdb.DuckDBPyConnection, text: str) -> None:
 
 def _write(con: duckdb.DuckDBPyConnection, sql: str, out: Path, table: str) -> str:
     path = out / f"{table}.parquet"
-    con.execute(f"COPY ({sql}) TO {duck.literal(str(path))} (FORMAT parquet)")
+    con.execute(f"COPY ({sql}) TO {duck.literal(str(path))} ({duck.parquet_options(path)})")
     return str(path)

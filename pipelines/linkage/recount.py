@@ -12,9 +12,8 @@ from pathlib import Path
 
 import duckdb
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipelines.base import duck
+from pipelines.base import duck, parquet
 from pipelines.linkage.kernel import COUNTS_FILES, LinkageInput, sql_files
 from pipelines.linkage.study_tables import load_tables, study_tables
 from pipelines.signals.counts import COUNT_TABLES, CountTable
@@ -67,14 +66,14 @@ def recount(
 def _merge(table: CountTable, more: Sequence[Path], less: Sequence[Path], path: Path) -> Path:
     """Write what some files add up to, less what others do."""
     sums = ", ".join(f"sum({name} * weight)::BIGINT AS {name}" for name in table.sums)
-    with duck.connect() as con:
+    with duck.connect(temp_dir=path.parent) as con:
         _weighed(con, table, more, 1)
         _weighed(con, table, less, -1)
         found = con.execute(
             f"""SELECT {", ".join(table.keys)}, {sums} FROM weighed GROUP BY ALL
             HAVING sum({table.presence} * weight) > 0 ORDER BY ALL"""
         ).to_arrow_table()
-    pq.write_table(found.cast(table.schema), path)
+    parquet.write(found.cast(table.schema), path)
     return path
 
 
@@ -85,9 +84,9 @@ def _weighed(
     con.execute(f"CREATE TABLE IF NOT EXISTS weighed ({columns}, weight BIGINT)")
     for path in paths:
         con.execute(
-            """INSERT INTO weighed BY NAME SELECT *, ?::BIGINT AS weight
-            FROM read_parquet(?, hive_partitioning = false)""",
-            [weight, str(path)],
+            f"""INSERT INTO weighed BY NAME SELECT *, ?::BIGINT AS weight
+            FROM {duck.parquet(path)}""",
+            [weight],
         )
 
 
@@ -108,10 +107,9 @@ def count_linked(bucket: Path, given: LinkageInput, out: Path) -> dict[str, Path
     with duck.connect(memory_limit=given.memory_limit, temp_dir=given.temp_dir) as con:
         load_tables(con, study_tables(study, patients_implied=given.patients_implied))
         for name, columns in _LINKED.items():
-            source = duck.literal(str(bucket / f"linkage.{name}.parquet"))
+            source = duck.parquet(bucket / f"linkage.{name}.parquet")
             con.execute(
-                f"CREATE TABLE out_{name} AS SELECT {columns} "
-                f"FROM read_parquet({source}, hive_partitioning = false) WHERE study_id = ?",
+                f"CREATE TABLE out_{name} AS SELECT {columns} FROM {source} WHERE study_id = ?",
                 [study.id],
             )
         for name, text in sql_files():
@@ -120,7 +118,8 @@ def count_linked(bucket: Path, given: LinkageInput, out: Path) -> dict[str, Path
         for name, table in COUNT_TABLES.items():
             files[name] = out / f"{name}.parquet"
             con.execute(
-                f"COPY {table.sql_name} TO {duck.literal(str(files[name]))} (FORMAT parquet)"
+                f"COPY {table.sql_name} TO {duck.literal(str(files[name]))} "
+                f"({duck.parquet_options(files[name])})"
             )
     return files
 
@@ -136,10 +135,10 @@ def signal_tables(
     counts: Mapping[str, Path], out: Path, studies: Sequence[Study]
 ) -> dict[str, list[Path]]:
     """Write what follows from counts alone; return files by table, counts included."""
-    read = {name: pq.read_table(path) for name, path in counts.items()}
+    read = {name: parquet.read(path) for name, path in counts.items()}
     files = {name: [path] for name, path in counts.items()}
     for name, make in MAKERS.items():
         path = out / f"{name}.parquet"
-        pq.write_table(make(read, studies), path)
+        parquet.write(make(read, studies), path)
         files[name] = [path]
     return files

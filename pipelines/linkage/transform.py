@@ -14,10 +14,10 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
-import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from pipelines.base import parquet
 from pipelines.base.errors import DripwatchError, ExitCode
 from pipelines.base.storage import refused_by_system, storage_error
 from pipelines.linkage.kernel import KEPT, OUTPUTS, LinkageInput, LinkedBucket, link_bucket
@@ -156,7 +156,7 @@ def _write_table(rows: Iterable[tuple[Any, ...]], path: str, schema: pa.Schema) 
     arrays = [
         pa.array(list(column), field.type) for column, field in zip(columns, schema, strict=True)
     ]
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), path)
+    parquet.write(pa.Table.from_arrays(arrays, schema=schema), Path(path))
 
 
 def _counts_path(folder: str, name: str) -> Path:
@@ -225,7 +225,7 @@ def run_linkage(shards: list[Path], given: list[LinkageInput], out: Path) -> Lin
     tables[ATTRITION] = [_counts_path(str(out), ATTRITION)]
     studies = [one.study for one in given]
     tables |= signal_tables({n: _counts_path(str(out), n) for n in COUNT_TABLES}, out, studies)
-    n_units = sum(pq.read_metadata(path).num_rows for path in tables["linkage.course"])
+    n_units = sum(parquet.n_rows(path) for path in tables["linkage.course"])
     return LinkageResult(tables, _files(works, KEPT), len(shards), n_units)
 
 

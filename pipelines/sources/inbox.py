@@ -19,7 +19,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines.base.files import make_private, write_durably
+from pipelines.base import sealed
+from pipelines.base.errors import KeyFileError
+from pipelines.base.files import make_private
 from pipelines.ingest.facts import DeliveredFile, DeliveryFacts
 from pipelines.sources.rows.folders import DeliveryFolder
 
@@ -81,16 +83,27 @@ class InboxCache:
             return
         make_private(self._path.parent)
         text = json.dumps({**self._head, "deliveries": self._asked})
-        write_durably(self._path, text.encode(), mode=0o600)
+        sealed.write_bytes(self._path, text.encode())
         self._known = dict(self._asked)
 
     def _read(self) -> dict[str, dict[str, Any]]:
         try:
-            told = json.loads(self._path.read_bytes())
+            told = json.loads(sealed.read_bytes(self._path))
             known: dict[str, dict[str, Any]] = told.pop("deliveries")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except _UNREADABLE:
             return {}
         return known if told == self._head else {}
+
+
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    sealed.SealedError,
+    KeyFileError,
+)
 
 
 def _stats(folder: Path) -> Stats | None:

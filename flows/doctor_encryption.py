@@ -1,0 +1,45 @@
+"""What `dripwatch doctor` says of `[privacy] encrypt`: what is encrypted, and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flows.console import plural
+from flows.installation import Finding
+from pipelines.base import duck
+from pipelines.base.site import Site
+
+_NAME = "encryption by file"
+
+
+def encryption(site: Site) -> Iterator[Finding]:
+    """Say which files of the restricted folder are as the settings want them."""
+    from flows.encrypt import not_as_said
+
+    wrong = not_as_said(site)
+    store = site.store_path
+    if store.is_file() and duck.is_encrypted(store) != site.privacy.encrypt:
+        wrong.append(store)
+    if site.privacy.encrypt and duck.crypto_file() is None:
+        yield Finding(
+            "fail",
+            _NAME,
+            "asked for, and DuckDB has nothing here to write encrypted files with",
+            "pip install 'dripwatch[encryption]', with DuckDB 1.5.5.",
+        )
+    if wrong:
+        yield Finding(
+            "warn",
+            _NAME,
+            f"{plural(len(wrong), 'file')} of log and store "
+            + ("not under the newest key" if site.privacy.encrypt else "encrypted, unasked"),
+            "Write them anew: `dripwatch encrypt`.",
+        )
+    elif site.privacy.encrypt:
+        yield Finding(
+            "ok",
+            _NAME,
+            "log, quarantine, store, staging, spill files; plain are inbox, warehouse and report",
+        )
+    else:
+        yield Finding("ok", _NAME, "not asked for ([privacy] encrypt): files lie as they are")
