@@ -23,7 +23,7 @@ def remark_on_rows(context: RunContext) -> None:
 
 
 def _or_ask(context: RunContext) -> str:
-    if context.site.site.row_level == "none":
+    if context.site.site.row_level != "internal":
         return ""
     return ", and so does `select * from quality.quarantine`"
 
@@ -115,6 +115,27 @@ def remark_on_sources(context: RunContext) -> None:
             f"Source {name} is no longer in site.toml, but {plural(count, 'batch', 'batches')} of "
             "it still count. A source cannot be renamed: its name is part of every record's key."
         )
+
+
+def remark_on_withheld(context: RunContext, store: Store) -> None:
+    """Remark on de-identified rows that are not published; never on whom they would single out."""
+    from warehouse.deidentified import judge
+
+    if context.site.site.row_level != "deidentified":
+        return
+    told = judge(store.con, context.site)
+    if told.is_told:
+        return
+    why = f"{told.reason}."
+    if told.n_small_combinations:
+        n_small = told.n_small_combinations
+        many = f"{n_small:,}" if n_small >= told.min_cell else f"fewer than {told.min_cell}"
+        why = (
+            f"{many} of the combinations of {', '.join(told.row_columns)} that its units make are "
+            f"held by fewer than {told.min_cell} patients. Name fewer columns in `[privacy] "
+            "row_columns`. Counts and signals are published as ever."
+        )
+    context.remark(f"No rows of patients were published, though site.toml asks for them: {why}")
 
 
 def remark_on_ties(context: RunContext, store: Store) -> None:

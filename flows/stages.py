@@ -21,6 +21,7 @@ from flows.closing import (
     remark_on_rows,
     remark_on_sources,
     remark_on_ties,
+    remark_on_withheld,
     tell_numbers,
 )
 from flows.console import Step, plural
@@ -207,9 +208,10 @@ def publish(context: RunContext, _step: Step) -> StageResult:
     context.held = find_held(context)
     closing_record = context.closing_record()
     make = publishing.publish if context.is_replay else publishing.publish_if_needed
+    key = context.key if context.site.site.row_level == "deidentified" else None
     with _store(context) as site_store:
         keep_fresh(context, site_store)
-        publication = make(site_store, context.site, context.run_id, closing_record)
+        publication = make(site_store, context.site, context.run_id, closing_record, key)
     if publication is None:
         return StageResult("publish", note="nothing new: not run")
     context.is_changed = True
@@ -233,6 +235,7 @@ def report(context: RunContext, _step: Step) -> StageResult:
         remark_on_feeds(context, site_store)
         remark_on_silences(context, site_store)
         remark_on_open_windows(context, site_store)
+        remark_on_withheld(context, site_store)
         remark_on_ties(context, site_store)
         remark_on_empty_studies(context, site_store)
         remark_on_surveillance(context, site_store)

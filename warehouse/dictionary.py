@@ -22,7 +22,8 @@ Instants (`*_at`) are UTC, dates (`*_date`) are local to the hospital unless the
 
 _SCHEMAS = {
     "analysis": "Views for common questions.",
-    "linkage": 'Rows of patients: filled only where site.toml says `row_level = "internal"`.',
+    "linkage": 'Rows of patients: filled where site.toml says `row_level = "internal"`, and in '
+    "part, if they single out nobody, where it says `deidentified`.",
     "ops": "What ran, what it read, what it has to announce.",
     "quality": "What was rejected, what is missing, and that every row is accounted for.",
     "reference": "The studies' definitions and this dictionary.",

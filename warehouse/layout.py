@@ -38,7 +38,7 @@ MODELLED = ("linkage", "signals", "quality", "ops", "reference")
 LINKED_BATCHES = "linked_batches"
 
 #: Computed when the store is asked, or made while publishing: no table of the store.
-_NOT_STORED = frozenset({"reference.dictionary", "ops.state"})
+_NOT_STORED = frozenset({"reference.dictionary", "ops.state", "quality.published_rows"})
 
 
 def layout_hash() -> str:

@@ -20,7 +20,8 @@ import pyarrow as pa
 from pipelines.base.duck import connect, literal, quote
 from pipelines.base.files import replace_durably
 from pipelines.base.site import Site
-from warehouse import memory
+from pipelines.base.sitekey import SiteKey
+from warehouse import deidentified, memory
 from warehouse.changes import Change, tell
 from warehouse.dictionary import dictionary_rows
 from warehouse.guard import guarded, transaction
@@ -51,7 +52,13 @@ class Publication:
     changes: tuple[Change, ...] = ()
 
 
-def publish(store: Store, site: Site, run_id: str, closing: RunRecord | None = None) -> Publication:
+def publish(
+    store: Store,
+    site: Site,
+    run_id: str,
+    closing: RunRecord | None = None,
+    key: SiteKey | None = None,
+) -> Publication:
     """Build the warehouse from the store and swap it in.
 
     Killed at any moment it leaves the old file or the new one in place, both whole, and at most a
@@ -63,6 +70,7 @@ def publish(store: Store, site: Site, run_id: str, closing: RunRecord | None = N
         run_id: the run that publishes.
         closing: the run's row as readers shall see it; the store's own row is not touched, so that
             a run that is killed here is not told to have ended. None: as it is in the store.
+        key: the site's; needed where rows are de-identified, which are numbered under it.
 
     Errors:
         StorageError: the file cannot be built or replaced; the old one is untouched.
@@ -79,7 +87,7 @@ def publish(store: Store, site: Site, run_id: str, closing: RunRecord | None = N
             told = tell(store.con, target, run_id, _facts(site, state, run_id))
             store.con.execute("UPDATE ops.run SET state_hash = ? WHERE run_id = ?", [state, run_id])
             closing_run = closing.row(state) if closing else None
-            n_rows = _build(store.con, built, site, _facts(site, state, run_id), closing_run)
+            n_rows = _build(store.con, built, site, _facts(site, state, run_id), closing_run, key)
             built.chmod(MODE)
             replace_durably(built, target)
             memory.settle(store.con)
@@ -89,7 +97,11 @@ def publish(store: Store, site: Site, run_id: str, closing: RunRecord | None = N
 
 
 def publish_if_needed(
-    store: Store, site: Site, run_id: str, closing: RunRecord | None = None
+    store: Store,
+    site: Site,
+    run_id: str,
+    closing: RunRecord | None = None,
+    key: SiteKey | None = None,
 ) -> Publication | None:
     """Publish unless the file in place already shows the store's state; None where it does."""
     remove_leftovers(site.warehouse.parent)  # one that was killed may have left nothing else to do
@@ -97,7 +109,7 @@ def publish_if_needed(
         with guarded("settling what was published", store.path):
             memory.settle(store.con)  # where a crash kept the run that published from it
         return None
-    return publish(store, site, run_id, closing)
+    return publish(store, site, run_id, closing, key)
 
 
 def published_state(path: Path) -> str | None:
@@ -156,12 +168,15 @@ def _build(
     site: Site,
     facts: dict[str, str],
     closing_run: dict[str, object] | None,
+    key: SiteKey | None,
 ) -> dict[str, int]:
     """Fill a new database file from the attached store; closed and checkpointed on return."""
     con.execute(f"ATTACH {literal(str(path))} AS published{storage_option()}")
     try:
-        with transaction(con), _own_rows(con, facts, closing_run):
-            n_rows = _run_models(con, site)
+        with transaction(con):
+            told = deidentified.judge(con, site)
+            with _own_rows(con, facts, closing_run, told), deidentified.numbered(con, told, key):
+                n_rows = _run_models(con, told)
         con.execute("CHECKPOINT published")
     except BaseException:
         with suppress(duckdb.Error):  # what it failed with is what must be told
@@ -187,11 +202,13 @@ def _own_rows(
     con: duckdb.DuckDBPyConnection,
     facts: dict[str, str],
     closing_run: dict[str, object] | None,
+    told: deidentified.PublishedRows,
 ) -> Iterator[None]:
     """Let models read what is not in the store: the dictionary, the file's facts, how it ends."""
     names = pa.table({"name": list(facts), "value": list(facts.values())})
     con.register("dictionary_rows", dictionary_rows())
     con.register("file_facts", names)
+    con.register("rows_told", told.table())
     con.register("term_rows", pa.Table.from_pylist([term._asdict() for term in TERMS]))
     con.execute("CREATE OR REPLACE TEMP TABLE closing_run AS FROM store.ops.run LIMIT 0")
     if closing_run:
@@ -204,12 +221,13 @@ def _own_rows(
     finally:
         con.unregister("dictionary_rows")
         con.unregister("file_facts")
+        con.unregister("rows_told")
         con.unregister("term_rows")
         with suppress(duckdb.Error):  # refused in a transaction that has failed
             con.execute("DROP TABLE IF EXISTS temp.closing_run")
 
 
-def _run_models(con: duckdb.DuckDBPyConnection, site: Site) -> dict[str, int]:
+def _run_models(con: duckdb.DuckDBPyConnection, told: deidentified.PublishedRows) -> dict[str, int]:
     models = load_models()
     for schema in sorted({model.schema for model in models}):
         con.execute(f"CREATE SCHEMA published.{quote(schema)}")
@@ -220,15 +238,18 @@ def _run_models(con: duckdb.DuckDBPyConnection, site: Site) -> dict[str, int]:
         if model.kind == "view":
             con.execute(f"CREATE VIEW {quote(model.schema)}.{quote(model.name)} AS {model.sql}")
         else:
-            n_rows[model.full_name] = _fill(con, model, site)
+            n_rows[model.full_name] = _fill(con, model, told)
         for statement in model.comments_sql("published"):
             con.execute(statement)
     return n_rows
 
 
-def _fill(con: duckdb.DuckDBPyConnection, model: Model, site: Site) -> int:
+def _fill(con: duckdb.DuckDBPyConnection, model: Model, told: deidentified.PublishedRows) -> int:
     con.execute(model.create_sql("published"))
-    if model.holds_patients and site.site.row_level == "none":
+    query: str | None = model.sql
+    if model.holds_patients and told.row_level != "internal":
+        query = deidentified.rows_sql(model, told) if told.is_told else None
+    if query is None:
         return 0
-    row = con.execute(f"INSERT INTO {model.target('published')} BY NAME {model.sql}").fetchone()
+    row = con.execute(f"INSERT INTO {model.target('published')} BY NAME {query}").fetchone()
     return int(row[0]) if row else 0

@@ -22,7 +22,17 @@ from pipelines.base.files import make_private
 from pipelines.base.keys import load_key
 from pipelines.base.site import Site
 from pipelines.ingest.log import EventLog
-from warehouse import changes, feeds, history, intake, memory, results, shards, touched
+from warehouse import (
+    changes,
+    deidentified,
+    feeds,
+    history,
+    intake,
+    memory,
+    results,
+    shards,
+    touched,
+)
 from warehouse.batch import AppliedBatch, Batch, committed_batch
 from warehouse.digest import table_digests
 from warehouse.guard import (
@@ -185,6 +195,9 @@ class Store:
             "feeds": feeds.state_key(self.site, self.batch_ids()),
             "digests": digests,
         }
+        if self.site.site.row_level == "deidentified":
+            privacy = self.site.privacy
+            parts["rows"] = [deidentified.rules_hash(), privacy.row_columns, privacy.min_cell]
         if self.site.log_root.name != _FIRST:
             parts["generation"] = self.site.log_root.name
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -16,6 +16,21 @@ from pipelines.base.tomlcheck import Checked, parse_model, read_toml
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
+#: What could be known of a patient from outside (quasi-identifiers), of all that rows can tell
+#: where `row_level` is `deidentified`.
+RowColumn = Literal[
+    "patient",
+    "drug",
+    "age_band",
+    "sex",
+    "setting",
+    "indication_type",
+    "premedicated",
+    "ordinal_in_record",
+    "n_infusions",
+    "day_in_record",
+]
+
 
 class SiteTable(Checked):
     """Who the site is and which studies it runs."""
@@ -39,7 +54,9 @@ class SiteTable(Checked):
     )
     row_level: Literal["none", "internal", "deidentified"] = Field(
         "none",
-        description="Which rows of patients the published warehouse holds.",
+        description="Which rows of patients the published warehouse holds: none; `internal`: all, "
+        "under keys, with times and values; `deidentified`: without any, and only where `[privacy] "
+        "row_columns` single out nobody.",
     )
     synthetic: bool = Field(
         default=False,
@@ -54,17 +71,6 @@ class SiteTable(Checked):
             msg = "not an IANA time zone; write one like Europe/Berlin or America/New_York"
             raise ValueError(msg)
         return zone
-
-    @field_validator("row_level")
-    @classmethod
-    def _deidentified_is_not_there_yet(cls, level: str) -> str:
-        if level == "deidentified":
-            msg = (
-                "`deidentified` needs relative days and a k-anonymity check that this version "
-                "does not have; write `none`, or `internal` where the file stays restricted"
-            )
-            raise ValueError(msg)
-        return level
 
 
 class PathsTable(Checked):
@@ -162,6 +168,12 @@ class PrivacyTable(Checked):
         strict=True,
         description="Encrypt what lies in the restricted folder, each file under a key made from "
         "the site's; needs the extra `encryption`. `dripwatch encrypt` writes anew what is there.",
+    )
+    row_columns: list[RowColumn] = Field(
+        ["drug", "age_band", "sex"],
+        description="What de-identified rows tell of what could be known from outside; `patient`: "
+        "which units are one patient's. At least min_cell patients must hold each combination, or "
+        "no row is published.",
     )
     disk_is_encrypted: bool = Field(
         default=False,

@@ -45,6 +45,12 @@ CREATE OR REPLACE TEMP MACRO renewed_{number}(k) AS
             || encode('7:renewed,' || strlen(k) || ':' || k || ','))));
 """
 
+_SHUFFLED = """
+CREATE OR REPLACE TEMP MACRO shuffled(text) AS
+    sha256(getvariable('dripwatch_outer_shuffle')
+        || unhex(sha256(getvariable('dripwatch_inner_shuffle') || encode(text))));
+"""
+
 
 @dataclass(frozen=True)
 class SiteKey:
@@ -136,6 +142,11 @@ class SiteKey:
             con.execute(_RENEWED.format(number=number))
             told = f"renewed_{number}({told})"
         con.execute(f"CREATE OR REPLACE TEMP MACRO renewed(k) AS {told}")
+
+    def install_shuffle(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Give a connection the macro `shuffled(text)`: an order that only the key can repeat."""
+        _set_pads(con, "_shuffle", self.derive("order of published rows"))
+        con.execute(_SHUFFLED)
 
     def _keyed(self, *parts: str | None) -> str | None:
         key = _hmac(self._secret, parts)

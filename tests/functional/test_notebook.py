@@ -29,7 +29,7 @@ def cells_of(warehouse: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]
     return dict(defined)
 
 
-@pytest.mark.parametrize("row_level", ["internal", "none"])
+@pytest.mark.parametrize("row_level", ["internal", "deidentified", "none"])
 def test_the_notebook_shows_what_the_warehouse_holds(
     tmp_path: Path, hospital: Path, monkeypatch: pytest.MonkeyPatch, row_level: str
 ) -> None:

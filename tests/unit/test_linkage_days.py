@@ -59,3 +59,17 @@ def test_daylight_saving_shifts_no_hour_of_a_window() -> None:
     row = link([patient]).of("dst", "fever")
     assert (row["status"], row["window_end_at"]) == ("unobserved", utc("2024-04-08 08:00"))
     assert (row["window_end_at"] - row["window_start_at"]).total_seconds() == 72 * 3600
+
+
+def test_days_in_record_are_local_dates_since_the_first_administration() -> None:
+    # Half an hour before and after midnight in Adelaide, a day apart in UTC; then clocks change.
+    patient = (
+        child("days")
+        .infusion("2024-04-04 23:30", "2024-04-04 23:40")
+        .infusion("2024-04-06 00:30", "2024-04-06 00:40")
+        .infusion("2024-07-01 09:00", code="11473")
+        .infusion("2024-07-02 09:00", code="11473")
+    )
+    linked = link([patient])
+    assert [unit["day_in_record"] for unit in linked.units_of("days")] == [0, 2, 88]
+    assert sorted(one["day_in_record"] for one in linked.infusions) == [0, 2, 88, 89]

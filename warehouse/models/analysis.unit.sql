@@ -1,7 +1,8 @@
 -- analysis.unit
 --
 -- Units of analysis with what is fixed at their index, in the words that signals.risk divides them
--- by: grouped by a column, they are that stratum's units. Empty where row_level is none.
+-- by: grouped by a column, they are that stratum's units. Empty where row_level is none; in
+-- de-identified rows keys are numbers, and what is not told is null.
 --
 -- kind: view
 -- grain: One row per site, study and unit (course or administration, as the study counts).
@@ -16,6 +17,7 @@
 --   started_at TIMESTAMP - Start of the first administration, UTC: the index.
 --   ended_at TIMESTAMP - End of the last administration, UTC.
 --   index_date DATE - Local date of the index.
+--   day_in_record BIGINT - Local date of the index less that of the patient's first administration in record, in days.
 --   n_infusions BIGINT - Administrations in the unit.
 --   ordinal_in_record BIGINT - 1 for the first unit of the drug class in this record, then 2, ...
 --   ordinal VARCHAR - first (in this record) or later.
@@ -42,16 +44,21 @@ select
     started_at,
     ended_at,
     index_date,
+    day_in_record,
     n_infusions,
     ordinal_in_record,
-    case when ordinal_in_record = 1 then 'first' else 'later' end as ordinal,
-    case is_naive when true then 'yes' when false then 'no' else 'unknown' end as naive,
+    case when ordinal_in_record = 1 then 'first' when ordinal_in_record > 1 then 'later' end as ordinal,
+    -- De-identified rows, which have no times, do not say it.
+    case
+        when started_at is not null then
+            case is_naive when true then 'yes' when false then 'no' else 'unknown' end
+    end as naive,
     age_months,
     age_band,
     sex,
     setting,
     indication_type,
-    case when premedicated then 'yes' else 'no' end as premedicated,
+    case premedicated when true then 'yes' when false then 'no' end as premedicated,
     evidence,
     calendar_quarter,
     is_eligible,

@@ -2,7 +2,8 @@
 --
 -- What became of each unit under each published outcome, beside the unit's strata, with a column for
 -- each denominator that counts it: `count(*) filter (is_in_complete)` is n_units of signals.risk,
--- `count(*) filter (is_in_complete and is_event)` its n_events. Empty where row_level is none.
+-- `count(*) filter (is_in_complete and is_event)` its n_events. Empty where row_level is none; in
+-- de-identified rows keys are numbers, and what is not told is null.
 --
 -- kind: view
 -- grain: One row per site, study, unit, outcome and window.

@@ -2,7 +2,7 @@
 --
 -- Courses: runs of administrations of one drug in one patient that the study counts as one
 -- treatment, with everything that is fixed at the index (strata, eligibility, follow-up). Empty where
--- row_level is none.
+-- row_level is none; in de-identified rows keys are numbers, and what is not told is null.
 --
 -- grain: One row per site, study and course.
 -- key: site_id, study_id, unit_id
@@ -16,6 +16,7 @@
 --   started_at TIMESTAMP - Start of the first administration, UTC: the index.
 --   ended_at TIMESTAMP - End of the last administration, UTC.
 --   index_date DATE - Local date of the index.
+--   day_in_record BIGINT - Local date of the index less that of the patient's first administration in record, in days.
 --   n_infusions BIGINT - Number of administrations in the course.
 --   ordinal_in_record BIGINT - 1 for the first course of the drug class in this record, then 2, ...
 --   is_naive BOOLEAN - Never treated before: true, false, or null where it cannot be told.

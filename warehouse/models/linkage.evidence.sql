@@ -1,7 +1,8 @@
 -- linkage.evidence
 --
 -- The records behind each unit's outcome: which event made it so, and where that event's row lies
--- in the delivered files. This is what `explain` walks. Empty where row_level is none.
+-- in the delivered files. This is what `explain` walks. Empty where row_level is none;
+-- in de-identified rows keys are numbers, and what is not told is null.
 --
 -- grain: One row per site, study, unit of analysis, outcome, window, record and role.
 -- key: site_id, study_id, unit_id, outcome, window_name, record_key, role, rule

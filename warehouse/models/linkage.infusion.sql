@@ -2,7 +2,7 @@
 --
 -- Administrations of the study's drugs. Records that tell of one dose (split bags, the same dose
 -- told by two systems) are one row; orders and dispenses are rows only where nothing better is told. Empty
--- where row_level is none.
+-- where row_level is none; in de-identified rows keys are numbers, and what is not told is null.
 --
 -- grain: One row per site, study and administration.
 -- key: site_id, study_id, infusion_key
@@ -16,6 +16,7 @@
 --   drug VARCHAR - The study's name of the drug.
 --   started_at TIMESTAMP - Start, UTC.
 --   ended_at TIMESTAMP - End, UTC; equal to the start where no end was recorded.
+--   day_in_record BIGINT - Local date of the start less that of the patient's first administration in record, in days.
 --   time_precision VARCHAR - How precisely the start is known: instant, day, month or year.
 --   status VARCHAR - Status of its record that ends last, as reported: completed, stopped, ...
 --   evidence VARCHAR - Strongest evidence that it happened: administered, dispensed or ordered.

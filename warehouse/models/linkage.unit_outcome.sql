@@ -1,7 +1,8 @@
 -- linkage.unit_outcome
 --
 -- What became of each unit of analysis for each published outcome in each window: the row that
--- every count and every risk is summed from. Empty where row_level is none.
+-- every count and every risk is summed from. Empty where row_level is none; in de-identified rows keys
+-- are numbers, and what is not told is null.
 --
 -- grain: One row per site, study, unit of analysis, outcome and window.
 -- key: site_id, study_id, unit_id, outcome, window_name

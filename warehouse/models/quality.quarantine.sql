@@ -1,7 +1,8 @@
 -- quality.quarantine
 --
 -- Rows that were read and not accepted: where they lie and which checks they failed, never what
--- they say. Empty where row_level is none: then `dripwatch quarantine list --rows` tells them.
+-- they say. Empty where row_level is none or deidentified: then `dripwatch quarantine list --rows`
+-- tells them.
 --
 -- grain: One row per site, batch, file, quarantined row (or part of one) and event type it was read as.
 -- key: site_id, batch_id, source_file_sha, source_row, source_part, event_type

@@ -12,6 +12,8 @@ SELECT
     m.drug,
     m.started_at,
     m.ended_at,
+    date_diff('day', min(m.first_day) OVER (PARTITION BY m.patient_key), m.first_day)
+        AS day_in_record,
     CASE WHEN m.is_day_precision THEN 'day' ELSE 'instant' END AS time_precision,
     m.status,
     m.evidence,
@@ -46,6 +48,8 @@ SELECT
     u.started_at,
     u.ended_at,
     u.index_day::DATE AS index_date,
+    date_diff('day', min(u.index_day) OVER (PARTITION BY u.patient_key), u.index_day)
+        AS day_in_record,
     u.n_infusions,
     u.ordinal_in_record,
     u.is_naive,
