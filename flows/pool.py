@@ -26,11 +26,13 @@ def pool(folders: Sequence[Path], out: Path, keys: Path, answer: Reply) -> None:
     check_new(packs, ledger)
     tables = pooled_tables(packs)
     write_pooled(out, {**tables, LEDGER: ledger_with(packs, ledger)})
+    page = _write_page(out, keys, answer)
     headline = [row for row in tables["pooled.risk"] if row["is_headline"]]
     whole = [row for row in headline if row["stratum"] == "all"]
     answer.result = {
         "sites": [pack.site_id for pack in packs],
         "n_rows": {name: len(rows) for name, rows in tables.items()},
+        "report": None if page is None else str(page),
     }
     for row in whole:
         answer.console.say(_line(row))
@@ -39,7 +41,25 @@ def pool(folders: Sequence[Path], out: Path, keys: Path, answer: Reply) -> None:
         f"{plural(len(packs), 'site')} pooled into {out}; "
         f"{masked} of {plural(len(headline), 'headline row')} have masked counts."
     )
+    if page is not None:
+        answer.message += f" The report is {page}."
     answer.console.say(answer.message)
+
+
+def _write_page(out: Path, keys: Path, answer: Reply) -> Path | None:
+    """Write the report beside the pooled file; return None where it could not be made."""
+    page = out.with_suffix(".html")
+    try:
+        from warehouse.pooled_report import write_pooled_report
+
+        known = sorted(path.stem for path in keys.glob("*.pub"))
+        return write_pooled_report(out, page, known).path
+    except Exception as error:  # the pooled file is in place; a page must not cost it
+        answer.console.say(
+            f"The report could not be written ({type(error).__name__}); {out} is in place. Pool "
+            "again to write it."
+        )
+        return None
 
 
 def _line(row: dict[str, object]) -> str:

@@ -60,8 +60,10 @@ class Pair:
         return None if one is None or other is None else (one, other)
 
 
-def pooled_ratios(cells: Mapping[Key, Sequence[Cell]], packs: Iterable[Pack]) -> list[Row]:
-    """Return the rows of `pooled.comparison`.
+def pooled_ratios(
+    cells: Mapping[Key, Sequence[Cell]], packs: Iterable[Pack]
+) -> tuple[list[Row], list[Row]]:
+    """Return the rows of `pooled.comparison`, and of `pooled.comparison_forest`: each hospital's.
 
     Estimand: the mean over hospitals of the log ratio of the proportions of units with the event on
     two sides (`effects`); beside it the ratio that all would share (Mantel and Haenszel, variance
@@ -72,10 +74,13 @@ def pooled_ratios(cells: Mapping[Key, Sequence[Cell]], packs: Iterable[Pack]) ->
         packs: whose shared patients are looked up.
     """
     shared = {pack.site_id: _shared(pack) for pack in packs}
-    return [
-        {**dict(zip(_NAMES, about, strict=True)), **_pooled(pairs)}
-        for about, pairs in sorted(_pairs(cells, shared))
-    ]
+    pooled: list[Row] = []
+    own: list[Row] = []
+    for key, pairs in sorted(_pairs(cells, shared)):
+        about = dict(zip(_NAMES, key, strict=True))
+        pooled.append({**about, **_pooled(pairs)})
+        own += [{**about, **_own(pair)} for pair in pairs]
+    return pooled, own
 
 
 _NAMES = (*ABOUT[: _VALUE + 1], "other_value", *ABOUT[_VALUE + 1 :])
@@ -154,6 +159,22 @@ def _pooled(pairs: Sequence[Pair]) -> Row:
         "q_p_value": found.q_p_value,
         "method": f"{METHOD}; {found.interval}",
         "note": SELECTED if len(logs) < len(told) else None,
+    }
+
+
+def _own(pair: Pair) -> Row:
+    """Return what one hospital tells of a comparison: its ratio, or what it can be."""
+    row: Row = {"site_id": pair.one.site_id}
+    if not pair.is_told:
+        reasons = [cell.reason for cell in (pair.one, pair.other) if cell.row is None]
+        return {**row, **_range([pair]), "suppressed_reason": reasons[0]}
+    one, other = pair.sides
+    found = risk_ratios(_group([one]), _group([other]), _together([pair]))
+    for name in ("n_events", "n_units"):
+        row[name], row[f"other_{name}"] = one[name], other[name]
+    names = {"risk_ratio": found.value, "risk_ratio_low": found.low, "risk_ratio_high": found.high}
+    return row | {
+        name: float(ends[0]) if np.isfinite(ends[0]) else None for name, ends in names.items()
     }
 
 

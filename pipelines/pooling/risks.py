@@ -164,8 +164,14 @@ def left_out(cells: Sequence[Cell]) -> list[Row]:
     ]
 
 
-def forest(cells: Sequence[Cell]) -> list[Row]:
-    """Return what each hospital says: its risk with its interval, or the bounds of its counts."""
+def forest(cells: Sequence[Cell], others: Sequence[Row] = ()) -> list[Row]:
+    """Return what each hospital says: its risk with its interval, or the bounds of its counts.
+
+    Args:
+        cells: of one row of counts.
+        others: see `left_out`; each hospital is held against what the others lead to expect.
+    """
+    expected = {row["left_out"]: row for row in others}
     rows: list[Row] = []
     told = [cell for cell in cells if cell.row is not None]
     risks = estimated(told) if told else None
@@ -178,5 +184,19 @@ def forest(cells: Sequence[Cell]) -> list[Row]:
                 value = float(getattr(risks, name)[at])
                 row[name] = None if np.isnan(value) else value
             row["n_patients"] = cell.row["n_patients"]
-        rows.append(row)
+        rows.append(row | _against(row, expected.get(cell.site_id, {})))
     return rows
+
+
+def _against(row: Row, others: Row) -> Row:
+    """Return where a hospital's risk is expected from the others, and whether it lies there.
+
+    Its own data must not be in what it is held against. It is called outside where the whole
+    interval is: an estimate of few units may lie anywhere.
+    """
+    low, high = others.get("prediction_low"), others.get("prediction_high")
+    if low is None or high is None:
+        return {}
+    ends = row.get("ci_low"), row.get("ci_high")
+    is_outside = None if None in ends else bool(ends[1] < low or ends[0] > high)
+    return {"expected_low": low, "expected_high": high, "is_outside": is_outside}

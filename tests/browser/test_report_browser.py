@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
+from tests.browser.looks import overlapping, severe
 from tests.browser.shots import SIZES, shoot
 from warehouse.query import run_query
 
@@ -18,9 +17,6 @@ pytestmark = pytest.mark.browser
 
 #: Data Docs too: their link is followed.
 PAGES = ("index.html", "data_docs/index.html")
-#: Of axe-core, which axe-playwright-python brings; docs/report.md names it.
-AXE_VERSION = "4.12.1"
-SEVERE = ("serious", "critical")
 
 
 def open_page(page: Page, demo: Path, name: str = "index.html") -> None:
@@ -131,11 +127,7 @@ def test_axe_finds_nothing_severe(
     page = context.new_page()
     open_page(page, demo, name)
     page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
-    found = Axe().run(page).response
-    assert found["testEngine"] == {"name": "axe-core", "version": AXE_VERSION}
-    severe = [one for one in found["violations"] if one["impact"] in SEVERE]
-    told = [(one["id"], one["help"], one["nodes"][0]["html"][:200]) for one in severe]
-    assert not severe, json.dumps(told, indent=1)
+    assert not severe(page)
     context.close()
 
 
@@ -183,20 +175,7 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, demo: Path, width: i
 def test_no_words_of_a_picture_overlap(page: Page, demo: Path) -> None:
     """Two texts on one line of a picture do not run into each other, and none is cut off."""
     open_page(page, demo)
-    for picture in page.locator("svg.chart").all():
-        boxes = picture.evaluate(
-            """svg => [...svg.querySelectorAll("text")].filter(
-            t => t.textContent.trim() && t.getAttribute("opacity") !== "0").map(t => {
-            const b = t.getBoundingClientRect(), s = svg.getBoundingClientRect();
-            return [t.textContent, b.left, b.right, b.top, b.bottom, s.left, s.right] })"""
-        )
-        for text, left, right, _, _, edge, end in boxes:
-            assert left >= edge - 1, text
-            assert right <= end + 1, text
-        for place, (one, left, right, top, bottom, *_) in enumerate(boxes):
-            for other, left2, right2, top2, bottom2, *_ in boxes[place + 1 :]:
-                apart = right <= left2 + 1 or right2 <= left + 1
-                assert apart or bottom <= top2 + 3 or bottom2 <= top + 3, (one, other)
+    assert not overlapping(page)
 
 
 def test_the_whole_page_can_be_printed(page: Page, demo: Path, tmp_path: Path) -> None:

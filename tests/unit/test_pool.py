@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from pipelines.signals.risk import estimate_risk
 from tests.pack_kit import Unit, counted, make_site, units_of
 from warehouse.packing import export_path
 from warehouse.query import run_query
+from warehouse.report.render import Written
 
 Row = dict[str, Any]
 
@@ -40,6 +42,17 @@ WHOLE = "outcome = 'fever' AND stratum = 'all' AND denominator = 'complete'"
 
 def answer() -> Reply:
     return Reply("test", TextConsole())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_pages() -> Iterator[None]:
+    """The page costs a second, and has tests of its own."""
+    with patch("warehouse.pooled_report.write_pooled_report", no_page):
+        yield
+
+
+def no_page(_file: Path, out: Path, _known: Sequence[str]) -> Written:
+    return Written(out, 0, 0)
 
 
 class World:
@@ -281,6 +294,16 @@ def test_every_interval_holds_its_estimate(world: World) -> None:
     assert told
     assert all(row["ci_low"] <= row["risk"] <= row["ci_high"] for row in told)
     assert all(np.isfinite(row["risk"]) for row in told)
+
+
+def test_the_report_lies_beside_the_file_and_may_fail_alone(world: World, tmp_path: Path) -> None:
+    said, out = answer(), tmp_path / "told.duckdb"
+    broken = ValueError("quoted")
+    with patch("warehouse.pooled_report.write_pooled_report", side_effect=broken) as write:
+        pool(world.packs[:1], out, world.keys, said)
+    assert write.call_args.args == (out, tmp_path / "told.html", ["east", "north", "west"])
+    assert run_query(out, "FROM pooled.risk").rows
+    assert (said.result or {})["report"] is None
 
 
 # Refusals -----------------------------------------------------------------------------------

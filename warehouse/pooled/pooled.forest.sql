@@ -23,6 +23,9 @@
 --   risk DOUBLE - The site's own risk; null where masked.
 --   ci_low DOUBLE - Its 95 % limit (Korn-Graubard).
 --   ci_high DOUBLE - The same.
+--   expected_low DOUBLE - Where the other sites lead to expect its risk, 95 % (prediction interval without it): undivided headline rows with three other sites or more.
+--   expected_high DOUBLE - The same.
+--   is_outside BOOLEAN - Whether the site's whole interval lies outside of that; no finding about its care: case mix, looking and chance differ, too. Null where either is.
 --   suppressed_reason VARCHAR - Why counts are null: small_count, few_events (1 to the site's threshold less one), or n_patients (patients alone); null where nothing is.
 
 from pooled_rows

@@ -5,6 +5,7 @@ It is a function of the file, the site's smallest count and the version; nothing
 
 from __future__ import annotations
 
-from warehouse.report.build import Written, write_report
+from warehouse.report.build import write_report
+from warehouse.report.render import Written
 
 __all__ = ["Written", "write_report"]

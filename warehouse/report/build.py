@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
-from pipelines.base.files import write_durably
-from pipelines.base.storage import storing
 from warehouse.query import open_reader
 from warehouse.report import (
     answer,
@@ -25,17 +21,9 @@ from warehouse.report import (
 from warehouse.report.mark import mark
 from warehouse.report.page import Figure, Page, Section, StudyPart
 from warehouse.report.read import Row, Source
+from warehouse.report.render import Written, render, write_page
 
 FILE = "index.html"
-
-
-@dataclass(frozen=True)
-class Written:
-    """A report that was written: where, how large, and how many pictures it has."""
-
-    path: Path
-    n_bytes: int
-    n_figures: int
 
 
 def write_report(warehouse: Path, out: Path, min_cell: int) -> Written:
@@ -51,12 +39,8 @@ def write_report(warehouse: Path, out: Path, min_cell: int) -> Written:
     """
     with open_reader(warehouse) as con:
         page = make_page(Source(con, min_cell))
-    text = render(page, min_cell, has_docs=(out.parent / "data_docs" / FILE).is_file())
-    data = text.encode()
-    with storing("writing the report", out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_durably(out, data)
-    return Written(out, len(data), text.count("<figure"))
+    docs = f"data_docs/{FILE}" if (out.parent / "data_docs" / FILE).is_file() else ""
+    return write_page(out, render(page, mark(page.state, min_cell), docs))
 
 
 def make_page(source: Source) -> Page:
@@ -71,7 +55,16 @@ def make_page(source: Source) -> Page:
         (completeness.calendar(source),),
     )
     return Page(
-        facts["site_id"], is_synthetic, facts["state_hash"], _facts(source, facts), parts, (whole,)
+        facts["site_id"],
+        is_synthetic,
+        facts["state_hash"],
+        _facts(source, facts),
+        parts,
+        (whole,),
+        closing=(
+            f"Counts from 1 to {source.min_cell - 1} are not shown, nor what would tell them. The "
+            "warehouse beside this page has all numbers; it stays at the hospital.",
+        ),
     )
 
 
@@ -139,22 +132,3 @@ def _sections(source: Source, study_id: str, masked: list[Row], prefix: str) -> 
     compared = published.benchmark(source, study_id, masked, prefix)
     yield section("literature", "Against the literature", compared)
     yield section("flow", "Who is counted", attrition.flow(source, study_id, units, prefix))
-
-
-def render(page: Page, min_cell: int, *, has_docs: bool) -> str:
-    """Return the page as HTML: no script, and no address but the Data Docs beside it."""
-    import jinja2
-
-    own = resources.files(__package__)
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    template = environment.from_string((own / "template.html").read_text(encoding="utf-8"))
-    style = (own / "style.css").read_text(encoding="utf-8")
-    return template.render(
-        page=page,
-        style=style,
-        mark=mark(page.state, min_cell),
-        min_cell=min_cell,
-        docs=f"data_docs/{FILE}" if has_docs else "",
-    )

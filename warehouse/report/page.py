@@ -33,7 +33,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The numbers of a figure: a caption, the columns' names, rows."""
+    """The numbers of a figure: a caption, the columns' names, rows.
+
+    Attributes:
+        is_open: whether it is shown without being asked for: where it is the figure itself.
+    """
 
     caption: str
     head: tuple[str, ...]
@@ -75,12 +79,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page under one heading."""
+    """A part of the page under one heading; `words` are paragraphs below its figures."""
 
     name: str
     title: str
     intro: str = ""
     figures: tuple[Figure, ...] = ()
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -120,11 +125,19 @@ class StudyPart:
     answers: tuple[Answer, ...]
     cards: tuple[Card, ...]
     sections: tuple[Section, ...]
+    words: str = ""
 
 
 @dataclass(frozen=True)
 class Page:
-    """The whole report."""
+    """The whole report.
+
+    Attributes:
+        site: whose it is, for its head and its title.
+        state: hash of what it was made of.
+        closing: what the foot says of small counts, a paragraph each.
+        invented: what a page of invented patients says of them.
+    """
 
     site: str
     is_synthetic: bool
@@ -132,3 +145,5 @@ class Page:
     facts: Mapping[str, str]
     studies: Sequence[StudyPart]
     sections: Sequence[Section] = field(default=())
+    closing: tuple[str, ...] = ()
+    invented: str = "invented patients, no hospital"

@@ -1,0 +1,27 @@
+-- pooled.comparison_forest
+--
+-- What each site tells of a comparison: the rows of a forest plot of ratios.
+--
+-- grain: One row per study, outcome, window, stratum, pair of its values, denominator and site with units on both sides.
+-- key: study_id, outcome, window_name, stratum, stratum_value, denominator, other_value, site_id
+-- columns:
+--   study_id VARCHAR - Study that defines outcome, window and strata.
+--   outcome VARCHAR - The study's name of the outcome.
+--   window_name VARCHAR - The study's name of the window.
+--   stratum VARCHAR - What the units are divided by: all, drug, setting, age_band, sex, ...
+--   stratum_value VARCHAR - Value of the first side.
+--   other_value VARCHAR - Value of the other side.
+--   denominator VARCHAR - Which units are counted, as in signals.counts.
+--   site_id VARCHAR - Hospital.
+--   n_events BIGINT - Events of the first side; null where masked.
+--   n_units BIGINT - Units of the first side; null where masked.
+--   other_n_events BIGINT - Events of the other side; null where masked.
+--   other_n_units BIGINT - Units of the other side; null where masked.
+--   risk_ratio DOUBLE - The site's own ratio; null where masked, or without an event on the other side.
+--   risk_ratio_low DOUBLE - Its 95 % limit, cluster-robust over patients; null without an event on a side.
+--   risk_ratio_high DOUBLE - The same.
+--   ratio_lowest DOUBLE - The least that a masked ratio can be; null where nothing bounds it.
+--   ratio_highest DOUBLE - The greatest that it can be.
+--   suppressed_reason VARCHAR - Why counts are null: small_count or few_events; null where they are not.
+
+from pooled_rows
