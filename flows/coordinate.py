@@ -141,6 +141,7 @@ def _pool(
     out: Path, found: Sequence[Standing], period: str, ledger: list[dict[str, Any]]
 ) -> tuple[Done, dict[str, int]]:
     """Pool what the standings name, unless the file rests on just that."""
+    from flows.pool import write_page
     from pipelines.pooling.tables import pooled_tables
     from warehouse.pooling import EXPECTED, LEDGER, ledger_with, read_rows, write_pooled
 
@@ -153,6 +154,7 @@ def _pool(
         return "unchanged", {}
     tables = pooled_tables(packs)
     write_pooled(out, {**tables, LEDGER: after, EXPECTED: expected})
+    write_page(out)
     return "pooled", {name: len(rows) for name, rows in tables.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from flows.console import plural
@@ -26,7 +26,7 @@ def pool(folders: Sequence[Path], out: Path, keys: Path, answer: Reply) -> None:
     check_new(packs, ledger)
     tables = pooled_tables(packs)
     write_pooled(out, {**tables, LEDGER: ledger_with(packs, ledger)})
-    page = _write_page(out, keys, answer)
+    page, failed = write_page(out, sorted(path.stem for path in keys.glob("*.pub")))
     headline = [row for row in tables["pooled.risk"] if row["is_headline"]]
     whole = [row for row in headline if row["stratum"] == "all"]
     answer.result = {
@@ -41,25 +41,30 @@ def pool(folders: Sequence[Path], out: Path, keys: Path, answer: Reply) -> None:
         f"{plural(len(packs), 'site')} pooled into {out}; "
         f"{masked} of {plural(len(headline), 'headline row')} have masked counts."
     )
-    if page is not None:
-        answer.message += f" The report is {page}."
+    answer.message += f" The report is {page}." if page else f" {failed}"
     answer.console.say(answer.message)
 
 
-def _write_page(out: Path, keys: Path, answer: Reply) -> Path | None:
-    """Write the report beside the pooled file; return None where it could not be made."""
+def write_page(out: Path, known: Collection[str] = ()) -> tuple[Path | None, str]:
+    """Write the report beside the pooled file; whatever it fails with, the file is in place.
+
+    Args:
+        out: the pooled file.
+        known: hospitals whose packs could be verified; where the file says whom a coordinator
+            expects, that counts.
+
+    Returns:
+        where it is and nothing; or None and why.
+    """
     page = out.with_suffix(".html")
     try:
         from warehouse.pooled_report import write_pooled_report
 
-        known = sorted(path.stem for path in keys.glob("*.pub"))
-        return write_pooled_report(out, page, known).path
-    except Exception as error:  # the pooled file is in place; a page must not cost it
-        answer.console.say(
-            f"The report could not be written ({type(error).__name__}); {out} is in place. Pool "
-            "again to write it."
-        )
-        return None
+        return write_pooled_report(out, page, known).path, ""
+    except Exception as error:  # a page must not cost what was pooled
+        # No more than the class: texts of libraries quote what they were given.
+        said = f"The report could not be written ({type(error).__name__}); {out} is in place."
+        return None, f"{said} Pool again to write it."
 
 
 def _line(row: dict[str, object]) -> str:

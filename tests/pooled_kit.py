@@ -18,7 +18,7 @@ from pipelines.pooling.tables import pooled_tables
 from pipelines.signals.counts import COUNT_TABLES, COUNTS
 from studies.load import load_study
 from tests.pack_kit import STUDY, Unit, counted, units_of
-from warehouse.pooling import LEDGER, ledger_with, write_pooled
+from warehouse.pooling import EXPECTED, LEDGER, ledger_with, write_pooled
 
 Row = dict[str, Any]
 
@@ -100,10 +100,13 @@ def _renamed(tables: Mapping[str, pa.Table], outcome: str) -> dict[str, pa.Table
     return named
 
 
-def pooled_file(out: Path, sites: Sequence[str] = tuple(HOSPITALS)) -> Path:
+def pooled_file(
+    out: Path, sites: Sequence[str] = tuple(HOSPITALS), expected: Sequence[Row] = ()
+) -> Path:
     """Write the pooled file of some of the HOSPITALS; one that was pooled before is gone now."""
     packs = [pack_of(site, place) for place, site in enumerate(sites)]
     gone = [{"site_id": "isle", "pack_number": 1, "pack_sha": "0" * 64, "exported": "2026-Q1"}]
     known = [{**row, "software_version": "0.1.0", "is_pooled": True} for row in gone]
-    write_pooled(out, {**pooled_tables(packs), LEDGER: ledger_with(packs, known)})
+    ledger = ledger_with(packs, known)
+    write_pooled(out, {**pooled_tables(packs), LEDGER: ledger, EXPECTED: expected})
     return out

@@ -27,7 +27,7 @@ from pipelines.base.errors import ConfigError, ExitCode, PackError
 from pipelines.base.site import load_site
 from pipelines.pooling import packs, signing, tables
 from tests.pack_kit import make_site, units_of
-from tests.unit.test_pool import answer
+from tests.unit.test_pool import answer, without_pages  # noqa: F401 - a fixture that is used unasked
 from warehouse.packing import export_path
 from warehouse.query import run_query
 

@@ -304,6 +304,8 @@ def test_the_report_lies_beside_the_file_and_may_fail_alone(world: World, tmp_pa
     assert write.call_args.args == (out, tmp_path / "told.html", ["east", "north", "west"])
     assert run_query(out, "FROM pooled.risk").rows
     assert (said.result or {})["report"] is None
+    assert "ValueError" in said.message
+    assert "quoted" not in said.message
 
 
 # Refusals -----------------------------------------------------------------------------------

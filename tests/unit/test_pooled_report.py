@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from tests.pooled_kit import HOSPITALS, pack_of, pooled_file
 from tests.report_page import links, read_tables
 from warehouse.pooled_report import told, write_pooled_report
 from warehouse.query import run_query
+
+Row = dict[str, Any]
 
 SITES = tuple(HOSPITALS)
 KEY = "concat_ws('/', study_id, outcome, window_name, stratum || '=' || stratum_value, denominator)"
@@ -30,8 +33,8 @@ def percent(share: float) -> str:
     return f"{100 * share:.2f}" if 0 < share < 0.001 else f"{100 * share:.1f}"
 
 
-def made(folder: Path, n_sites: int) -> tuple[Path, str]:
-    file = pooled_file(folder / f"pooled-{n_sites}.duckdb", SITES[:n_sites])
+def made(folder: Path, n_sites: int, expected: Sequence[Row] = ()) -> tuple[Path, str]:
+    file = pooled_file(folder / f"pooled-{n_sites}.duckdb", SITES[:n_sites], expected)
     written = write_pooled_report(file, file.with_suffix(".html"), known=["castle"])
     return file, written.path.read_text("utf-8")
 
@@ -113,7 +116,15 @@ def test_a_hospital_is_outside_where_its_interval_lies_beyond_what_the_others_pr
 
 
 def test_one_hospital_is_told_as_its_own_and_equal_files_give_equal_pages(tmp_path: Path) -> None:
-    file, page = made(tmp_path, 1)
+    """Whom a coordinator expects counts for more than whose key is there."""
+    expected = [
+        {"site_id": "east", "period": "2027-Q1", "state": "late", "exported": "2026-Q4"},
+        {"site_id": "cape", "period": "2027-Q1", "state": "missing"},
+    ]
+    file, page = made(tmp_path, 1, expected)
+    for said in ("cape: no pack", "east: exported 2026-Q4, others 2027-Q1"):
+        assert said in page
+    assert "castle" not in page
     assert "the row is its own" in page
     assert "another hospital</text>" not in page
     again = write_pooled_report(file, file.with_name("again.html"), known=["castle"])

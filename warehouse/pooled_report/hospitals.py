@@ -40,11 +40,9 @@ def cards(file: Pooled, known: Collection[str] = ()) -> tuple[Card, ...]:
     """
     every = list(file.hospitals.values())
     names = words.listed([one.site_id for one in every])
-    newest = max((one.exported for one in every if one.exported), default=None)
     old = tuple(
-        f"{one.site_id}: exported {one.exported}, others {newest}"
-        for one in every
-        if one.exported and newest and one.exported < newest
+        f"{row['site_id']}: exported {row['exported']}, others {row['period']}"
+        for row in file.late()
     )
     gone = tuple(f"{name}: no pack" for name in file.gone(known))
     late = tuple(f"{one.site_id}: {words.listed(list(one.stale))}" for one in every if one.stale)

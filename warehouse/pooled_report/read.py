@@ -75,10 +75,27 @@ class Pooled(Source):
         """Return the hospitals without a pack in this file's results that were known before.
 
         Args:
-            known: those whose packs could be verified.
+            known: those whose packs could be verified; asked where no coordinator says whom it
+                expects.
         """
         before = {row["site_id"] for row in self.rows("FROM pooled.pack")}
-        return sorted({*before, *known} - set(self.hospitals))
+        expected = {row["site_id"] for row in self.rows("FROM pooled.expected")}
+        return sorted((expected or {*before, *known}) - set(self.hospitals))
+
+    def late(self) -> list[Row]:
+        """Return the hospitals of which an earlier quarter's pack was pooled, as far as known."""
+        told = self.rows(
+            "SELECT site_id, exported, period FROM pooled.expected WHERE state = 'late' "
+            "ORDER BY site_id"
+        )
+        if told or self.rows("FROM pooled.expected LIMIT 1"):
+            return told
+        newest = max((one.exported or "" for one in self.hospitals.values()), default="")
+        return [
+            {"site_id": one.site_id, "exported": one.exported, "period": newest}
+            for one in self.hospitals.values()
+            if one.exported and one.exported < newest
+        ]
 
     def data(self, sites: Collection[str]) -> str:
         """Return how old and complete the data of several hospitals is, by the worst of them."""
