@@ -25,6 +25,7 @@ UNKNOWN = "?"
 _NOTHING: Row = {"n_units": 0, "n_events": 0, "n_patients": 0}
 
 Floats = NDArray[np.float64]
+_ENDS = (1.0, -1.0)
 #: Events and other units of a cell.
 Pair = tuple[int, int]
 
@@ -77,16 +78,18 @@ class _System:
         """Whether some small count can be known within less than half the threshold."""
         if not self._columns:
             return False
-        width = math.ceil(threshold / 2)
         limits = self._limits()
-        for which, count in self._hidden():
-            if is_small(count, threshold):
-                cost = np.zeros(2 * len(self._place))
-                cost[which] = 1
-                low, high = self._end(cost, limits), -self._end(-cost, limits)
-                # That a stratum is not told for a column tells that a count in it is small.
-                if min(high, threshold - 1) - max(low, 1) < width - 1e-6:
-                    return True
+        sums = [which for which, count in self._hidden() if is_small(count, threshold)]
+        # Two answers that differ as much show at once for most counts that they are wide.
+        every = [at for which in sums for at in which]
+        points = self._ends(every, limits) if sums else []
+        for which in sums:
+            if _is_wide(points, which, threshold):
+                continue
+            ends = self._ends(which, limits)
+            if len(ends) < len(_ENDS) or not _is_wide(ends, which, threshold):
+                return True
+            points += ends
         return False
 
     def _true(self, column: Column, value: str) -> Pair:
@@ -175,10 +178,25 @@ class _System:
             limits |= {"A_ub": _matrix(self._less, n), "b_ub": np.zeros(len(self._less))}
         return limits
 
-    def _end(self, cost: Floats, limits: Mapping[str, Any]) -> float:
-        found = optimize.linprog(cost, **limits, method="highs")
-        # Unbounded or not solved: nothing is known of it.
-        return -math.inf if found.status or found.fun is None else float(found.fun)
+    def _ends(self, which: Sequence[int], limits: Mapping[str, Any]) -> list[Floats]:
+        """Return what all counts can be where the sum of some is least, and where it is greatest.
+
+        One that is not solved is left out.
+        """
+        cost = np.zeros(2 * len(self._place))
+        np.add.at(cost, list(which), 1.0)
+        found = [optimize.linprog(sign * cost, **limits, method="highs") for sign in _ENDS]
+        return [one.x for one in found if one.status == 0]
+
+
+def _is_wide(points: Sequence[Floats], which: Sequence[int], threshold: int) -> bool:
+    """Whether a sum of counts takes at least half of the small values between some answers."""
+    found = [float(one[which].sum()) for one in points]
+    if not found:
+        return False
+    # That a stratum is not told for a column tells that a count in it is small.
+    spread = min(max(found), threshold - 1) - max(min(found), 1)
+    return spread >= math.ceil(threshold / 2) - 1e-6
 
 
 def _matrix(rows: Sequence[Mapping[int, float]], n: int) -> sparse.csr_array:

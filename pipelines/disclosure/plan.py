@@ -76,6 +76,8 @@ def _wide_enough(counts: StudyCounts, release: Release, last: Release) -> Releas
     """Return a release without the new strata that tell too much of a small count."""
     while True:
         new = {n for n, one in release.divisions.items() if one != last.divisions.get(n)}
+        if not new:
+            return release
         for name in too_narrow(counts, release, release.threshold):
             # What is crossed tells most; its margins go where that is not enough.
             gone = {name} & new or set(name.split(CROSSED)) & new
