@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 #: Any instant would do: the sentinels of records that became no event have no time.
 _ANY_DAY = EARLIEST.replace(year=2000) + GRACE
 _PLANTED = "_planted"
+_GOOD_ROW = "planted_good"
 _TOKEN = "sentinel"  # noqa: S105 - a code of no code system
 _GOOD = {
     "source_file_sha": "'sentinel'",
@@ -101,8 +102,10 @@ def _plant(
         )
 
     con.execute(f"INSERT INTO {planted} BY NAME SELECT {listed(_good(event_type, latest_at))}")
+    # Never from the table that is filled: with one thread, DuckDB reads what it has just inserted.
+    con.execute(f"CREATE OR REPLACE TEMP TABLE {_GOOD_ROW} AS FROM {planted}")
     bad = (
-        f"SELECT * REPLACE ({listed({**check.bad, 'source_row': str(number)})}) FROM {planted}"
+        f"SELECT * REPLACE ({listed({**check.bad, 'source_row': str(number)})}) FROM {_GOOD_ROW}"
         for number, check in enumerate(checks_of(event_type), start=1)
     )
     con.execute(f"INSERT INTO {planted} {' UNION ALL '.join(bad)}")

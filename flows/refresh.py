@@ -29,7 +29,7 @@ def new_run_id() -> str:
     """Return a UUID version 7: it sorts by the time at which it was made."""
     from pipelines.base import duck
 
-    with duck.connect() as con:
+    with duck.connect(threads=1) as con:
         row = con.execute("SELECT uuidv7()::VARCHAR").fetchone()
     assert row is not None  # noqa: S101 - a SELECT without FROM has one row
     return str(row[0])

@@ -108,6 +108,7 @@ def _staging(context: RunContext, one: Incoming) -> duckdb.DuckDBPyConnection:
         one.staging,
         memory_limit=context.site.resources.memory_limit,
         temp_dir=context.site.spill,
+        threads=duck.threads_for(duck.rows_at_most(file.path for file in one.facts.files)),
     )
     one.staging.chmod(0o600)
     return con

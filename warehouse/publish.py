@@ -117,7 +117,7 @@ def published_state(path: Path) -> str | None:
     if not path.is_file():
         return None
     try:
-        with connect() as con:
+        with connect(threads=1) as con:
             con.execute(f"ATTACH {literal(str(path))} AS published (READ_ONLY)")
             row = con.execute(
                 "SELECT value FROM published.ops.state WHERE name = 'state_hash'"

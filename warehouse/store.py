@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 
 from pipelines.base import vault
-from pipelines.base.duck import attach, connect, is_encrypted
+from pipelines.base.duck import attach, connect, is_encrypted, threads_for
 from pipelines.base.errors import KeyFileError
 from pipelines.base.files import make_private
 from pipelines.base.keys import load_key
@@ -126,12 +126,22 @@ class Store:
 
     def _attach(self) -> None:
         self.close()
-        self._con = connect(memory_limit=self.site.resources.memory_limit, temp_dir=self.site.spill)
+        self._con = connect(
+            memory_limit=self.site.resources.memory_limit, temp_dir=self.site.spill, threads=1
+        )
         attach(self._con, self.path, "store")
+        self._take_threads_for(0)
         self.path.chmod(0o600)
         self._con.execute("USE store")
         # No result depends on the order of rows; keeping it costs memory and one of two threads.
         self._con.execute("SET preserve_insertion_order = false")
+
+    def _take_threads_for(self, n_more: int) -> None:
+        """Work with more than one thread where the store's rows and so many more need them."""
+        query = "SELECT coalesce(sum(estimated_size), 0)::BIGINT FROM duckdb_tables()"
+        row = self.con.execute(query).fetchone()
+        if row and threads_for(row[0] + n_more) is None:
+            self.con.execute("RESET threads")
 
     def _open_or_say_why_not(self) -> str | None:
         if not self.path.exists():
@@ -217,6 +227,9 @@ class Store:
         """
         known = set(self.batch_ids())
         applied = []
+        self._take_threads_for(
+            sum(batch.rows.n_read for batch in batches if batch.batch_id not in known)
+        )
         for batch in batches:
             if batch.batch_id in known:
                 continue

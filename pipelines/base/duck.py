@@ -19,6 +19,10 @@ _ROWS_AT_ONCE = 250
 _SCRATCH = "dripwatch_scratch"
 _FLAGS = 20  # of a database file: after checksum (8), "DUCK" (4) and version (8)
 
+#: DuckDB deals a table out to its threads in groups of this many rows.
+ROW_GROUP = 122_880
+_BYTES_PER_ROW = 10
+
 
 def connect(
     path: str | Path = ":memory:",
@@ -181,6 +185,20 @@ def parquet_options(path: Path) -> str:
 
 def _is_secret(paths: Sequence[Path]) -> bool:
     return bool(paths) and vault.encrypts(paths[0])
+
+
+def threads_for(n_rows: int) -> int | None:
+    """Return how many threads work on so many rows: one on few, None (all there are) on more.
+
+    A night of a small hospital is thousands of statements over a few thousand rows. To wake a
+    second thread for each costs more than a third of what one thread needs for all of them.
+    """
+    return 1 if n_rows <= ROW_GROUP else None
+
+
+def rows_at_most(files: Iterable[Path]) -> int:
+    """Return how many rows files can hold at most, packed or not, by their size; 0 if gone."""
+    return sum(file.stat().st_size for file in files if file.is_file()) // _BYTES_PER_ROW
 
 
 def quote(identifier: str) -> str:

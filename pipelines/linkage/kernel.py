@@ -104,7 +104,11 @@ def link_bucket(shard: Path, given: LinkageInput, out: Path) -> LinkedBucket:
         given: study and feeds.
         out: folder that the Parquet files are written into, one per table.
     """
-    con = duck.connect(memory_limit=given.memory_limit, temp_dir=given.temp_dir)
+    con = duck.connect(
+        memory_limit=given.memory_limit,
+        temp_dir=given.temp_dir,
+        threads=duck.threads_for(duck.rows_at_most(shard.glob("*.parquet"))),
+    )
     try:
         zones.install(con)
         codes.install(con)
@@ -116,7 +120,8 @@ def link_bucket(shard: Path, given: LinkageInput, out: Path) -> LinkedBucket:
 
 def link_tables(events: dict[str, pa.Table], given: LinkageInput, out: Path) -> LinkedBucket:
     """Link patients whose events are in memory, by event type; else as `link_bucket`."""
-    con = duck.connect()
+    n_events = sum(table.num_rows for table in events.values())
+    con = duck.connect(threads=duck.threads_for(n_events))
     try:
         zones.install(con)
         codes.install(con)

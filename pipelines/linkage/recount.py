@@ -66,7 +66,8 @@ def recount(
 def _merge(table: CountTable, more: Sequence[Path], less: Sequence[Path], path: Path) -> Path:
     """Write what some files add up to, less what others do."""
     sums = ", ".join(f"sum({name} * weight)::BIGINT AS {name}" for name in table.sums)
-    with duck.connect(temp_dir=path.parent) as con:
+    threads = duck.threads_for(duck.rows_at_most([*more, *less]))
+    with duck.connect(temp_dir=path.parent, threads=threads) as con:
         _weighed(con, table, more, 1)
         _weighed(con, table, less, -1)
         found = con.execute(
@@ -104,10 +105,15 @@ def count_linked(bucket: Path, given: LinkageInput, out: Path) -> dict[str, Path
     """
     study, files = given.study, {}
     out.mkdir()
-    with duck.connect(memory_limit=given.memory_limit, temp_dir=given.temp_dir) as con:
+    sources = {name: bucket / f"linkage.{name}.parquet" for name in _LINKED}
+    with duck.connect(
+        memory_limit=given.memory_limit,
+        temp_dir=given.temp_dir,
+        threads=duck.threads_for(duck.rows_at_most(sources.values())),
+    ) as con:
         load_tables(con, study_tables(study, patients_implied=given.patients_implied))
         for name, columns in _LINKED.items():
-            source = duck.parquet(bucket / f"linkage.{name}.parquet")
+            source = duck.parquet(sources[name])
             con.execute(
                 f"CREATE TABLE out_{name} AS SELECT {columns} FROM {source} WHERE study_id = ?",
                 [study.id],

@@ -173,7 +173,8 @@ def contrasts(counts: Mapping[str, pa.Table]) -> Contrasts:
     First in record v later, two drugs, a value of a stratum v all its others, the first v the
     second unit of the same patients, and how many were given a second one, after an event v none.
     """
-    with duck.connect() as con:
+    n_rows = sum(table.num_rows for table in counts.values())
+    with duck.connect(threads=duck.threads_for(n_rows)) as con:
         for name, table in (("counts", COUNTS), ("shared", SHARED), ("paired", PAIRED)):
             con.register(name, counts[table.name])
         crude = con.execute(_CRUDE).to_arrow_table()

@@ -127,7 +127,8 @@ def onset_table(counts: Mapping[str, pa.Table], studies: Sequence[Study]) -> pa.
     events. Times are known to the bin. A curve ends with the shortest window: where long infusions
     have longer windows, only they are left, and their events are no sample of those of all.
     """
-    with duck.connect() as con:
+    n_rows = sum(table.num_rows for table in counts.values())
+    with duck.connect(threads=duck.threads_for(n_rows)) as con:
         con.register("onset", counts[ONSET.name])
         con.register("counts", counts[COUNTS.name])
         con.register("windows", _windows(studies))

@@ -74,7 +74,8 @@ def self_controlled_table(counts: Mapping[str, pa.Table], studies: Sequence[Stud
     how many lie in risk windows is binomial: exact where risk and control time have the same ratio
     in all these patients, near it where few windows were cut.
     """
-    with duck.connect() as con:
+    n_rows = sum(table.num_rows for table in counts.values())
+    with duck.connect(threads=duck.threads_for(n_rows)) as con:
         con.register("counts", counts[COUNTS.name])
         con.register("windows", counts[SELF_CONTROLLED.name])
         con.register("outcomes", _outcomes(studies))

@@ -9,9 +9,11 @@ import duckdb
 import pytest
 
 from expectations import sqlpass, suites
+from expectations.sentinels import _plant
 from expectations.sqlpass import fails
 from expectations.table import Check, checks_of
-from tests.checks_staging import as_sql_says, good, staged
+from pipelines.base.duck import quote
+from tests.checks_staging import THROUGH, as_sql_says, good, staged
 from tests.verdict_kit import LAB, judge
 
 
@@ -50,6 +52,17 @@ def test_the_share_of_rejected_rows_decides_whether_a_batch_is_held(
     assert bool(reasons) == is_held
     if reasons:
         assert f"{n_bad + n_unread} of 100 LabResulted rows" in reasons[0]
+
+
+def test_every_bad_row_is_planted_once_where_there_is_one_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(suites, "run", as_sql_says)
+    con = staged({LAB: [good(LAB)]})
+    con.execute("SET threads = 1; CREATE SCHEMA judge_in")
+    _plant(con, LAB, f"event.{quote(LAB)}", THROUGH)
+    planted = con.execute("SELECT source_row FROM judge_in._planted ORDER BY ALL").fetchall()
+    assert planted == [(number,) for number in range(len(checks_of(LAB)) + 1)]
 
 
 def test_records_of_no_known_type_are_set_against_the_whole_delivery() -> None:

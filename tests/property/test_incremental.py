@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import duckdb
 import pyarrow as pa
@@ -24,6 +25,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from pipelines.base import duck
 from pipelines.linkage.kernel import KEPT, OUTPUTS, LinkageInput, link_bucket
 from pipelines.linkage.recount import signal_tables
 from pipelines.linkage.transform import ATTRITION_SCHEMA, LinkageResult
@@ -256,8 +258,9 @@ def check(nights: list[Night], study: Study, n_buckets: int) -> list[int]:
                 assert nightly.of_run(f"run-{nightly.n_linked}") <= keys_in(found)
                 assert nightly.exported() <= keys_in(found)
         at_once = Site(Path(name) / "at_once", study, 1)
-        at_once.apply([one.batch for one in nights])
-        at_once.link(nights[-1].through, everybody=True)
+        with patch.object(duck, "ROW_GROUP", -1):  # and with all threads, not with one
+            at_once.apply([one.batch for one in nights])
+            at_once.link(nights[-1].through, everybody=True)
         assert nightly.content() == at_once.content()
     return touched
 

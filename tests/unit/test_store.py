@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from pipelines.base import duck
 from pipelines.base.errors import LockedError, LogError, ReconciliationError, StorageError
 from tests.unit.store_batches import event, make_batch, make_site, night
 from warehouse import layout
@@ -44,6 +45,22 @@ def reconciled(store: Store, batch: str) -> dict[str, tuple[int, ...]]:
 def test_the_file_is_its_owners_alone(store: Store) -> None:
     assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(store.path.parent.stat().st_mode) == 0o700
+
+
+def test_few_rows_are_worked_on_by_one_thread_and_many_by_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = "SELECT current_setting('threads')"
+    [all_of_them] = duckdb.execute(query).fetchall()
+    site = make_site(tmp_path)
+    with Store(site) as store:
+        store.apply([make_batch("a", {"LabResulted": [lab("a", 1.0)]})])
+        assert store.con.execute(query).fetchall() == [(1,)]
+        monkeypatch.setattr(duck, "ROW_GROUP", 0)
+        store.apply([make_batch("b", {"LabResulted": [lab("b", 1.0)]})])
+        assert store.con.execute(query).fetchall() == [all_of_them]
+    with Store(site) as again:
+        assert again.con.execute(query).fetchall() == [all_of_them]
 
 
 def test_the_greater_version_stands_whatever_came_first(store: Store) -> None:

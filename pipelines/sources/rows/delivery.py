@@ -257,7 +257,7 @@ def instant(text: str, zone: str) -> datetime | None:
         # With an offset no zone is needed; a connection costs more than all else here.
         with contextlib.suppress(ValueError):
             return datetime.fromisoformat(text).astimezone(UTC)
-    con = duck.connect()
+    con = duck.connect(threads=1)
     try:
         zones.install(con)
         con.execute("CREATE TEMP TABLE delivered AS SELECT $1::VARCHAR AS told", [text])

@@ -11,7 +11,7 @@ from pipelines.sources.rows import sql
 
 
 def _ask(query: str, *parameters: str) -> object:
-    con = duck.connect()
+    con = duck.connect(threads=1)
     try:
         row = con.execute(query, list(parameters)).fetchone()
     except duckdb.Error:
