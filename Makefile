@@ -11,6 +11,7 @@ LOCKED := $(VENV)/.locked
 READY := $(VENV)/.ready
 SITED := $(VENV)/.sited
 DEMO ?= build/demo
+MULTISITE ?= build/multisite
 # One more than the cores of a small machine: some tests wait for a server or a clock.
 JOBS ?= 3
 # Properties whose examples are few in `make test`.
@@ -21,10 +22,10 @@ export PYTHONSAFEPATH := 1
 # Without bytecode a cold import of the big libraries takes three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-browser coverage test-slow test-duckdb soak check docs published site notebook bench clean
+.PHONY: help demo demo-multisite test test-browser coverage test-slow test-duckdb soak check docs published site notebook bench clean
 
 help:  ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(LOCKED): requirements.lock
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not there. Install Python 3.11 or newer, or name one: make PYTHON=python3.12" >&2; exit 1; }
@@ -46,6 +47,9 @@ $(SITED): requirements-site.lock $(READY)
 
 demo: $(READY)  ## Make a synthetic hospital in build/demo and run three nights.
 	$(BIN)/dripwatch demo --out $(DEMO)
+
+demo-multisite: $(READY)  ## Make eight unlike hospitals in build/multisite and pool what they may tell.
+	$(BIN)/dripwatch demo-multisite --out $(MULTISITE)
 
 test: $(READY)  ## Run the tests.
 	$(BIN)/python -m pytest -W error -m "not slow" -n $(JOBS) --dist loadfile --no-loadscope-reorder

@@ -1,4 +1,4 @@
-"""`dripwatch export`, `export-key`, `pool`, `coordinate`: counts of hospitals without patients."""
+"""Counts of hospitals without patients: `export`, `pool`, `coordinate`, `demo-multisite`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("export-key")(export_key)
     app.command()(pool)
     app.command()(coordinate)
+    app.command("demo-multisite")(demo_multisite)
 
 
 def export(
@@ -103,3 +104,20 @@ def coordinate(
         from flows.coordinate import coordinate as run
 
         run(config, answer, is_now=now, waits=wait)
+
+
+def demo_multisite(
+    out: Annotated[Path, typer.Option(help="Folder to make; an earlier demo there is replaced.")],
+    seed: Annotated[str | None, typer.Option(help="Equal seeds, equal hospitals.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Invent eight hospitals, run their nights, and pool what they may tell.
+
+    They differ in format, clocks, units, threshold and size; one is behind, one
+    is late, one is too small to tell. Ends with forest plots, and leaves each
+    hospital's site and truth, the packs and pooled.duckdb in the folder.
+    """
+    with reply("demo-multisite", as_json=as_json) as answer:
+        from flows.multisite import run_multisite
+
+        run_multisite(out, seed=seed, answer=answer)

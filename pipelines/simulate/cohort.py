@@ -163,14 +163,15 @@ def make_cohort(
 ) -> tuple[Patients, Units]:
     """Draw patients and the calendar of their courses."""
     counts = counts_of_units(rng, n, total)
-    is_adult, is_aging, lacks_indication, leaves = _exceptions(rng, n, is_named=is_named)
+    is_closed = is_named or traits.is_closed
+    is_adult, is_aging, lacks_indication, leaves = _exceptions(rng, n, is_closed=is_closed)
     counts[is_adult] = 1
     plan = rng.random(n)
     owner = np.repeat(np.arange(n), counts)
     ordinal = np.arange(len(owner)) - np.repeat(np.cumsum(counts) - counts, counts) + 1
     is_pamidronate = (plan[owner] < 0.16) | ((plan[owner] < 0.26) & (ordinal <= 3))
     drug = np.where(is_pamidronate, codes.PAMIDRONATE, codes.ZOLEDRONIC).astype(np.int64)
-    days, owner = make_calendar(rng, counts, drug, traits.wall, is_settled=is_named)
+    days, owner = make_calendar(rng, counts, drug, traits.wall, is_settled=is_closed)
     first = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
     units = _times(rng, days, owner, ordinal, drug, nights)
     first_day, last_day = days[first], days[first + counts - 1]
@@ -194,15 +195,15 @@ def make_cohort(
         night=np.where(rng.random(n) < 0.05, nights, 1).astype(np.int64),
         died_at=np.full(n, far, dtype=np.int64),
     )
-    return patients, units if is_named else _add_restarts(rng, units, patients)
+    return patients, units if is_closed else _add_restarts(rng, units, patients)
 
 
 def _exceptions(
-    rng: np.random.Generator, n: int, *, is_named: bool
+    rng: np.random.Generator, n: int, *, is_closed: bool
 ) -> tuple[Bools, Bools, Bools, Bools]:
     """Pick adults, children who turn 21, children without indication, and transfers."""
     draw = rng.random(n)
-    if is_named:
+    if is_closed:
         draw += 1.0
     return (
         draw < 0.015,

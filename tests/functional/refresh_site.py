@@ -93,7 +93,9 @@ def state(site: Site) -> str:
     return digest(site.warehouse, "state").value
 
 
-def dripwatch(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def dripwatch(
+    *arguments: str | Path, seconds: float = 280, **environment: str
+) -> subprocess.CompletedProcess[str]:
     kept = {name: text for name, text in os.environ.items() if not name.startswith("PREFECT_")}
     return subprocess.run(
         [sys.executable, "-P", "-c", CLI, *map(str, arguments)],
@@ -102,5 +104,5 @@ def dripwatch(*arguments: str | Path, **environment: str) -> subprocess.Complete
         env={**kept, **environment},
         cwd="/",
         check=False,
-        timeout=280,
+        timeout=seconds,
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.simulate import simulate
+from pipelines.simulate import Traits, simulate
 
 Row = dict[str, str]
 NEW_YORK = zoneinfo.ZoneInfo("America/New_York")
@@ -158,6 +158,23 @@ def told_instant(text: str | None) -> datetime | str | None:
         return datetime.fromisoformat(text).astimezone(UTC)
     except ValueError:
         return "unreadable"
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "America/St_Johns", "Europe/Berlin"])
+def test_another_hospital_s_times_have_the_offset_of_its_clocks(zone: str, tmp_path: Path) -> None:
+    simulate(2, "offsets", 1, 0.0, tmp_path / "csv", traits=Traits(zone))
+    simulate(2, "offsets", 1, 0.0, tmp_path / "fhir", form="fhir", traits=Traits(zone))
+    told = {
+        one["id"]: one["effectiveDateTime"]
+        for one in whole(tmp_path / "fhir")
+        if one["resourceType"] == "Observation" and one["id"].startswith("V")
+    }
+    rows = read_csv(nights(tmp_path / "csv")[0] / "vitals.csv")
+    assert len(rows) > 50
+    for row in rows:
+        local = datetime.fromisoformat(row["measured"]).replace(tzinfo=zoneinfo.ZoneInfo(zone))
+        assert told[row["id"]] == local.isoformat()
+    assert f'zone = "{zone}"' in (tmp_path / "fhir" / "fhir.toml").read_text()
 
 
 def only_code(concept: dict[str, Any] | None) -> str:
