@@ -75,6 +75,7 @@ def count(out: Path) -> Reply:
     with (
         patch.object(multisite, "refreshed", made),
         patch.object(multisite, "SHOWN", (("fever", "risk"),)),
+        patch("flows.pool.write_page"),
     ):
         run_multisite(out, seed=None, answer=answer, hospitals=COUNTED, at_once=1)
     assert answer.exit_code == ExitCode.OK, answer.error
