@@ -73,7 +73,7 @@ HOSPITALS = (
     Hospital("hazel", 48, "fhir", Traits("Asia/Kolkata", 0.0, 1.15, is_closed=True)),
     Hospital("maple", 36, traits=Traits("Europe/London", 1.0, 1.3, is_closed=True), min_cell=5),
     Hospital(
-        *("rowan", 30, "csv", Traits("America/New_York", 0.3, 0.85, is_closed=True)),
+        *("rowan", 31, "csv", Traits("America/New_York", 0.3, 0.85, is_closed=True)),
         min_cell=5,
         is_late=True,
     ),
