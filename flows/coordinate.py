@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from flows.console import Console, plural, printable
 from flows.lock import site_lock
 from flows.reply import Reply
-from pipelines.base.coordinator import Coordinator, load_coordinator
 from pipelines.base.errors import ExitCode
+from pipelines.pooling.coordinator import Coordinator, load_coordinator
 
 if TYPE_CHECKING:
     from pipelines.pooling.inbox import Intake
     from pipelines.pooling.rounds import Standing
+    from warehouse.pooled_looks import Watched
 
 Done = Literal["waiting", "pooled", "unchanged", "nothing"]
 
@@ -41,6 +42,7 @@ class Round:
         intake: what became of what lay in the inbox.
         out: the pooled file.
         n_rows: by table of it; empty where it was left as it was.
+        watched: what became of each pair that is looked at.
     """
 
     period: str
@@ -50,6 +52,7 @@ class Round:
     intake: Intake
     out: Path
     n_rows: dict[str, int] = field(default_factory=dict)
+    watched: Sequence[Watched] = ()
 
     @property
     def exit_code(self) -> ExitCode:
@@ -125,9 +128,10 @@ def _round(coordinator: Coordinator, today: date, *, is_now: bool) -> Round:
     is_short = any(one.state != "in_time" for one in found)
     done: Done = "waiting" if is_short and today <= until and not is_now else "pooled"
     n_rows: dict[str, int] = {}
+    watched: list[Watched] = []
     if done == "pooled":
-        done, n_rows = _pool(out, found, period, ledger)
-    return Round(period, until, done, found, intake, out, n_rows)
+        done, n_rows, watched = _pool(coordinator, found, period, ledger)
+    return Round(period, until, done, found, intake, out, n_rows, watched)
 
 
 def _note(coordinator: Coordinator, site_id: str, note: str) -> str:
@@ -138,24 +142,33 @@ def _note(coordinator: Coordinator, site_id: str, note: str) -> str:
 
 
 def _pool(
-    out: Path, found: Sequence[Standing], period: str, ledger: list[dict[str, Any]]
-) -> tuple[Done, dict[str, int]]:
-    """Pool what the standings name, unless the file rests on just that."""
+    coordinator: Coordinator, found: Sequence[Standing], period: str, ledger: list[dict[str, Any]]
+) -> tuple[Done, dict[str, int], list[Watched]]:
+    """Look at and pool what the standings name, unless the file rests on just that."""
     from flows.pool import write_page
+    from pipelines.ingest.recorded import Recorded
     from pipelines.pooling.tables import pooled_tables
+    from warehouse.pooled_looks import pooled_look_tables, take_pooled
     from warehouse.pooling import EXPECTED, LEDGER, ledger_with, read_rows, write_pooled
 
     packs = [one.pack for one in found if one.pack is not None]
     if not packs:
-        return "nothing", {}
-    expected = [_expected(one, period) for one in found]
-    after = ledger_with(packs, ledger)
-    if after == ledger and expected == read_rows(out, EXPECTED):
-        return "unchanged", {}
-    tables = pooled_tables(packs)
-    write_pooled(out, {**tables, LEDGER: after, EXPECTED: expected})
+        return "nothing", {}, []
+    out, name = coordinator.at(coordinator.paths.pooled), coordinator.coordinator.id
+    recorded = Recorded(coordinator.restricted / "log")
+    # A look is a fact before anybody can read of it.
+    watched = take_pooled(recorded, name, coordinator.pair, packs)
+    after = {
+        LEDGER: ledger_with(packs, ledger),
+        EXPECTED: [_expected(one, period) for one in found],
+        **pooled_look_tables(recorded, name, watched),
+    }
+    if all(read_rows(out, table) == rows for table, rows in after.items()):
+        return "unchanged", {}, watched
+    tables = {**pooled_tables(packs), **after}
+    write_pooled(out, tables)
     write_page(out)
-    return "pooled", {name: len(rows) for name, rows in tables.items()}
+    return "pooled", {name: len(rows) for name, rows in tables.items()}, watched
 
 
 def _expected(one: Standing, period: str) -> dict[str, Any]:
@@ -219,6 +232,10 @@ def told(found: Round) -> dict[str, Any]:
             for one in found.intake.refused
         ],
         "n_arriving": found.intake.n_arriving,
+        "looks": [
+            {"pair": one.name, "look": str(one.look) if one.look else None, "why_not": one.why_not}
+            for one in found.watched
+        ],
         "n_rows": found.n_rows,
     }
 
@@ -247,4 +264,8 @@ def show(found: Round, console: Console) -> None:
         console.say(f"refused {printable(refusal.name)}: {refusal.what}")
     if found.intake.n_arriving:
         console.say(f"{plural(found.intake.n_arriving, 'pack')} may still be arriving.")
+    for watched in found.watched:
+        if watched.look or watched.why_not:
+            told = str(watched.look or f"no look: {watched.why_not}")
+            console.say(f"{watched.name}: {told}.")
     console.say(found.message)

@@ -17,7 +17,7 @@ from flows.console import TextConsole
 from flows.coordinate import run_round, show
 from flows.deployed import end_state
 from flows.reply import as_ours, error_text
-from pipelines.base.coordinator import load_coordinator
+from pipelines.pooling.coordinator import load_coordinator
 
 
 @flow(

@@ -18,10 +18,10 @@ from flows.addresses import address
 from flows.events import ARRIVED, client_of, site_resource
 from flows.reply import Reply, may_name
 from flows.server import Served, configured_url, quiet_settings, require
-from pipelines.base.coordinator import is_coordinator
 from pipelines.base.errors import ConfigError, ServerError
 from pipelines.base.files import write_durably
 from pipelines.base.site import Site, load_site
+from pipelines.pooling.coordinator import is_coordinator
 from warehouse.alerts import SIGNAL_CHANGED
 from warehouse.feeds import FEED_QUIET
 

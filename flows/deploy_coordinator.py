@@ -16,7 +16,7 @@ from flows.deploy import (
 from flows.events import client_of
 from flows.reply import Reply
 from flows.server import quiet_settings, require
-from pipelines.base.coordinator import Coordinator, load_coordinator
+from pipelines.pooling.coordinator import Coordinator, load_coordinator
 
 
 def pool_name(coordinator: Coordinator) -> str:

@@ -12,9 +12,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from flows.reply import UsageError
-from pipelines.base.coordinator import Coordinator
 from pipelines.base.files import make_private
 from pipelines.base.site import Site
+from pipelines.pooling.coordinator import Coordinator
 
 WIDTH = 96
 

@@ -32,7 +32,7 @@ def look(context: RunContext, _step: Step) -> StageResult:
     reviews come without a batch.
     """
     from studies.surveillance import pair_hash
-    from warehouse import alerts, look_records, looks
+    from warehouse import alerts, look_records, looks, watched
     from warehouse.store import Store
 
     recorded = context.log.recorded
@@ -54,6 +54,8 @@ def look(context: RunContext, _step: Step) -> StageResult:
                 [pair_hash(one, pair) for one in context.studies for pair in _pairs(one)],
             )
             replace_content(store.con, model(alerts.TABLE), context.run_id)
+            watched.stage_watched(store.con, context.site.site.id, context.studies)
+            replace_content(store.con, model(watched.TABLE), context.run_id)
             store.set_state(_LOOKED, _made_from(context, store))
     _remark(context, taken)
     n_looks = sum(one.look is not None for one in taken)
@@ -69,7 +71,7 @@ def _made_from(context: RunContext, store: Store) -> str:
     linked = store.get_state(LINKED)
     names = context.log.recorded.names()
     hashes = [one.study_hash for one in context.studies]
-    return json.dumps([linked, hashes, names, list(context.channels)])
+    return json.dumps([linked, hashes, names, list(context.channels), "watched"])
 
 
 def _remark(context: RunContext, taken: list[Taken]) -> None:

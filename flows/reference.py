@@ -45,7 +45,7 @@ def site_page() -> str:
 def coordinator_page() -> str:
     """Return the page of every setting of coordinator.toml."""
     from flows.init import coordinator_toml
-    from pipelines.base.coordinator import Coordinator
+    from pipelines.pooling.coordinator import Coordinator
 
     parts = [
         "# coordinator.toml",

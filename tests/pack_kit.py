@@ -16,6 +16,8 @@ from flows.init import site_toml, write_new
 from pipelines.base.duck import connect, quote
 from pipelines.base.files import make_private
 from pipelines.base.site import Site, load_site
+from pipelines.disclosure.watched import COLUMNS as WATCHED_COLUMNS
+from pipelines.disclosure.watched import NAME as WATCHED
 from pipelines.signals.counts import COUNT_TABLES, COUNTS, SHARED
 from studies.load import load_study
 
@@ -157,7 +159,8 @@ def publish(site: Site, tables: Mapping[str, pa.Table]) -> None:
     with connect(site.warehouse) as con:
         for schema in ("signals", "reference", "quality"):
             con.execute(f"CREATE SCHEMA {schema}")
-        for name, table in tables.items():
+        watched = pa.schema([(name, _kind(name)) for name in WATCHED_COLUMNS]).empty_table()
+        for name, table in {WATCHED: watched, **tables}.items():
             _create(con, name, table)
         told = [STUDY, load_study(STUDY).study_hash]
         con.execute("CREATE TABLE reference.study AS SELECT ? AS study_id, ? AS study_hash", told)
@@ -172,6 +175,10 @@ def publish(site: Site, tables: Mapping[str, pa.Table]) -> None:
             "'LabResulted' AS event_type, 1000 AS n_read, 23 AS n_quarantined",
             [site.site.id],
         )
+
+
+def _kind(name: str) -> pa.DataType:
+    return pa.int64() if name.startswith("n_") else pa.string()
 
 
 def _create(con: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:

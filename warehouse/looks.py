@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 import duckdb
 
@@ -20,6 +20,7 @@ from studies.surveillance import ALL, PairTable, pair_hash
 from warehouse.guard import one_row
 from warehouse.layout import LINKED_BATCHES
 from warehouse.look_records import look_of, record_of, reference_of
+from warehouse.watched import Counts, count_pair
 
 LOOK = "LookTaken"
 
@@ -131,7 +132,7 @@ def _look(
 ) -> tuple[Taken, Row | None]:
     own = pair_hash(study, pair)
     earlier = _earlier(known, own, study.study_hash)
-    seen, baseline = _count(con, study, pair)
+    seen, baseline = count_pair(con, study, pair)
     reference = reference_of(earlier[0]) if earlier else _new_reference(pair, baseline)
     units, events = (seen[0][0], seen[1][0]), seen[0][1] + seen[1][1]
     plan = Plan(pair.alpha, pair.max_expected, pair.min_events, pair.first_look_expected)
@@ -173,65 +174,7 @@ def _why_not(reference: Reference, units: Pair) -> str:
     return ""
 
 
-#: Units at risk and events, of first and of later units.
-_Counts = tuple[Pair, Pair]
-
-# Complete units in closed windows, as in the headline risk: censored ones tell of no whole window.
-_COUNT = """
-WITH unit AS (
-    SELECT u.patient_key, u.unit_id, c.started_at, c.ordinal_in_record = 1 AS is_first,
-        u.status = 'event' AS is_event, coalesce(c.index_date >= $starts_on, true) AS is_watched
-    FROM linkage.unit_outcome AS u JOIN linkage.course AS c USING (study_id, unit_id)
-    WHERE u.study_id = $study AND u.outcome = $outcome AND u.window_name = $window
-        AND u.status IN ('event', 'no_event', 'untested', 'unobserved', 'undetermined')
-        AND ($drugs::VARCHAR[] IS NULL OR list_contains($drugs::VARCHAR[], c.drug))
-        AND coalesce(c.index_date >= $since, true)
-), at_risk AS (
-    SELECT *, sum(is_event::BIGINT) OVER (
-        PARTITION BY patient_key ORDER BY started_at, unit_id
-        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS n_before
-    FROM unit
-)
-SELECT is_watched, is_first, count(*), count(*) FILTER (is_event)
-FROM at_risk WHERE coalesce(n_before, 0) = 0 GROUP BY ALL
-"""
-
-
-def _count(
-    con: duckdb.DuckDBPyConnection, study: Study, pair: PairTable
-) -> tuple[_Counts, _Counts]:
-    """Return units at risk and first events of patients, watched and of the baseline."""
-    settings = study.model.surveillance
-    since: date | None = (
-        settings.baseline_from if pair.reference == "baseline" else settings.starts_on
-    )
-    rows = con.execute(
-        _COUNT,
-        {
-            "study": study.id,
-            "outcome": pair.outcome,
-            "window": pair.window,
-            "drugs": _drugs(study, pair),
-            "since": since,
-            "starts_on": settings.starts_on,
-        },
-    ).fetchall()
-    told = {(is_watched, is_first): (n, e) for is_watched, is_first, n, e in rows}
-
-    def counts(is_watched: bool) -> _Counts:  # noqa: FBT001 - private
-        return told.get((is_watched, True), (0, 0)), told.get((is_watched, False), (0, 0))
-
-    return counts(True), counts(False)  # noqa: FBT003 - private
-
-
-def _drugs(study: Study, pair: PairTable) -> list[str] | None:
-    """Return the names of the drugs whose units are watched; None for all."""
-    if pair.drug is None and pair.drug_class is None:
-        return None
-    return [one.name for one in study.model.drug if pair.watched in (one.concept, one.drug_class)]
-
-
-def _new_reference(pair: PairTable, baseline: _Counts) -> Reference:
+def _new_reference(pair: PairTable, baseline: Counts) -> Reference:
     if pair.reference_first is not None and pair.reference_later is not None:
         (e_first, n_first), (e_later, n_later) = pair.reference_first, pair.reference_later
     elif pair.reference == "fixed":

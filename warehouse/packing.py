@@ -21,6 +21,8 @@ from pipelines.disclosure import FEW, PATIENTS, SMALL, nested_counts
 from pipelines.disclosure.release import Release
 from pipelines.disclosure.rule import SMALLEST_THRESHOLD, fewest_patients
 from pipelines.disclosure.tables import REASON, mask_counts
+from pipelines.disclosure.watched import COLUMNS as WATCHED_COLUMNS
+from pipelines.disclosure.watched import NAME as WATCHED
 from pipelines.pooling.content_rows import RISK
 from pipelines.pooling.rounds import quarter
 from pipelines.signals.counts import COUNT_TABLES, COUNTS
@@ -96,7 +98,7 @@ def pack_content(
         through, feeds = _feeds(con, site)
     tables = {
         name: pa.concat_tables([one.tables[name] for one in masked.values()])
-        for name in COUNT_TABLES
+        for name in (*COUNT_TABLES, WATCHED)
     }
     tables[RISK] = _estimates(tables[COUNTS.name])
     number = max((row["pack_number"] or 0 for row in recorded), default=0) + 1
@@ -164,6 +166,11 @@ def _counts(con: duckdb.DuckDBPyConnection, site: Site, study: Study) -> dict[st
             [site.site.id, study.id],
         ).to_arrow_table()
         found[name] = table.cast(form.schema)
+    found[WATCHED] = con.execute(
+        f"SELECT {', '.join(WATCHED_COLUMNS)} FROM {WATCHED} "
+        "WHERE site_id = ? AND study_id = ? ORDER BY outcome, window_name, watched",
+        [site.site.id, study.id],
+    ).to_arrow_table()
     return found
 
 

@@ -14,6 +14,8 @@ from pipelines.disclosure.reading import column_of, study_counts
 from pipelines.disclosure.release import FEW, PATIENTS, Release
 from pipelines.disclosure.rows import plan_rows
 from pipelines.disclosure.rule import Row, may_be_told
+from pipelines.disclosure.watched import NAME as WATCHED
+from pipelines.disclosure.watched import REASON, masked_watched, told_watched
 from pipelines.signals.counts import (
     COUNT_TABLES,
     COUNTS,
@@ -22,8 +24,7 @@ from pipelines.signals.counts import (
     STATUS_COLUMNS,
 )
 
-#: Why a row was masked; null where it was not.
-REASON = "suppressed_reason"
+__all__ = ["REASON", "Masked", "mask_counts"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ def mask_counts(
     """Return the tables of counts of one study at one site with what may not be told made null.
 
     Args:
-        counts: all tables of COUNT_TABLES, by name; rows of one study and site.
+        counts: all tables of COUNT_TABLES, by name; rows of one study and site. And, where it is
+            to be told, what surveillance watches.
         threshold: smallest count that may be told.
         last: what was told before; figures stay until what has changed may be told.
         nested: see `nested_counts`.
@@ -61,19 +63,22 @@ def mask_counts(
     main = plan_rows(rows, threshold, last, nested=nested, outcomes=outcomes)
     counted = study_counts(rows, nested, outcomes)
     told = Told(counted, main, before, threshold)
-    release = replace(main, other=told_others(counts, told))
+    other = told_others(counts, told)
+    if WATCHED in counts:
+        other[WATCHED] = told_watched(counts[WATCHED], told)
+    release = replace(main, other=other)
     makers: dict[str, Callable[[Mapping[str, Any]], Row | None]] = {
         name: _from_others(release, name) for name in COUNT_TABLES if name != COUNTS.name
     }
     makers[COUNTS.name] = _from_counts(release)
-    return Masked(
-        {
-            name: _masked(table, name, makers[name], release)
-            for name, table in counts.items()
-            if name in COUNT_TABLES
-        },
-        release,
-    )
+    tables = {
+        name: _masked(table, name, makers[name], release)
+        for name, table in counts.items()
+        if name in COUNT_TABLES
+    }
+    if WATCHED in counts:
+        tables[WATCHED] = masked_watched(counts[WATCHED], other[WATCHED])
+    return Masked(tables, release)
 
 
 def _from_counts(release: Release) -> Callable[[Mapping[str, Any]], Row | None]:

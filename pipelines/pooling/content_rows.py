@@ -7,6 +7,7 @@ estimator into a pooled one, and a text that is none into a terminal, a page and
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,6 +16,8 @@ import pyarrow as pa
 
 from pipelines.disclosure import FEW, PATIENTS, SMALL
 from pipelines.disclosure.tables import REASON
+from pipelines.disclosure.watched import NAME as WATCHED
+from pipelines.disclosure.watched import SCHEMA as WATCHED_SCHEMA
 from pipelines.pooling.table_files import parts
 from pipelines.signals.counts import COUNT_TABLES, COUNTS, MOMENT_COLUMNS, SHARED
 from pipelines.signals.risk import RISK_SCHEMA
@@ -28,6 +31,7 @@ TABLES: dict[str, pa.Schema] = {
         for name, form in COUNT_TABLES.items()
     },
     RISK: RISK_SCHEMA,
+    WATCHED: WATCHED_SCHEMA,
 }
 #: Of units: more than all the hospitals of a continent give. Squares of it are exact in 64 bits.
 LARGEST = 10**8
@@ -72,7 +76,11 @@ def mistake_of_rows(facts: Mapping[str, Any], tables: Mapping[str, pa.Table]) ->
     return _without_whole(tables[COUNTS.name])
 
 
-_KEYS = {**{name: form.keys for name, form in COUNT_TABLES.items()}, RISK: COUNTS.keys}
+_KEYS = {
+    **{name: form.keys for name, form in COUNT_TABLES.items()},
+    RISK: COUNTS.keys,
+    WATCHED: ("study_id", "site_id", "outcome", "window_name", "watched"),
+}
 
 
 def _rows(table: pa.Table) -> Iterator[Row]:
@@ -91,7 +99,24 @@ def _mistake(name: str, row: Row, threshold: int) -> str | None:
         return _mistake_of_counts(row, threshold)
     if name == SHARED.name and not _is_shared(row):
         return f"A row of {name} counts what can't be."
+    if name == WATCHED and not _is_watched(row):
+        return "A row of what is watched is told by half, or holds what can't be."
     return None
+
+
+def _is_watched(row: Row) -> bool:
+    """Whether units and events of a pair, or their range, can be of one ward."""
+    units = (row["n_units_first"], row["n_units_later"])
+    events, ends = row["n_events"], (row["n_events_low"], row["n_events_high"])
+    reason = SMALL if ends == (None, None) else FEW if events is None else None
+    if row[REASON] != reason or re.fullmatch(r"[0-9a-f]{64}", row["pair_hash"] or "") is None:
+        return False
+    if units == (None, None) or ends == (None, None):
+        return (None in units) == (units == (None, None)) and (*ends, events) == (None,) * 3
+    if None in (*units, *ends):
+        return False
+    low, high = ends
+    return low <= high <= sum(units) <= LARGEST and (events is None or low == events == high)
 
 
 def _is_number(key: str, value: float) -> bool:

@@ -220,14 +220,15 @@ class SequentialTest:
             events=events,
             expected=round(expected, _DIGITS),
             threshold=threshold,
-            statistic=round(self._ratio(events, expected), _DIGITS),
-            boundary=round(self._ratio(threshold, expected), _DIGITS),
+            statistic=round(self.ratio(events, expected), _DIGITS),
+            boundary=round(self.ratio(threshold, expected), _DIGITS),
             alpha_allowed=round(may, _DIGITS),
             alpha_spent=round(self._spent + cost, _DIGITS),
             decision="signal" if events >= threshold else decision,
         )
 
-    def _ratio(self, events: int, expected: float) -> float:
+    def ratio(self, events: int, expected: float) -> float:
+        """Return the log-likelihood ratio of so many events."""
         if self._known is None:
             return poisson_llr(events, expected)
         return conditional_llr(events, expected / self._known, self._known)

@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from ruamel.yaml import YAML
 
@@ -17,16 +18,17 @@ from flows.deploy import deploy_command
 from flows.deploy_coordinator import coordinator_yaml
 from flows.export import export, export_key
 from flows.init import make_coordinator
-from pipelines.base.coordinator import (
+from pipelines.base.errors import ConfigError, ExitCode, PackError
+from pipelines.base.site import load_site
+from pipelines.disclosure.watched import NAME, SCHEMA
+from pipelines.pooling import packs, signing, tables
+from pipelines.pooling.coordinator import (
     Coordinator,
     CoordinatorTable,
     RhythmTable,
     load_coordinator,
 )
-from pipelines.base.errors import ConfigError, ExitCode, PackError
-from pipelines.base.site import load_site
-from pipelines.pooling import packs, signing, tables
-from tests.pack_kit import make_site, units_of
+from tests.pack_kit import STUDY, make_site, units_of
 from tests.unit.test_pool import answer, without_pages  # noqa: F401 - a fixture that is used unasked
 from warehouse.packing import export_path
 from warehouse.query import run_query
@@ -58,13 +60,15 @@ class Network:
         number: int = 1,
         change: Callable[[Row], None] = lambda _facts: None,
         folder: str = "",
+        watched: tuple[int, int] | None = None,
     ) -> Path:
-        """Put a pack into the inbox, signed by its site."""
+        """Put a pack into the inbox, signed by its site; of what is watched units and events."""
         pack = packs.read_pack(self.made / name / "pack", self.made / "keys")
         facts = json.loads(json.dumps({k: v for k, v in pack.facts.items() if k != "files"}))
         facts.update(exported=exported, number=number)
         change(facts)
-        files = packs.pack_files(facts, pack.tables)
+        made = {NAME: watched_row(name, *watched)} if watched else {}
+        files = packs.pack_files(facts, {**pack.tables, **made})
         key = signing.load_key(export_path(load_site(self.made / name)))
         to = self.inbox / (folder or f"{name}-{number}")
         to.mkdir()
@@ -155,6 +159,66 @@ def test_a_site_that_sends_nothing_new_is_late_and_its_last_pack_is_pooled(
         "north": ("late", 1),
         "west": ("late", 1),
     }
+
+
+def watched_row(site: str, units: int, events: int) -> pa.Table:
+    row = {
+        **dict.fromkeys(SCHEMA.names),
+        "study_id": STUDY,
+        "site_id": site,
+        "outcome": "any_side_effect",
+        "window_name": "risk",
+        "watched": "bisphosphonate",
+        "pair_hash": "a" * 64,
+        "n_units_first": units,
+        "n_units_later": 0,
+        **dict.fromkeys(("n_events", "n_events_low", "n_events_high"), events),
+    }
+    return pa.Table.from_pylist([row], schema=SCHEMA)
+
+
+PAIR = f"""
+[[pair]]
+study = "{STUDY}"
+outcome = "any_side_effect"
+drug_class = "bisphosphonate"
+alpha = 0.05
+max_expected = 40.0
+rate_first = 0.1
+rate_later = 0.1
+"""
+
+
+def test_each_new_set_of_packs_is_looked_at_once_and_for_good(network: Network) -> None:
+    with network.config.config_path.open("a", encoding="utf-8") as stream:
+        stream.write(PAIR)
+    network.config = load_coordinator(network.root)
+    network.send("east", "2031-Q2", watched=(60, 5))
+    network.send("north", "2031-Q2", watched=(50, 3))
+    [first] = network.look().watched
+    assert "2 sites: 8 events, 11.00 expected" in str(first.look)
+    [path] = (network.root / "state" / "log" / "recorded" / "LookTaken").glob("*.avro")
+    before = path.read_bytes()
+    again = network.look()
+    assert (again.done, again.watched[0].look) == ("unchanged", None)
+    # The file is a cache of the facts: removed, it is made again without a look.
+    (network.root / "pooled.duckdb").unlink()
+    assert network.look().done == "pooled"
+    network.send("west", "2031-Q2", watched=(90, 40))
+    late = network.look()
+    assert late.exit_code == ExitCode.OK
+    assert [one["n_events"] for one in network.rows("sequential")] == [8, 48]
+    assert [one["n_sites"] for one in network.rows("sequential")] == [2, 3]
+    [alert] = network.rows("alert")
+    assert (alert["state"], alert["look_number"]) == ("signal", 2)
+    assert path.read_bytes() == before
+
+
+def test_alpha_of_all_pairs_of_a_study_is_at_most_a_twentieth(network: Network) -> None:
+    with network.config.config_path.open("a", encoding="utf-8") as stream:
+        stream.write(PAIR + PAIR.replace("any_side_effect", "fever"))
+    with pytest.raises(ConfigError, match=r"adds up to 0\.1"):
+        load_coordinator(network.root)
 
 
 def spoil(folder: Path) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from pipelines.base.errors import ConfigError
 from pipelines.base.site import PrefectTable
 from pipelines.base.tomlcheck import Checked, parse_model, read_toml
+from studies.surveillance import MAX_ALPHA, PairTable
 
 SiteName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 
@@ -70,6 +72,15 @@ class RhythmTable(Checked):
     )
 
 
+class PooledPairTable(PairTable):
+    """A pair of a study, looked at on all sites together, with an alpha and an end of its own.
+
+    Without rates and counts the reference is that of the study's pair; it must be no baseline.
+    """
+
+    study: str = Field(description="Id of the study that watches the pair at each site.")
+
+
 class Coordinator(Checked):
     """The whole of coordinator.toml, with paths made absolute."""
 
@@ -77,7 +88,23 @@ class Coordinator(Checked):
     paths: PlacesTable = PlacesTable()
     watch: RhythmTable = RhythmTable()
     prefect: PrefectTable = PrefectTable()
+    pair: list[PooledPairTable] = Field(
+        default_factory=list, description="What is looked at of all sites together."
+    )
     config_path: Path = Field(Path("coordinator.toml"), exclude=True, description="(set on load)")
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Coordinator:
+        for study in {one.study for one in self.pair}:
+            pairs = [one for one in self.pair if one.study == study]
+            total = math.fsum(one.alpha for one in pairs)
+            if total > MAX_ALPHA + 1e-12:
+                msg = f"the alpha of all pairs of {study} adds up to {total:g}; at most "
+                raise ValueError(msg + f"{MAX_ALPHA:g} may be spent")
+            if len({(one.outcome, one.window, one.watched) for one in pairs}) < len(pairs):
+                msg = f"a pair of {study} is there twice; leave one out"
+                raise ValueError(msg)
+        return self
 
     @property
     def root(self) -> Path:

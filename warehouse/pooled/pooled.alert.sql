@@ -1,0 +1,23 @@
+-- pooled.alert
+--
+-- How each pair stands that the coordinator looks at. Only a boundary that was crossed is a signal.
+--
+-- grain: One row per study, outcome, window and what is watched.
+-- key: study_id, outcome, window_name, watched
+-- columns:
+--   study_id VARCHAR - Study that watches the pair at each site.
+--   outcome VARCHAR - The study's name of the outcome.
+--   window_name VARCHAR - The study's name of the window.
+--   watched VARCHAR - Drug or drug class whose units are watched; all where every unit is.
+--   state VARCHAR - signal: a look crossed its boundary; cannot_tell: the last look could not decide, for events that sites mask; none.
+--   look_number BIGINT - Last look; null where there was none.
+--   n_sites BIGINT - Sites that it saw.
+--   n_events_low BIGINT - Fewest events that there can be.
+--   n_events_high BIGINT - Most events that there can be.
+--   expected DOUBLE - Events expected.
+--   threshold BIGINT - Events from which on it signals.
+--   alpha DOUBLE - What the coordinator allots to the pair.
+--   max_expected DOUBLE - Expected events at which its surveillance ends.
+--   note VARCHAR - Why no look can be taken now; null where nothing stands in the way.
+
+from pooled_rows

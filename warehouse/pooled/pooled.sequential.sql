@@ -1,0 +1,45 @@
+-- pooled.sequential
+--
+-- Is the evidence of all sites together over the boundary? Each look at pooled counts (MaxSPRT, Kulldorff
+-- 2011, error spent exactly at the looks that were taken), with an alpha and an end that the
+-- coordinator fixed beforehand. Where a site masks its events they are a range, and a look decides only
+-- what holds at every count of it. Recorded when the packs were pooled, and never computed again.
+--
+-- grain: One row per study, pair, revision and look.
+-- key: study_id, outcome, window_name, watched, pair_hash, look_number
+-- columns:
+--   study_id VARCHAR - Study that watches the pair at each site.
+--   study_hash VARCHAR - SHA-256 of that study.
+--   pair_hash VARCHAR - SHA-256 of what looks at the pair depend on, the coordinator's plan included; a revision that changes it starts anew, and the looks of the one before stay.
+--   outcome VARCHAR - The study's name of the outcome.
+--   window_name VARCHAR - The study's name of the window.
+--   watched VARCHAR - Drug or drug class whose units are watched; all where every unit is.
+--   look_number BIGINT - 1 for the first look at the pair, then 2, ...
+--   is_signal BOOLEAN - Whether this look signals: n_events_low is at least threshold.
+--   decision VARCHAR - signal; continue; end, where max_expected is reached without a signal; or cannot_tell: the fewest events do not signal and the most do. Nothing is looked at after signal and end.
+--   n_sites BIGINT - Sites that were looked at.
+--   sites VARCHAR[] - Which.
+--   n_units_first BIGINT - Units at risk so far that are a patient's first in the record; closed and complete.
+--   n_units_later BIGINT - Other units at risk so far; a patient's units count up to the first with the event.
+--   n_events BIGINT - Patients with an event so far; null where a site masks its own.
+--   n_events_low BIGINT - Fewest that there can be.
+--   n_events_high BIGINT - Most that there can be.
+--   n_events_added BIGINT - Of n_events, since the look before; negative where corrections took some back; null where either is a range.
+--   expected DOUBLE - Events expected of these units: units at risk times rate, by ordinal.
+--   expected_added DOUBLE - Of those, since the look before.
+--   rate_ratio_low DOUBLE - n_events_low / expected; without an interval, for it was looked at more than once.
+--   rate_ratio_high DOUBLE - n_events_high / expected.
+--   threshold BIGINT - Events from which on this look signals; it follows from units alone.
+--   statistic DOUBLE - Log-likelihood ratio of n_events_low; 0 where they are no more than expected.
+--   statistic_high DOUBLE - Log-likelihood ratio of n_events_high.
+--   boundary DOUBLE - Log-likelihood ratio of threshold.
+--   alpha_spent DOUBLE - Exact chance, without an excess, that the true count crosses at a look up to this one; a signal that is told is one of these.
+--   alpha_allowed DOUBLE - What may be spent up to this look: as much as a continuous test would have.
+--   alpha DOUBLE - What the coordinator allots to the whole surveillance of the pair.
+--   max_expected DOUBLE - Expected events at which the surveillance ends, fixed beforehand.
+--   min_events BIGINT - Fewest events that can be a signal.
+--   reference VARCHAR - fixed: known rates; published: counts of others, with their error.
+--   rate_first DOUBLE - Events expected of a first unit at risk.
+--   rate_later DOUBLE - Events expected of a later unit at risk.
+
+from pooled_rows
