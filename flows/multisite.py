@@ -22,10 +22,10 @@ from flows.forest import forest_text, read_forest
 from flows.init import FHIR_SOURCE, SOURCE_EXAMPLE, make_coordinator
 from flows.refresh import refresh
 from flows.reply import Reply, as_ours
-from pipelines.base.coordinator import load_coordinator
 from pipelines.base.errors import DripwatchError, ExitCode
 from pipelines.base.files import make_private
 from pipelines.base.site import Site
+from pipelines.pooling.coordinator import load_coordinator
 from pipelines.simulate import Form, Traits, simulate
 
 NAMED_SEED = "many"
