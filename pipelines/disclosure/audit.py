@@ -186,7 +186,7 @@ class _System:
         cost = np.zeros(2 * len(self._place))
         np.add.at(cost, list(which), 1.0)
         found = [optimize.linprog(sign * cost, **limits, method="highs") for sign in _ENDS]
-        return [one.x for one in found if one.status == 0]
+        return [np.asarray(one.x) for one in found if one.status == 0]
 
 
 def _is_wide(points: Sequence[Floats], which: Sequence[int], threshold: int) -> bool:
