@@ -1,4 +1,4 @@
-"""`dripwatch key`, `dripwatch encrypt` and `dripwatch forget`."""
+"""`dripwatch key`, `encrypt`, `forget` and `idmap`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(key_app, name="key")
     app.command()(encrypt)
     app.command()(forget)
+    app.command()(idmap)
 
 
 @key_app.callback()
@@ -85,3 +86,22 @@ def forget(
         from flows.forget import forget_command
 
         forget_command(config, answer, patient=patient, namespace=namespace)
+
+
+def idmap(
+    config: Config = HERE,
+    reason: Annotated[
+        str, typer.Option(help="Why it is asked; written down with account and time.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Lead from a patient's key to the identifier in the source.
+
+    For a site that keeps a map ([privacy] idmap), to look into a child's chart.
+    The key is asked for, or read from standard input. That it was asked is noted
+    in restricted/idmap/asked.jsonl, and not about whom.
+    """
+    with reply("idmap", as_json=as_json) as answer:
+        from flows.idmap import idmap_command
+
+        idmap_command(config, answer, reason=reason)

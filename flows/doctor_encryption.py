@@ -32,7 +32,11 @@ def encryption(site: Site) -> Iterator[Finding]:
             "warn",
             _NAME,
             f"{plural(len(wrong), 'file')} of log and store "
-            + ("not under the newest key" if site.privacy.encrypt else "encrypted, unasked"),
+            + (
+                "not encrypted under the newest key"
+                if site.privacy.encrypt
+                else "encrypted, unasked"
+            ),
             "Write them anew: `dripwatch encrypt`.",
         )
     elif site.privacy.encrypt:

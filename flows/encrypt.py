@@ -17,6 +17,7 @@ from pipelines.base.generations import adopt, building
 from pipelines.base.keys import load_key
 from pipelines.base.site import Site, load_site
 from pipelines.base.storage import storing
+from pipelines.ingest.idmap import IdMap
 from pipelines.ingest.log import EventLog
 
 
@@ -84,6 +85,7 @@ def _write_anew(site: Site) -> dict[str, Any]:
         adopt(new.root)
         for cache in (site.restricted / "cache", site.restricted / "replay"):
             shutil.rmtree(cache, ignore_errors=True)
+    IdMap(site).seal_again()
     return {"n_batches": len(batches), "n_files": sum(len(one.event_files) for one in batches)}
 
 

@@ -83,6 +83,7 @@ def _asked(patient: str | None) -> str:
 def _take_out(site: Site, id_: str, namespace: str) -> tuple[frozenset[str], dict[str, Any]]:
     from pipelines.ingest.forgetting import Forgetting, find_person
     from pipelines.ingest.forgotten import Forgotten
+    from pipelines.ingest.idmap import IdMap
     from pipelines.ingest.log import EventLog
     from pipelines.ingest.rewrite import rewrite
 
@@ -96,6 +97,7 @@ def _take_out(site: Site, id_: str, namespace: str) -> tuple[frozenset[str], dic
     number = key.n_renewals
     marks = [(key.forgotten(one, number), number) for one in sorted(person.patients)]
     if not person.records and {*marks} & {*Forgotten(log.root).marks()}:
+        IdMap(site).drop(key, person.patients)
         return person.keys, _told(site, person, Forgetting(person, [id_], ()))
     if not person.records:
         raise UsageError(
@@ -109,6 +111,7 @@ def _take_out(site: Site, id_: str, namespace: str) -> tuple[frozenset[str], dic
         adopt(new.root)
         for cache in (site.restricted / "cache", site.restricted / "replay"):
             shutil.rmtree(cache, ignore_errors=True)
+    IdMap(site).drop(key, person.patients)
     return person.keys, _told(site, person, change)
 
 

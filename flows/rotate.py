@@ -22,6 +22,7 @@ from pipelines.base.keys import add_secret, load_key
 from pipelines.base.site import Site, load_site
 from pipelines.base.sitekey import SiteKey
 from pipelines.base.storage import storing
+from pipelines.ingest.idmap import IdMap
 from pipelines.ingest.log import EventLog
 from pipelines.ingest.past import PastLog
 
@@ -99,6 +100,7 @@ def _renew(site: Site, console: Console, *, accept_ties: bool) -> dict[str, Any]
         raise _differs(differ, n_tied)
     with storing("letting the new generation of the log count", new.root):
         adopt(new.root)
+    IdMap(site).seal_again()
     return {
         "n_batches": len(batches),
         "n_events": sum(file.rows for one in batches for file in one.types.values()),

@@ -151,6 +151,7 @@ def validate(context: RunContext, step: Step) -> StageResult:
 
 def commit(context: RunContext, step: Step) -> StageResult:
     """Write each batch to the log and commit it by one rename, or hold it."""
+    from pipelines.ingest.idmap import IdMap, delivered
     from pipelines.ingest.shrunk import shrunk
 
     n_in = n_out = n_held = 0
@@ -166,6 +167,8 @@ def commit(context: RunContext, step: Step) -> StageResult:
                 study_hashes={study.id: study.study_hash for study in context.studies},
                 key_check=context.key.check_value(context.site.site.id),
             )
+            if context.site.privacy.idmap:
+                IdMap(context.site).add(delivered(con))
         n_in += one.n_rows
         limits = context.site.thresholds
         reasons = shrunk(

@@ -154,9 +154,11 @@ class Store:
                 filled_from = self.get_state(_GENERATION) or _FIRST
             except KeyFileError:
                 self.close()
-                if self._has_key_of_log():
-                    return "it could not be read"  # its header is damaged, and looks like this
-                raise
+                if not EventLog(self.site.log_root).is_under(
+                    load_key(self.site), self.site.site.id
+                ):
+                    raise
+                return "it could not be read"  # its header is damaged, and looks like this
             except duckdb.Error as error:
                 self.close()
                 if is_damage(error):
@@ -170,14 +172,6 @@ class Store:
         if filled_from != self.site.log_root.name:
             return "the log has a new generation"
         return None
-
-    def _has_key_of_log(self) -> bool:
-        """Return whether the site's key is the log's; raises where it is another one."""
-        log, site_id = EventLog(self.site.log_root), self.site.site.id
-        batches = log.committed()
-        key = log.fit_key(load_key(self.site), site_id).check_value(site_id)
-        log.check_key(key)
-        return any(one.key_check == key for one in batches)
 
     def get_state(self, name: str) -> str | None:
         """Return a fact of `ops.state`, None where it was never set."""

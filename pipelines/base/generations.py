@@ -23,6 +23,11 @@ def newest(restricted: Path) -> Path:
     return found[max(found)] if found else restricted / "log"
 
 
+def is_log(name: str) -> bool:
+    """Return whether a folder is called as a generation is, one that is being built among them."""
+    return _NAME.fullmatch(name.removesuffix(_BUILDING)) is not None
+
+
 def building(restricted: Path) -> Path:
     """Return the folder that the next generation is to be built in."""
     return restricted / f"log-{max(_generations(restricted), default=1) + 1}{_BUILDING}"

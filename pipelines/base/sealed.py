@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from pipelines.base import vault
 from pipelines.base.files import replace_durably, write_durably
+from pipelines.base.generations import is_log
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -51,17 +52,18 @@ def sealed_with(path: Path) -> bytes | None:
 
 
 @contextmanager
-def writing(stream: BinaryIO, path: Path) -> Iterator[BinaryIO]:
+def writing(stream: BinaryIO, path: Path, *, always: bool = False) -> Iterator[BinaryIO]:
     """Lend what a file's content is written to: sealed where the folder's site says so.
 
     Args:
         stream: takes the bytes of the file; it stays open.
         path: where the file will lie: its own name and its folder's are sealed with it.
+        always: whatever the site says.
 
     Errors:
         KeyFileError: the site's key cannot be read.
     """
-    if not vault.encrypts(path):
+    if not always and not vault.encrypts(path):
         yield stream
         return
     sink = _Sealer(stream, vault.masters(path)[0], path)
@@ -100,15 +102,15 @@ def read_bytes(path: Path) -> bytes:
         return stream.read()
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Swap in a small file (0600), sealed where its folder's site says so; on disk on return.
+def write_bytes(path: Path, data: bytes, *, always: bool = False) -> None:
+    """Swap in a small file (0600), sealed always or where the site says so; on disk on return.
 
     Errors:
         OSError: it cannot be written.
         KeyFileError: the site's key cannot be read.
     """
     whole = io.BytesIO()
-    with writing(whole, path) as stream:
+    with writing(whole, path, always=always) as stream:
         stream.write(data)
     write_durably(path, whole.getvalue(), mode=0o600)
 
@@ -148,7 +150,8 @@ def _cipher(header: bytes, path: Path) -> tuple[AESGCM, bytes]:
     if master is None:
         raise vault.wrong_key(path)
     # Not the whole path: a batch moves from `tmp` to `committed`, and a log gets another folder.
-    place = f"{path.parent.name}/{path.name}"
+    folder = "log" if is_log(path.parent.name) else path.parent.name
+    place = f"{folder}/{path.name}"
     return AESGCM(master.derive("file", salt)), header + place.encode()
 
 

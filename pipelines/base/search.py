@@ -21,6 +21,7 @@ from pathlib import Path
 import duckdb
 
 from pipelines.base.duck import attach, connect, literal, quote
+from pipelines.base.sealed import read_bytes, sealed_with
 
 _ROWS = 10_000
 _DEEPEST = 4
@@ -55,6 +56,7 @@ def search(folders: Iterable[Path], is_in: Callable[[bytes], bool]) -> Searched:
     Errors:
         OSError: a file cannot be read. What cannot be searched proves nothing.
         duckdb.Error: a database cannot be opened: another process is writing to it.
+        KeyFileError, SealedError: a file is encrypted, and no key of a site that is known opens it.
     """
     n_files = n_bytes = 0
     found = []
@@ -76,6 +78,8 @@ def contents(path: Path) -> Iterator[tuple[str, bytes]]:
     """Yield what lies in a file: its bytes, then what they decode to, each with its place."""
     data = path.read_bytes()
     yield from _decoded(data, "bytes", 0)
+    if sealed_with(path) is not None:
+        yield from _decoded(read_bytes(path), "unsealed", 1)
     if data.startswith(_SQLITE):
         yield from _sqlite_cells(path)
     elif data[_DUCKDB[0] :].startswith(_DUCKDB[1]):

@@ -12,24 +12,11 @@ from pipelines.base import vault
 from pipelines.base.errors import ConfigError
 from pipelines.base.generations import newest
 from pipelines.base.site_nights import AnnounceTable, FeedsTable, WatchTable
+from pipelines.base.site_privacy import PrivacyTable as PrivacyTable
+from pipelines.base.site_privacy import RowColumn as RowColumn
 from pipelines.base.tomlcheck import Checked, parse_model, read_toml
 
 Share = Annotated[float, Field(ge=0, le=1)]
-
-#: What could be known of a patient from outside (quasi-identifiers), of all that rows can tell
-#: where `row_level` is `deidentified`.
-RowColumn = Literal[
-    "patient",
-    "drug",
-    "age_band",
-    "sex",
-    "setting",
-    "indication_type",
-    "premedicated",
-    "ordinal_in_record",
-    "n_infusions",
-    "day_in_record",
-]
 
 
 class SiteTable(Checked):
@@ -152,35 +139,6 @@ class ThresholdTable(Checked):
     def share_of(self, event_type: str) -> float:
         """Return the threshold in force for an event type."""
         return self.reject_share_by_type.get(event_type, self.reject_share)
-
-
-class PrivacyTable(Checked):
-    """What may leave the site."""
-
-    min_cell: int = Field(
-        11,
-        ge=1,
-        strict=True,
-        description="Smallest count that reports, profiles and packs show.",
-    )
-    encrypt: bool = Field(
-        default=False,
-        strict=True,
-        description="Encrypt what lies in the restricted folder, each file under a key made from "
-        "the site's; needs the extra `encryption`. `dripwatch encrypt` writes anew what is there.",
-    )
-    row_columns: list[RowColumn] = Field(
-        ["drug", "age_band", "sex"],
-        description="What de-identified rows tell of what could be known from outside; `patient`: "
-        "which units are one patient's. At least min_cell patients must hold each combination, or "
-        "no row is published.",
-    )
-    disk_is_encrypted: bool = Field(
-        default=False,
-        strict=True,
-        description="The site's word that the disk of the restricted folder is encrypted where "
-        "Linux cannot tell: a self-encrypting drive, a cloud's volume, a file server.",
-    )
 
 
 class PrefectTable(Checked):

@@ -287,6 +287,17 @@ class EventLog:
         fits = (one for one in chain if one.check_value(site_id) in told)
         return next(fits, key)
 
+    def is_under(self, key: SiteKey, site_id: str) -> bool:
+        """Return whether the log was written under a key; False where nothing tells.
+
+        Errors:
+            KeyFileError: it was written under another one.
+        """
+        batches = self.committed()
+        value = self.fit_key(key, site_id).check_value(site_id)
+        self.check_key(value)
+        return any(one.key_check == value for one in batches)
+
     def check_site(self, site_id: str) -> None:
         """Refuse another id of the site than the one that is part of every key of the log.
 

@@ -13,7 +13,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pipelines.base import sealed, vault
 from pipelines.base.errors import KeyFileError, LogError
+from pipelines.base.generations import adopt, building
+from pipelines.base.search import search
 from pipelines.base.site import load_site
+from pipelines.ingest.forgotten import Forgotten
 from pipelines.ingest.log import EventLog
 from tests.at_rest_kit import OTHER, SECRET, nobody_else, set_key, site_that_encrypts
 from tests.log_kit import FACTS, VERDICT, con, flip
@@ -115,6 +118,20 @@ def test_a_file_in_the_place_of_another_one_is_an_error(folder: Path) -> None:
     shutil.copy(folder / "one", folder / "two")
     with pytest.raises(sealed.SealedError):
         sealed.read_bytes(folder / "two")
+
+
+def test_a_log_that_gets_another_folder_is_read_there(folder: Path) -> None:
+    built = building(folder)
+    built.mkdir()
+    marks = [("f" * 64, 0)]
+    Forgotten(built).put(marks)
+    assert Forgotten(adopt(built)).marks() == marks
+
+
+def test_a_search_goes_through_what_is_sealed(folder: Path) -> None:
+    sealed.write_bytes(folder / "one", TEXT)
+    found = search([folder], lambda data: TEXT in data).found
+    assert found == ((folder / "one", "unsealed"),)
 
 
 def test_another_key_is_told_and_a_renewed_one_still_opens(folder: Path) -> None:

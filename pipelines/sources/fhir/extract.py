@@ -86,6 +86,7 @@ def extract(
         mapping.table.zone or site.site.zone,
         mapping.table.namespace,
         microseconds(facts.exported_at),
+        site.privacy.idmap,
     )
     try:
         open_staging(con, scope, key)

@@ -54,6 +54,7 @@ def extract(
             mapping.table.zone or site.site.zone,
             mapping.table.namespace,
             microseconds(facts.exported_at),
+            site.privacy.idmap,
         )
         for sha256, file in opened.items():
             _read_file(con, file, sha256, ctx, whole_scope=is_whole(scope))

@@ -23,6 +23,7 @@ class Context:
         zone: zone of times whose rule names none.
         namespace: kind of patient identifier where the rule names none.
         exported_us: when the extract was written, microseconds since 1970, UTC.
+        keeps_ids: the site keeps a map of patients' identifiers (`[privacy] idmap`).
     """
 
     site_id: str
@@ -31,6 +32,7 @@ class Context:
     zone: str
     namespace: str
     exported_us: int
+    keeps_ids: bool = False
 
 
 def microseconds(at: datetime) -> int:
@@ -80,14 +82,27 @@ def patients(rule: RowRule, column: dict[str, str], ctx: Context) -> str:
     )
 
 
+def named_patients(rule: RowRule, ctx: Context) -> str:
+    """Return the query for `namespace, id, k` (the key) of each patient of `row_patient`."""
+    namespace = literal(rule.patient.namespace or ctx.namespace)
+    return (
+        f"SELECT {namespace} AS namespace, {_bare(rule, 'patient_text')} AS id, patient_key AS k "
+        "FROM row_patient WHERE patient_key IS NOT NULL"
+    )
+
+
 def keyed(rule: RowRule, ctx: Context, text: str) -> str:
     """Return the SQL of the key of the patient whom a text names, null where it names none."""
-    bare = text
-    if prefix := rule.patient.strip_prefix:
-        rest = f"nullif(substr({text}, {len(prefix) + 1}), '')"
-        bare = f"CASE WHEN starts_with({text}, {literal(prefix)}) THEN {rest} ELSE {text} END"
     owner = f"{literal(ctx.site_id)}, {literal(rule.patient.namespace or ctx.namespace)}"
-    return f"patient_key({owner}, {bare})"
+    return f"patient_key({owner}, {_bare(rule, text)})"
+
+
+def _bare(rule: RowRule, text: str) -> str:
+    prefix = rule.patient.strip_prefix
+    if not prefix:
+        return text
+    rest = f"nullif(substr({text}, {len(prefix) + 1}), '')"
+    return f"CASE WHEN starts_with({text}, {literal(prefix)}) THEN {rest} ELSE {text} END"
 
 
 def named_key(name: str, text: str, rule: RowRule, ctx: Context) -> str | None:

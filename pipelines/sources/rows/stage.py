@@ -21,11 +21,12 @@ from pipelines.base.sitekey import SiteKey
 from pipelines.base.storage import database_error
 from pipelines.ingest.facts import DeliveryFacts
 from pipelines.ingest.forgotten import Forgotten, leave_out
+from pipelines.ingest.idmap import keep_named
 from pipelines.ingest.renewal import renew_staging
 from pipelines.sources.rows import sql
 from pipelines.sources.rows.model import OUT_OF_SCOPE, Condition, RowRule
 from pipelines.sources.rows.resolve import settle
-from pipelines.sources.rows.shared import Context, patients, told_code
+from pipelines.sources.rows.shared import Context, named_patients, patients, told_code
 from pipelines.sources.rows.statement import candidates
 from pipelines.sources.rows.targets import UNCODED
 from studies.load import ConceptRow
@@ -55,12 +56,23 @@ CREATE TABLE fate.unreadable (source_file_sha VARCHAR, source_row BIGINT, raw VA
 CREATE TABLE fate.withdrawn (resource_key VARCHAR, version BIGINT, recorded_at TIMESTAMP,
     source_file_sha VARCHAR, source_row BIGINT, reason VARCHAR);
 """
-_SCRATCH = ("row_raw", "row_patient", "row_out", "row_candidate", "row_verdict", "row_scope")
+_SCRATCH = (
+    "row_raw",
+    "row_patient",
+    "row_person",
+    "row_out",
+    "row_candidate",
+    "row_verdict",
+    "row_scope",
+)
 
 
 def open_staging(con: duckdb.DuckDBPyConnection, scope: Scope, key: SiteKey) -> None:
     """Make the staging tables, and what statements over rows call: zones, keys, the scope."""
     con.execute(_STAGING)
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE row_person (namespace VARCHAR, id VARCHAR, k VARCHAR)"
+    )
     zones.install(con)
     key.install(con)
     _load_scope(con, scope)
@@ -73,6 +85,8 @@ def close_staging(con: duckdb.DuckDBPyConnection, key: SiteKey, site: Site) -> N
     settled alike before and after a renewal.
     """
     leave_out(con, key, Forgotten(site.log_root))
+    if site.privacy.idmap:
+        keep_named(con)
     if key.n_renewals:
         renew_staging(con)
     for name in _SCRATCH:
@@ -118,6 +132,8 @@ def make_events(
     """Turn `row_raw` into candidate events, or account for its rows otherwise."""
     _set_aside(con)
     con.execute(f"CREATE OR REPLACE TEMP TABLE row_patient AS {patients(rule, column, ctx)}")
+    if ctx.keeps_ids:
+        con.execute(f"INSERT INTO row_person {named_patients(rule, ctx)}")
     for event_type in rule.event_types:
         code = told_code(rule, event_type, column)
         _leave_out(con, event_type, code, whole_scope=whole_scope)

@@ -1,0 +1,84 @@
+"""`dripwatch idmap`: from a patient's key to the identifier in the source; who asked is noted."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import pwd
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flows.console import plural
+from flows.reply import Reply, UsageError, may_name
+from pipelines.base.files import append_line
+from pipelines.base.keys import load_key
+from pipelines.base.site import Site, load_site
+from pipelines.base.storage import storing
+from pipelines.ingest.idmap import IdMap
+from pipelines.ingest.log import EventLog
+
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+def idmap_command(config: Path, answer: Reply, *, reason: str) -> None:
+    """Print whose key it is, after noting who asked, when and why; never about whom.
+
+    Errors:
+        UsageError: the site keeps no map, no reason was given, or it is no key.
+        LogError: the map is damaged.
+        KeyFileError: the site's key is absent or another one.
+    """
+    site = load_site(config)
+    may_name(site)
+    if not site.privacy.idmap:
+        raise UsageError(
+            "The site keeps no map of identifiers.",
+            where="[privacy] idmap in site.toml",
+            remedy="With `idmap = true`, patients of later deliveries are in it.",
+        )
+    if not reason.strip():
+        raise UsageError(
+            "No reason was given.", remedy="Say why, with --reason; it is written down."
+        )
+    wanted = _asked()
+    log = EventLog(site.log_root)
+    key = log.fit_key(load_key(site), site.site.id)
+    found = IdMap(site).find(key, wanted)
+    _note(site, reason, is_known=bool(found))
+    answer.result = {"patients": [{"namespace": one, "id": id_} for one, id_ in found]}
+    answer.message = f"{plural(len(found), 'identifier')} of this key."
+    for namespace, id_ in found:
+        answer.console.say(f"{namespace} {id_}")
+    answer.console.say(answer.message)
+
+
+def _asked() -> str:
+    """Return the key from a prompt or standard input: it stays out of the shell's history."""
+    text = getpass.getpass("Patient's key: ") if sys.stdin.isatty() else sys.stdin.read()
+    if not _KEY.fullmatch(wanted := text.strip()):
+        raise UsageError(
+            "This is no patient's key.",
+            remedy="Write the 64 hex digits of `patient_key` to standard input.",
+        )
+    return wanted
+
+
+def _note(site: Site, reason: str, *, is_known: bool) -> None:
+    """Write a line before anything is shown."""
+    path = asked_path(site)
+    told = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "account": pwd.getpwuid(os.getuid()).pw_name,
+        "reason": reason.strip(),
+        "is_known": is_known,
+    }
+    with storing("noting that the map was asked", path):
+        append_line(path, json.dumps(told))
+
+
+def asked_path(site: Site) -> Path:
+    """Return the file of who asked, when and why."""
+    return site.restricted / "idmap" / "asked.jsonl"
