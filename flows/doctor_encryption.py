@@ -8,6 +8,7 @@ from flows.console import plural
 from flows.installation import Finding
 from pipelines.base import duck
 from pipelines.base.site import Site
+from pipelines.ingest.idmap import IdMap
 
 _NAME = "encryption by file"
 
@@ -47,3 +48,15 @@ def encryption(site: Site) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", _NAME, "not asked for ([privacy] encrypt): files lie as they are")
+    if (there := IdMap(site).path).is_file():
+        kept = (
+            "kept for `dripwatch idmap`"
+            if site.privacy.idmap
+            else "no longer kept, and still there"
+        )
+        yield Finding(
+            "ok" if site.privacy.idmap else "warn",
+            "map of identifiers",
+            f"{plural(len(IdMap(site).named()), 'identifier')} of patients, sealed, {kept}",
+            "" if site.privacy.idmap else f"Delete {there.parent} where nobody needs it.",
+        )

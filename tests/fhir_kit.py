@@ -18,6 +18,7 @@ import pytest
 from pipelines.base import duck
 from pipelines.base.keys import SiteKey
 from pipelines.base.site import Site
+from pipelines.base.site_privacy import PrivacyTable
 from pipelines.ingest.facts import DeliveredFile, DeliveryFacts, DeliveryKind
 from pipelines.sources.fhir.extract import extract
 from pipelines.sources.fhir.mapping import Mapping, load_mapping
@@ -95,7 +96,11 @@ def read(tmp_path: Path) -> Read:
         con = duck.connect()
         site = cast(
             "Site",
-            SimpleNamespace(site=SimpleNamespace(zone="America/New_York"), log_root=Path("no-log")),
+            SimpleNamespace(
+                site=SimpleNamespace(zone="America/New_York"),
+                privacy=PrivacyTable(),
+                log_root=Path("no-log"),
+            ),
         )
         facts = facts_of([path], mapping.event_types, kind)
         extract(con, facts, mapping, site, scope, KEY)

@@ -23,6 +23,7 @@ from pipelines.base import duck
 from pipelines.base.errors import DeliveryError
 from pipelines.base.keys import SiteKey
 from pipelines.base.site import Site
+from pipelines.base.site_privacy import PrivacyTable
 from pipelines.ingest.facts import DeliveredFile, DeliveryFacts, DeliveryKind
 from pipelines.ingest.log import EventLog
 from pipelines.sources.fhir.mapping import resource_names
@@ -36,7 +37,12 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = SiteKey(bytes(range(32)))
 BATCH = "0" * 64
 SITE = cast(
-    "Site", SimpleNamespace(site=SimpleNamespace(zone="America/New_York"), log_root=Path("no-log"))
+    "Site",
+    SimpleNamespace(
+        site=SimpleNamespace(zone="America/New_York"),
+        privacy=PrivacyTable(),
+        log_root=Path("no-log"),
+    ),
 )
 SCOPE = load_study("iv_bisphosphonate").concept_rows()
 

@@ -17,6 +17,7 @@ import pytest
 from pipelines.base import duck
 from pipelines.base.keys import SiteKey
 from pipelines.base.site import Site
+from pipelines.base.site_privacy import PrivacyTable
 from pipelines.ingest.facts import DeliveredFile, DeliveryFacts
 from pipelines.sources.fhir.extract import extract
 from pipelines.sources.fhir.mapping import load_mapping
@@ -41,7 +42,12 @@ def staged(
     files = (DeliveredFile(path, "any", sha256),)
     facts = DeliveryFacts("0" * 64, "s", "e", "snapshot", AT, types, "m", "s", "p", files)
     site = cast(
-        "Site", SimpleNamespace(site=SimpleNamespace(zone="Europe/Berlin"), log_root=Path("no-log"))
+        "Site",
+        SimpleNamespace(
+            site=SimpleNamespace(zone="Europe/Berlin"),
+            privacy=PrivacyTable(),
+            log_root=Path("no-log"),
+        ),
     )
     con = duck.connect()
     extract(con, facts, mapping, site, scope, KEY)
