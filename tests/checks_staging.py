@@ -109,7 +109,7 @@ def good(event_type: str, /, **changes: Any) -> dict[str, Any]:
 
 def staged(rows: Rows, *, types: Iterable[str] = CLINICAL_TYPES) -> duckdb.DuckDBPyConnection:
     """Return a staging database with these event rows, numbered from 1 within their type."""
-    con = connect()
+    con = connect(threads=1)
     con.execute(
         """
         CREATE SCHEMA event; CREATE SCHEMA fate;

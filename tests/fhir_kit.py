@@ -93,7 +93,7 @@ def read(tmp_path: Path) -> Read:
         path = tmp_path / "all.ndjson"
         path.write_text("".join(json.dumps(one) + "\n" for one in resources))
         mapping = mapping_of(MAPPING + more)
-        con = duck.connect()
+        con = duck.connect(threads=1)
         site = cast(
             "Site",
             SimpleNamespace(

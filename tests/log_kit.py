@@ -103,7 +103,7 @@ def stage(con: duckdb.DuckDBPyConnection, facts: DeliveryFacts = FACTS) -> None:
 
 @pytest.fixture
 def con() -> Iterator[duckdb.DuckDBPyConnection]:
-    connection = duck.connect()
+    connection = duck.connect(threads=1)
     stage(connection)
     yield connection
     connection.close()

@@ -239,8 +239,7 @@ def _run_models(con: duckdb.DuckDBPyConnection, told: deidentified.PublishedRows
             con.execute(f"CREATE VIEW {quote(model.schema)}.{quote(model.name)} AS {model.sql}")
         else:
             n_rows[model.full_name] = _fill(con, model, told)
-        for statement in model.comments_sql("published"):
-            con.execute(statement)
+        con.execute("; ".join(model.comments_sql("published")))
     return n_rows
 
 

@@ -41,6 +41,8 @@ _N_KEYS = {name: len(table.keys) for name, table in COUNT_TABLES.items()} | {
     ATTRITION: len(ATTRITION_SCHEMA) - 1
 }
 
+_FAILED = "failed-"
+
 Key = tuple[str | int | None, ...]
 Sums = tuple[int | None, ...]
 Merged = dict[Key, Sums]
@@ -151,7 +153,7 @@ class LinkInfusions(beam.PTransform):  # type: ignore[misc] # Beam is untyped
 
 
 def _write_table(rows: Iterable[tuple[Any, ...]], path: str, schema: pa.Schema) -> None:
-    ordered = sorted(rows, key=lambda row: tuple(str(cell) for cell in row))
+    ordered = sorted(rows, key=lambda row: tuple(map(str, row)))
     columns = list(zip(*ordered, strict=True)) or [()] * len(schema)
     arrays = [
         pa.array(list(column), field.type) for column, field in zip(columns, schema, strict=True)
@@ -170,13 +172,17 @@ def _write_counts(named: tuple[str, Merged], folder: str) -> str:
     return name
 
 
-def _write_failed(failed: list[tuple[str, str, str, int | None]], path: str) -> str:
-    Path(path).write_text(json.dumps(sorted(failed, key=str)), encoding="utf-8")
-    return path
+def _write_failed(failed: tuple[str, str, str, int | None], folder: str) -> str:
+    """Write one failure: gathering them is twelve more steps, a tenth of linking a small bucket."""
+    _, study, shard, _ = failed
+    path = Path(folder) / f"{_FAILED}{study}-{Path(shard).name}.json"
+    path.write_text(json.dumps(failed), encoding="utf-8")
+    return str(path)
 
 
-def _raise_failed(path: Path) -> None:
-    failed = json.loads(path.read_text(encoding="utf-8"))
+def _raise_failed(folder: Path) -> None:
+    files = folder.glob(f"{_FAILED}*.json")
+    failed = sorted((json.loads(file.read_text(encoding="utf-8")) for file in files), key=str)
     if not failed:
         return
     kind, study, shard, refused = failed[0]
@@ -210,15 +216,13 @@ def run_linkage(shards: list[Path], given: list[LinkageInput], out: Path) -> Lin
         for one in given
         for shard in shards
     ]
-    failed_path = out / "failed.json"
     # By name: the switching DirectRunner would first try to download another runner.
     options = PipelineOptions(["--no_pipeline_type_check"])
     with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
         linked = pipeline | beam.Create(works, reshuffle=False) | "LinkInfusions" >> LinkInfusions()
         _ = linked["counts"] | "CountFiles" >> beam.Map(_write_counts, str(out))
-        failed = linked["failed"] | "FailedList" >> beam.combiners.ToList()
-        _ = failed | "FailedFile" >> beam.Map(_write_failed, str(failed_path))
-    _raise_failed(failed_path)
+        _ = linked["failed"] | "FailedFiles" >> beam.Map(_write_failed, str(out))
+    _raise_failed(out)
     for name in _SCHEMAS if not works else ():
         _write_counts((name, {}), str(out))
     tables = _files(works, OUTPUTS)

@@ -147,8 +147,8 @@ def test_a_bucket_whose_disk_is_full_is_told_as_that_and_another_fault_as_ours(
     tmp_path: Path,
 ) -> None:
     for refused, kind in ((errno.ENOSPC, StorageError), (None, LinkageError)):
-        told = _write_failed(
-            [("IOException", "study", "in/bucket-01", refused)], str(tmp_path / "failed.json")
-        )
-        with pytest.raises(kind, match=r"full|Linking"):
-            _raise_failed(Path(told))
+        _raise_failed(tmp_path)  # nothing has failed
+        told = _write_failed(("IOException", "study", "in/bucket-01", refused), str(tmp_path))
+        with pytest.raises(kind, match=r"full|Linking 1 buckets"):
+            _raise_failed(tmp_path)
+        Path(told).unlink()
