@@ -1,4 +1,4 @@
-"""Counts of hospitals without patients: `export`, `pool`, `coordinate`, `demo-multisite`."""
+"""Hospitals together: `export`, `pool`, `coordinate`, `demo-multisite`, `pool-logs`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(pool)
     app.command()(coordinate)
     app.command("demo-multisite")(demo_multisite)
+    app.command("pool-logs")(pool_logs)
 
 
 def export(
@@ -121,3 +122,20 @@ def demo_multisite(
         from flows.multisite import run_multisite
 
         run_multisite(out, seed=seed, answer=answer)
+
+
+def pool_logs(
+    sites: Annotated[list[Path], typer.Argument(help="site.toml of each hospital, or its folder.")],
+    out: Annotated[Path, typer.Option(help="The DuckDB file to write; it holds rows of patients.")],
+    as_json: AsJson = False,
+) -> None:
+    """Put the rows of hospitals of one legal entity into one warehouse.
+
+    Reads each hospital's log and changes nothing there; links each by its own
+    settings; tells counts and signals of each, and of all together under the site
+    `all`. Whoever was treated at two hospitals is two patients, one at each.
+    """
+    with reply("pool-logs", as_json=as_json) as answer:
+        from flows.pool_logs import pool_logs as pool_rows
+
+        pool_rows(sites, out, answer)

@@ -22,6 +22,7 @@ from flows.context import RunContext
 from flows.lock import lock_path, site_lock
 from flows.reply import UsageError
 from flows.run import StageResult
+from pipelines.base import vault
 from pipelines.base.errors import LockedError
 from pipelines.base.files import make_private, replace_durably
 from pipelines.base.site import PathsTable, Site
@@ -51,17 +52,24 @@ class DerivedContext(RunContext):
 
 
 @contextmanager
-def derived_site(site: Site) -> Iterator[Site]:
-    """Lend a site with empty folders of its own under `restricted/replay`, removed at the end.
+def derived_site(site: Site, folder: Path | None = None) -> Iterator[Site]:
+    """Lend a site with empty folders of its own, which are emptied at the end.
 
     What a killed one left there is removed by the next, or by `sweep`.
+
+    Args:
+        site: whose log is read.
+        folder: private, for all of it; by default `restricted/replay` of the site.
 
     Errors:
         LockedError: another one is at work.
         StorageError: the folder cannot be written.
     """
-    make_private(site.restricted)
-    derived = _beside(site)
+    derived = _beside(site, folder)
+    if folder is None:
+        make_private(site.restricted)
+    else:
+        vault.know(derived)
     users = os.umask(0o077)
     try:
         with site_lock(derived):
@@ -81,8 +89,8 @@ def sweep(site: Site) -> None:
             pass
 
 
-def _beside(site: Site) -> Site:
-    folder = site.restricted / "replay"
+def _beside(site: Site, folder: Path | None = None) -> Site:
+    folder = folder or site.restricted / "replay"
     paths = PathsTable(
         warehouse=folder / "warehouse.duckdb", report=folder / "report", restricted=folder
     )
@@ -121,8 +129,12 @@ def derived_context(
     return context
 
 
-def bring_up(context: RunContext) -> list[StageResult]:
+def bring_up(context: RunContext, stages: Sequence[str] = _FROM_LOG) -> list[StageResult]:
     """Apply the log's batches to the derived store, link them, and load what follows.
+
+    Args:
+        context: made by `derived_context`.
+        stages: which of the stages, by name.
 
     Errors:
         DripwatchError: as the stages of a refresh.
@@ -133,7 +145,7 @@ def bring_up(context: RunContext) -> list[StageResult]:
 
     with Store(context.site) as store:
         store.record_run(context.run_record())
-    return run_in_process([one for one in STAGES if one.name in _FROM_LOG], context)
+    return run_in_process([one for one in STAGES if one.name in stages], context)
 
 
 def publish(context: RunContext) -> Path:

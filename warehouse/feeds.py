@@ -82,6 +82,12 @@ def keep_feeds(con: duckdb.DuckDBPyConnection, site: Site, batch_ids: list[str])
     return True
 
 
+def take_as_told(con: duckdb.DuckDBPyConnection, site: Site, batch_ids: list[str]) -> None:
+    """Keep the tables of feeds as they are: of a store whose events were counted elsewhere."""
+    wanted = state_key(site, batch_ids)
+    con.execute("INSERT OR REPLACE INTO ops.state VALUES (?, ?)", [_STATE, wanted])
+
+
 def keep_silences(con: duckdb.DuckDBPyConnection, zone: str, settings: FeedsTable) -> None:
     """Fill `quality.silence` from `quality.completeness` and what the sources declared."""
     con.execute(

@@ -147,11 +147,11 @@ def _facts(site: Site, state: str, run_id: str) -> dict[str, str]:
         "row_level": site.site.row_level,
         "is_synthetic": str(site.site.synthetic).lower(),
         "published_by_run": run_id,
-        "settings": json.dumps(_settings(site)),
+        "settings": json.dumps(settings_of(site)),
     }
 
 
-def _settings(site: Site) -> dict[str, object]:
+def settings_of(site: Site) -> dict[str, object]:
     """Return the settings that results depend on, besides the studies."""
     own = site.site
     return {

@@ -208,6 +208,11 @@ def _keep_sums(con: duckdb.DuckDBPyConnection, model: Model, sums: Sums) -> None
         )
 
 
+def note_content(con: duckdb.DuckDBPyConnection, model: Model) -> None:
+    """Keep the digest of a table that was filled otherwise than by `replace_content`."""
+    _keep_sums(con, model, content_sums(con, model.target("store"), _digested(con, model)))
+
+
 def _column_types(model: Model) -> str:
     return ", ".join(f"{quote(c.name)} {c.type}" for c in model.columns if c.name != RUN_COLUMN)
 

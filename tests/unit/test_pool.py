@@ -6,11 +6,13 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from flows.console import TextConsole
@@ -19,8 +21,9 @@ from flows.pool import pool
 from flows.reply import Reply
 from pipelines.base.duck import connect
 from pipelines.base.errors import PackError
+from pipelines.disclosure.tables import REASON
 from pipelines.pooling import packs, signing
-from pipelines.pooling.cells import ABOUT, Cell
+from pipelines.pooling.cells import ABOUT, Cell, cells_of
 from pipelines.pooling.effects import pool_effects
 from pipelines.pooling.glmm import pool_risks
 from pipelines.pooling.risks import NO_END, pooled_risk
@@ -28,9 +31,11 @@ from pipelines.signals.comparison import Group, Shared, risk_ratios
 from pipelines.signals.counts import COUNTS, MOMENT_COLUMNS, SUM_COLUMNS
 from pipelines.signals.risk import estimate_risk
 from tests.pack_kit import Unit, counted, make_site, units_of
+from tests.together_kit import counts_of, linked_site, together
 from warehouse.packing import export_path
 from warehouse.query import run_query
 from warehouse.report.render import Written
+from warehouse.store import Store
 
 Row = dict[str, Any]
 
@@ -186,6 +191,54 @@ def test_pooled_counts_are_the_sums_of_the_packs_rows(
         assert row["n_units_low"] <= n
         assert row["n_events_high"] is None or e <= row["n_events_high"]
         assert row["n_units_high"] is None or n <= row["n_units_high"]
+
+
+@pytest.mark.parametrize("name", ["world", pytest.param("masked", marks=pytest.mark.slow)])
+def test_packs_pool_to_what_their_rows_in_one_store_do(
+    request: pytest.FixtureRequest, tmp_path: Path, name: str
+) -> None:
+    """The same estimators, of the counts that `pool-logs` has of each site."""
+    world: World = request.getfixturevalue(name)
+    sites = [linked_site(tmp_path, one, units, []) for one, units in world.sites.items()]
+    with Store(together(tmp_path, sites)) as store:
+        sums = counts_of(store.con, "all")[COUNTS.name].to_pylist()
+        whole = [
+            replace(pack, tables={**pack.tables, **unmasked(counts_of(store.con, pack.site_id))})
+            for pack in (packs.read_pack(folder, world.keys) for folder in world.packs)
+        ]
+    cells = cells_of(whole)
+    in_rows = {about(row): row for row in sums}
+    exact = ranged = 0
+    patients = {about(r): r["n_patients"] for r in world.rows("counts")}
+    for row in world.rows("counts", "n_sites_masked = 0"):
+        told_sums = {n: row[n] for n in SUM_COLUMNS if row[n] is not None}
+        assert {"n_events", "n_units"} <= told_sums.keys()
+        assert told_sums == {n: in_rows[about(row)][n] for n in told_sums}
+    for row in world.rows("risk", "is_headline"):
+        truth = pooled_risk(cells[about(row)])
+        if not row["n_sites_masked"]:
+            told = [(row[n], truth[n]) for n in ("risk", "ci_low", "ci_high", "n_events")]
+            # Without the number of patients the packs know less: near, and never too sure.
+            exactly = patients[about(row)] is not None
+            assert all(a == pytest.approx(b, rel=1e-9 if exactly else 1e-4) for a, b in told)
+            assert row["ci_high"] - row["ci_low"] >= (truth["ci_high"] - truth["ci_low"]) * 0.999999
+            exact += exactly
+        elif row["risk_lowest"] is not None and row["risk_highest"] is not None:
+            assert row["risk_lowest"] <= truth["risk"] <= row["risk_highest"]
+            ranged += 1
+    assert exact if name == "world" else ranged
+
+
+def about(row: Row) -> tuple[str, ...]:
+    return tuple(row[name] for name in ABOUT)
+
+
+def unmasked(tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+    """Counts as a pack has them that masks nothing."""
+    return {
+        name: table.append_column(REASON, pa.nulls(table.num_rows, pa.string()))
+        for name, table in tables.items()
+    }
 
 
 def true_counts(world: World) -> dict[tuple[str, ...], tuple[int, int]]:
