@@ -23,7 +23,7 @@ from warehouse.store import Store
 ALL_SITES = "all"
 
 #: What nights have recorded is each hospital's own, and is told at that hospital.
-_OF_NIGHTS = frozenset({"signals.sequential", "signals.alert"})
+OF_NIGHTS = frozenset({"signals.sequential", "signals.alert", "signals.counts_watched"})
 #: Tables besides those of linkage and signals whose rows are told of each hospital.
 _ALSO = ("ops.batch", "reference.freshness")
 
@@ -58,7 +58,7 @@ def _tables() -> list[Model]:
 
 
 def _is_told(found: Model) -> bool:
-    return found.full_name not in _OF_NIGHTS | {"quality.published_rows"}
+    return found.full_name not in OF_NIGHTS | {"quality.published_rows"}
 
 
 def _refuse_shared(con: duckdb.DuckDBPyConnection) -> None:

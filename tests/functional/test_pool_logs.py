@@ -15,6 +15,7 @@ from tests.functional.refresh_site import deliver, make_site, run
 from tests.functional.refresh_site import hospital as hospital
 from warehouse.digest import table_digests
 from warehouse.query import run_query
+from warehouse.together import OF_NIGHTS
 
 NAMES = ("east", "north", "west")
 ZONES = {"east": "Asia/Kolkata", "north": "America/New_York", "west": "Europe/Berlin"}
@@ -49,7 +50,7 @@ def test_each_hospital_is_as_at_home_and_all_are_their_sum(tmp_path: Path, hospi
         con.execute(f"ATTACH '{out}' AS pooled (READ_ONLY)")
         for name in NAMES:
             con.execute(f"ATTACH '{tmp_path / name / 'warehouse.duckdb'}' AS home (READ_ONLY)")
-            for table in table_digests(con, "home"):
+            for table in set(table_digests(con, "home")) - OF_NIGHTS:
                 told = f"SELECT * EXCLUDE (run_id) FROM {{}}.{table} WHERE site_id = '{name}'"
                 differ = f"({told} EXCEPT ALL {told}) UNION ALL ({told} EXCEPT ALL {told})"
                 sides = ("home", "pooled", "pooled", "home")
