@@ -86,14 +86,21 @@ def published(site: Site, folder: Path) -> Path:
     return site.warehouse
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A site that has published, for tests that only read."""
+    folder = tmp_path_factory.mktemp("published-once")
+    site = make_site(folder)
+    published(site, folder)
+    return site
+
+
 def ask(path: Path, sql: str) -> list[tuple[Any, ...]]:
     return list(run_query(path, sql).rows)
 
 
-def test_every_table_is_there_and_every_table_and_column_says_what_it_is(
-    site: Site, tmp_path: Path
-) -> None:
-    path = published(site, tmp_path)
+def test_every_table_is_there_and_every_table_and_column_says_what_it_is(once: Site) -> None:
+    path = once.warehouse
     tables = ask(
         path,
         """SELECT schema_name, table_name, comment FROM duckdb_tables()
@@ -120,8 +127,8 @@ def test_every_table_is_there_and_every_table_and_column_says_what_it_is(
     assert [row for row in columns if not row[-1]] == []
 
 
-def test_the_dictionary_in_the_file_says_what_the_comments_say(site: Site, tmp_path: Path) -> None:
-    path = published(site, tmp_path)
+def test_the_dictionary_in_the_file_says_what_the_comments_say(once: Site) -> None:
+    path = once.warehouse
     differing = ask(
         path,
         """SELECT d.* FROM reference.dictionary AS d
@@ -135,28 +142,19 @@ def test_the_dictionary_in_the_file_says_what_the_comments_say(site: Site, tmp_p
 
 
 @pytest.mark.parametrize("found", load_models(), ids=lambda found: found.full_name)
-def test_no_two_rows_share_the_key_of_their_table(
-    found: Any, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    path = _shared_file(tmp_path_factory)
+def test_no_two_rows_share_the_key_of_their_table(found: Any, once: Site) -> None:
     keys = ", ".join(found.key)
-    repeated = ask(path, f"SELECT {keys} FROM {found.full_name} GROUP BY ALL HAVING count(*) > 1")
+    repeated = ask(
+        once.warehouse, f"SELECT {keys} FROM {found.full_name} GROUP BY ALL HAVING count(*) > 1"
+    )
     assert repeated == []
 
 
-def _shared_file(factory: pytest.TempPathFactory) -> Path:
-    folder = factory.getbasetemp() / "published-once"
-    if not folder.is_dir():
-        folder.mkdir()
-        published(make_site(folder), folder)
-    return folder / "warehouse.duckdb"
-
-
-def test_outcomes_that_the_study_only_reads_stay_in_the_store(site: Site, tmp_path: Path) -> None:
-    path = published(site, tmp_path)
+def test_outcomes_that_the_study_only_reads_stay_in_the_store(once: Site) -> None:
+    path = once.warehouse
     for table in ("linkage.unit_outcome", "linkage.evidence", "signals.counts", "signals.risk"):
         assert ask(path, f"SELECT outcome FROM {table}") == [("fever",)]
-    with Store(site) as store:
+    with Store(once) as store:
         stored = store.con.execute("SELECT count(*) FROM linkage.unit_outcome").fetchone()
         assert stored == (2,)
 
@@ -179,14 +177,14 @@ def test_without_row_level_no_row_of_a_patient_is_published(tmp_path: Path) -> N
     assert ask(path, "SELECT n_events, n_units FROM signals.risk") == [(1, 4)]
 
 
-def test_with_internal_rows_of_patients_are_published(site: Site, tmp_path: Path) -> None:
-    path = published(site, tmp_path)
+def test_with_internal_rows_of_patients_are_published(once: Site) -> None:
+    path = once.warehouse
     for table in ("infusion", "course", "unit_outcome", "evidence", "attrition"):
         assert len(ask(path, f"SELECT * FROM linkage.{table}")) == 1
 
 
-def test_views_answer(site: Site, tmp_path: Path) -> None:
-    path = published(site, tmp_path)
+def test_views_answer(once: Site) -> None:
+    path = once.warehouse
     assert ask(path, "SELECT outcome, label, risk_percent FROM analysis.headline_risk") == [
         ("fever", "Fever", 25.0)
     ]
@@ -200,18 +198,16 @@ def test_views_answer(site: Site, tmp_path: Path) -> None:
     assert ask(path, "SELECT site_id, is_synthetic, n_feeds, stale_feeds FROM analysis.freshness")
 
 
-def test_views_answer_when_the_file_is_attached_under_another_name(
-    site: Site, tmp_path: Path
-) -> None:
-    path = published(site, tmp_path)
+def test_views_answer_when_the_file_is_attached_under_another_name(once: Site) -> None:
+    path = once.warehouse
     with connect() as con:
         con.execute(f"ATTACH {literal(str(path))} AS elsewhere (READ_ONLY)")
         rows = con.execute("SELECT outcome FROM elsewhere.analysis.headline_risk").fetchall()
     assert rows == [("fever",)]
 
 
-def test_the_file_names_its_state_and_its_run(site: Site, tmp_path: Path) -> None:
-    path = published(site, tmp_path)
+def test_the_file_names_its_state_and_its_run(once: Site) -> None:
+    path = once.warehouse
     facts = dict(ask(path, "FROM ops.state"))
     assert facts["published_by_run"] == "r1"
     assert facts["row_level"] == "internal"
@@ -219,7 +215,7 @@ def test_the_file_names_its_state_and_its_run(site: Site, tmp_path: Path) -> Non
     assert ask(path, "SELECT run_id, status, state_hash FROM ops.run") == [
         ("r1", "running", facts["state_hash"])
     ]
-    with Store(site) as store:
+    with Store(once) as store:
         assert store.state_hash() == facts["state_hash"] == published_state(path)
 
 
@@ -312,8 +308,8 @@ def test_one_store_gives_one_digest_whoever_publishes_it(site: Site, tmp_path: P
 class TestQuery:
     """`dripwatch sql`: the analyst's statement, and nothing beside the file."""
 
-    def test_answers_with_names_types_and_rows(self, site: Site, tmp_path: Path) -> None:
-        result = run_query(published(site, tmp_path), "SELECT n_units, risk FROM signals.risk")
+    def test_answers_with_names_types_and_rows(self, once: Site) -> None:
+        result = run_query(once.warehouse, "SELECT n_units, risk FROM signals.risk")
         assert result.columns == ("n_units", "risk")
         assert result.types == ("BIGINT", "DOUBLE")
         assert result.rows == ((4, 0.25),)
@@ -334,11 +330,9 @@ class TestQuery:
             "SET memory_limit = '1TB'",
         ],
     )
-    def test_refuses_what_is_wrong_or_reaches_out(
-        self, sql: str, tmp_path_factory: pytest.TempPathFactory
-    ) -> None:
+    def test_refuses_what_is_wrong_or_reaches_out(self, sql: str, once: Site) -> None:
         with pytest.raises(QueryError, match="remedy"):
-            run_query(_shared_file(tmp_path_factory), sql)
+            run_query(once.warehouse, sql)
 
     def test_says_where_there_is_no_warehouse(self, tmp_path: Path) -> None:
         with pytest.raises(StorageError, match="no warehouse here"):
