@@ -30,11 +30,14 @@ from pipelines.pooling.coordinator import (
 )
 from tests.pack_kit import STUDY, make_site, units_of
 from tests.unit.test_pool import answer, without_pages  # noqa: F401 - a fixture that is used unasked
+from warehouse import pooling
+from warehouse.models import pooled_models
 from warehouse.packing import export_path
 from warehouse.query import run_query
 
 Row = dict[str, Any]
 SITES = ("east", "north", "west")
+LOOKS = ("sequential", "alert")
 
 #: In the second quarter of 2031, before and after its packs are due.
 EARLY, AFTER = date(2031, 4, 10), date(2031, 5, 1)
@@ -105,6 +108,8 @@ def network(tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch) -> Netw
         return {"pooled.site": [tables._site(one) for one in found]}
 
     monkeypatch.setattr(tables, "pooled_tables", only_sites)
+    few = [one for one in pooled_models() if one.name in {"site", "pack", "expected", *LOOKS}]
+    monkeypatch.setattr(pooling, "pooled_models", lambda: few)
     return Network(tmp_path / "network", made)
 
 
@@ -134,31 +139,6 @@ def test_it_waits_pools_what_is_there_and_pools_again_when_a_late_one_comes(
     network.send("west", "2031-Q2")
     assert (network.look(AFTER).done, network.look(AFTER).exit_code) == ("pooled", ExitCode.OK)
     assert {row["site_id"] for row in network.rows("site")} == set(SITES)
-
-
-def test_all_packs_there_are_pooled_before_the_deadline(network: Network) -> None:
-    for name in SITES:
-        network.send(name, "2031-Q2")
-    assert network.look(EARLY).done == "pooled"
-    again = network.send("east", "2031-Q2")
-    found = network.look(EARLY)
-    assert (found.done, found.intake.n_again, again.exists()) == ("unchanged", 1, False)
-
-
-def test_a_site_that_sends_nothing_new_is_late_and_its_last_pack_is_pooled(
-    network: Network,
-) -> None:
-    for name in SITES:
-        network.send(name, "2031-Q1")
-    network.look(EARLY, is_now=True)
-    network.send("east", "2031-Q2", 2)
-    found = network.look(AFTER)
-    assert found.exit_code == ExitCode.LATE
-    assert network.states() == {
-        "east": ("in_time", 2),
-        "north": ("late", 1),
-        "west": ("late", 1),
-    }
 
 
 def watched_row(site: str, units: int, events: int) -> pa.Table:
@@ -238,7 +218,11 @@ def test_a_bad_pack_is_set_apart_and_the_last_good_one_is_pooled(network: Networ
     assert (refusal.name, refusal.site_id) == ("west-2", None)
     reason = (network.root / "refused" / "west-2.reason.txt").read_text(encoding="utf-8")
     assert "is not what the site signed" in reason
-    assert network.states()["west"] == ("late", 1)
+    assert network.states() == {
+        "east": ("in_time", 2),
+        "north": ("late", 1),
+        "west": ("late", 1),
+    }
     assert network.look(AFTER).exit_code == ExitCode.LATE
 
 
@@ -305,10 +289,15 @@ def test_where_as_many_count_one_way_as_another_nothing_is_pooled(network: Netwo
     assert not (network.root / "pooled.duckdb").exists()
 
 
-def test_a_pack_whose_key_was_withdrawn_is_pooled_no_more(network: Network) -> None:
+def test_all_that_are_there_are_pooled_before_the_deadline_while_their_keys_stand(
+    network: Network,
+) -> None:
     for name in SITES:
         network.send(name, "2031-Q2")
-    network.look()
+    assert network.look(EARLY).done == "pooled"
+    again = network.send("east", "2031-Q2")
+    found = network.look(EARLY)
+    assert (found.done, found.intake.n_again, again.exists()) == ("unchanged", 1, False)
     (network.root / "keys" / "west.pub").unlink()
     found = network.look()
     assert network.states()["west"] == ("missing", None)
@@ -345,9 +334,6 @@ def test_the_flow_waits_then_ends_as_the_command_would(
     day = AFTER
     late = coordinated.coordinate.fn(config)
     assert (late.name, late.is_failed()) == ("Late", True)
-    for name in ("north", "west"):
-        network.send(name, "2031-Q2")
-    assert coordinated.coordinate.fn(config).is_completed()
     (network.root / "coordinator.toml").write_text("nothing")
     assert coordinated.coordinate.fn(config).name == "Config"
 

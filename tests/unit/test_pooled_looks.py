@@ -106,7 +106,7 @@ def test_looks_at_one_site_that_masks_nothing_are_its_own(
     assert known.kind == ("fixed" if reference["rate_first"] else "published")
     own = SequentialTest(Plan(0.05, 40.0, 3, 1.0), known)
     seen: list[Look] = []
-    for number, (units, events) in enumerate(tell(HARD, np.random.default_rng(5)).nights[::6]):
+    for number, (units, events) in enumerate(tell(HARD, np.random.default_rng(5)).nights[::9]):
         look = own.look(units, events)
         found = take(recorded, pair, pack_of("east", number + 1, units, events))
         assert (found.look if found else None) == look
@@ -267,11 +267,11 @@ def shares(n: int, seed: int, multiple: float) -> tuple[float, float, float, flo
 
 
 def test_packs_never_signal_what_is_not_so() -> None:
-    claimed, truth, spent, doubted = shares(40, 190, 1.0)
+    claimed, truth, spent, doubted = shares(15, 190, 1.0)
     assert claimed <= truth
     assert spent <= 0.05
     assert doubted > 0
-    claimed, truth, _, _ = shares(15, 191, 2.0)
+    claimed, truth, _, _ = shares(5, 191, 2.5)
     assert 0 < claimed <= truth
 
 
@@ -315,7 +315,7 @@ def test_over_quarters_no_small_count_is_told_nor_worked_out(*, with_counts: boo
     """The attacker has the code, and asks for each number of events what the pack would say."""
     luck = random.Random(188)  # noqa: S311 - invented hospitals
     n_masked = 0
-    for _ in range(10):
+    for _ in range(6):
         last, units, events, again = Release(T), (0, 0), 0, 0
         before: dict[str, int] = {}
         for _quarter in range(8):
@@ -342,4 +342,4 @@ def test_over_quarters_no_small_count_is_told_nor_worked_out(*, with_counts: boo
                 elif has_counts:
                     assert again == 0 or again >= T
             last = after
-    assert n_masked > 5
+    assert n_masked > 3
