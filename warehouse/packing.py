@@ -155,6 +155,13 @@ def _check_studies(con: duckdb.DuckDBPyConnection, site: Site, studies: Sequence
             where=str(site.warehouse),
             remedy="Run `dripwatch refresh` first. Nothing was exported.",
         )
+    tables = con.execute("SELECT schema_name || '.' || table_name FROM duckdb_tables()").fetchall()
+    if {*COUNT_TABLES, WATCHED} - {name for (name,) in tables}:
+        raise ConfigError(
+            "The warehouse was published by another version of Dripwatch.",
+            where=str(site.warehouse),
+            remedy="Run `dripwatch refresh` first. Nothing was exported.",
+        )
 
 
 def _counts(con: duckdb.DuckDBPyConnection, site: Site, study: Study) -> dict[str, pa.Table]:

@@ -16,6 +16,7 @@ import pytest
 from flows.console import TextConsole
 from flows.export import export, export_key
 from flows.reply import Reply, UsageError
+from pipelines.base.duck import connect
 from pipelines.base.errors import ConfigError, PackError
 from pipelines.base.site import Site
 from pipelines.ingest.log import EventLog
@@ -191,3 +192,11 @@ def test_none_of_two_thousand_packs_that_were_changed_is_accepted(
 ) -> None:
     for seed in range(2_000):
         refused(pack, keys, tmp_path / "changed", seed)
+
+
+def test_a_warehouse_of_another_version_is_to_be_refreshed_first(tmp_path: Path) -> None:
+    site = make_site(tmp_path, "north", NORTH[:40])
+    with connect(site.warehouse) as con:
+        con.execute("DROP TABLE signals.counts_watched")
+    with pytest.raises(ConfigError, match="another version of Dripwatch"):
+        told(site.root)

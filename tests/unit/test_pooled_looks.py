@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipelines.base.duck import connect
 from pipelines.disclosure.others import Told
 from pipelines.disclosure.release import Column, Release, StudyCounts
 from pipelines.disclosure.watched import COLUMNS, NAME, SCHEMA, masked_watched, told_watched
@@ -29,9 +30,12 @@ from pipelines.pooling.looks import (
 from pipelines.pooling.packs import Pack
 from pipelines.signals.surveillance import Look, Pair, Plan, Reference, SequentialTest
 from studies.load import load_study
+from tests.pooled_kit import pooled_file
+from tests.report_page import read_tables
 from tests.surveillance_world import HARD, tell
 from warehouse.looks import LOOK
 from warehouse.pooled_looks import SEQUENTIAL, pooled_look_of, pooled_look_tables, take_pooled
+from warehouse.pooled_report import write_pooled_report
 
 STUDY = load_study("iv_bisphosphonate")
 T = 11
@@ -143,6 +147,24 @@ def test_looks_add_up_over_sites_and_are_facts_from_then_on(tmp_path: Path) -> N
     assert [row["n_events"] for row in rows] == [8, None, 9]
     assert [row["n_events_added"] for row in rows] == [8, None, None]
     assert [row["n_sites"] for row in rows] == [1, 2, 2]
+
+
+def test_the_page_tells_every_look_and_how_each_pair_stands(tmp_path: Path) -> None:
+    recorded, pair = Recorded(tmp_path), pair_of(outcome="fever")
+    file = pooled_file(tmp_path / "network.duckdb", ["east"])
+    seen = about("east", n_units_first=50, n_units_later=100, n_events_low=3, n_events_high=30)
+    table = pa.Table.from_pylist([{**seen, "outcome": "fever"}], schema=SCHEMA)
+    pack = pack_of("east", 1, (1, 1), 0)
+    watched = take_pooled(recorded, "n", [pair], [Pack(pack.path, pack.facts, "x", {NAME: table})])
+    with connect(file) as con:
+        for name, rows in pooled_look_tables(recorded, "n", watched).items():
+            con.register("made", pa.Table.from_pylist(rows))
+            con.execute(f"INSERT INTO {name} BY NAME SELECT * FROM made")
+    text = write_pooled_report(file, tmp_path / "page.html").path.read_text("utf-8")
+    label = STUDY.outcome("fever").label
+    assert f"{label}, bisphosphonate: cannot be told yet, for events that hospitals mask." in text
+    [shown] = [row for one in read_tables(text) for key, row in one.rows if key.endswith("/1")]
+    assert (shown["n_events"], shown["decision"]) == ("3 to 30", "cannot tell")
 
 
 def test_a_site_that_was_looked_at_must_not_be_gone(tmp_path: Path) -> None:

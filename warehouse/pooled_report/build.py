@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from warehouse.pooled_report import forests, hospitals, others, ratios, risks
+from warehouse.pooled_report import forests, hospitals, looks, others, ratios, risks
 from warehouse.pooled_report.read import Pooled, main_window
 from warehouse.query import open_reader
 from warehouse.report import words
@@ -110,7 +110,7 @@ def _study(file: Pooled, study: Row, place: int, known: Collection[str]) -> Stud
         window,
         risks.answers(file, found),
         hospitals.cards(file, known),
-        tuple(_sections(file, found, prefix)),
+        (*_sections(file, found, prefix), *_looks(file, study, prefix)),
         words="Counts of several hospitals, pooled without their patients.",
     )
 
@@ -131,3 +131,10 @@ def _sections(file: Pooled, found: list[Row], prefix: str) -> Iterator[Section]:
     yield Section(f"{prefix}-one-out", "Does one hospital make the result?", figures=(without,))
     compared = others.against(file, found, prefix)
     yield Section(f"{prefix}-sites", "Hospitals compared", figures=(compared,))
+
+
+def _looks(file: Pooled, study: Row, prefix: str) -> Iterator[Section]:
+    """Yield the section of looks, where a coordinator takes any."""
+    figure = looks.looks(file, study, prefix)
+    if figure is not None:
+        yield Section(f"{prefix}-watch", "Surveillance of all hospitals", figures=(figure,))
