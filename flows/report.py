@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 from flows.context import RunContext
+from flows.lock import site_lock
 from flows.reply import Reply, UsageError
 from pipelines.base.site import PrivacyTable, Site, load_site
 from warehouse.publish import published_state
@@ -26,8 +28,13 @@ def write_page(context: RunContext) -> str:
         if is_current(out, published_state(site.warehouse), min_cell):
             return ""
         from warehouse.report import write_report
+        from warehouse.told import NotKnownError
 
-        written = write_report(site.warehouse, out, min_cell)
+        try:
+            written = write_report(site.warehouse, out, min_cell, site)
+        except NotKnownError as error:
+            context.remark(f"The report is as it was. {error.what} {error.remedy}")
+            return "no page"
     except Exception as error:  # a page must not cost the night
         # No more than the class: texts of libraries quote what they were given.
         context.remark(
@@ -45,6 +52,8 @@ def report_command(
 
     Errors:
         ConfigError: there is no such site.
+        LockedError: a run is at work.
+        NotKnownError: what was told last is not known.
         StorageError: the warehouse cannot be read, or the page not be written.
         UsageError: neither a site nor a file and a page are named.
     """
@@ -60,7 +69,8 @@ def report_command(
         )
     # A file alone does not say which counts its hospital takes for small.
     privacy = site.privacy if site else PrivacyTable.model_validate({})
-    written = write_report(file, page, privacy.min_cell)
+    with site_lock(site) if site else nullcontext():  # what is told is recorded
+        written = write_report(file, page, privacy.min_cell, site)
     answer.result = {
         "report": str(written.path),
         "n_bytes": written.n_bytes,

@@ -12,25 +12,24 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from expectations.table import checks_hash
 from pipelines.base.errors import ConfigError
 from pipelines.base.site import Site
 from pipelines.disclosure import FEW, PATIENTS, SMALL, nested_counts
 from pipelines.disclosure.release import Release
-from pipelines.disclosure.rule import SMALLEST_THRESHOLD, fewest_patients
+from pipelines.disclosure.rule import SMALLEST_THRESHOLD
 from pipelines.disclosure.tables import REASON, mask_counts
-from pipelines.disclosure.watched import COLUMNS as WATCHED_COLUMNS
 from pipelines.disclosure.watched import NAME as WATCHED
 from pipelines.pooling.content_rows import RISK
 from pipelines.pooling.rounds import quarter
 from pipelines.signals.counts import COUNT_TABLES, COUNTS
-from pipelines.signals.risk import risk_table
 from studies.load import Study
+from warehouse.counts import counts_of, risks_of
 from warehouse.query import open_reader
+from warehouse.told import EXPORTED, load_told
 
-EXPORTED = "PackExported"
+__all__ = ["EXPORTED", "Content", "export_path", "pack_content"]
 
 Row = dict[str, Any]
 
@@ -74,6 +73,7 @@ def pack_content(
 
     Errors:
         ConfigError: the threshold protects nothing, or the warehouse is of another study.
+        NotKnownError: what pages have told last is not known.
         StorageError: there is no warehouse.
     """
     threshold = site.privacy.min_cell
@@ -83,13 +83,14 @@ def pack_content(
             where=f"{site.config_path}: [privacy] min_cell",
             remedy=f"Set it to {SMALLEST_THRESHOLD} or more (11 is usual). Nothing was exported.",
         )
+    last = load_told(site, recorded).releases
     with open_reader(site.warehouse) as con:
         _check_studies(con, site, studies)
         masked = {
             study.id: mask_counts(
-                _counts(con, site, study),
+                counts_of(con, site.site.id, study.id),
                 threshold,
-                last_release(recorded, study.id),
+                last.get(study.id),
                 nested=nested_counts(study),
                 outcomes=[one.name for one in study.model.outcome],
             )
@@ -100,7 +101,7 @@ def pack_content(
         name: pa.concat_tables([one.tables[name] for one in masked.values()])
         for name in (*COUNT_TABLES, WATCHED)
     }
-    tables[RISK] = _estimates(tables[COUNTS.name])
+    tables[RISK] = risks_of(tables[COUNTS.name])
     number = max((row["pack_number"] or 0 for row in recorded), default=0) + 1
     facts = {
         "site_id": site.site.id,
@@ -117,13 +118,6 @@ def pack_content(
         "n_rows": {name: _n_rows(table) for name, table in tables.items()},
     }
     return Content(facts, tables, {name: one.release for name, one in masked.items()}, through)
-
-
-def last_release(recorded: Sequence[Row], study_id: str) -> Release | None:
-    """Return what was told of a study by the newest pack; None where none was."""
-    told = [row for row in recorded if row["study_id"] == study_id and row["release"]]
-    newest = max(told, key=lambda row: row["pack_number"], default=None)
-    return None if newest is None else Release.from_json(newest["release"])
 
 
 def _about(study: Study) -> Row:
@@ -164,23 +158,6 @@ def _check_studies(con: duckdb.DuckDBPyConnection, site: Site, studies: Sequence
         )
 
 
-def _counts(con: duckdb.DuckDBPyConnection, site: Site, study: Study) -> dict[str, pa.Table]:
-    found = {}
-    for name, form in COUNT_TABLES.items():
-        table = con.execute(
-            f"SELECT {', '.join((*form.keys, *form.sums))} FROM {name} "
-            f"WHERE site_id = ? AND study_id = ? ORDER BY {', '.join(form.keys)}",
-            [site.site.id, study.id],
-        ).to_arrow_table()
-        found[name] = table.cast(form.schema)
-    found[WATCHED] = con.execute(
-        f"SELECT {', '.join(WATCHED_COLUMNS)} FROM {WATCHED} "
-        "WHERE site_id = ? AND study_id = ? ORDER BY outcome, window_name, watched",
-        [site.site.id, study.id],
-    ).to_arrow_table()
-    return found
-
-
 def _feeds(con: duckdb.DuckDBPyConnection, site: Site) -> tuple[datetime | None, list[Row]]:
     """Return up to when all feeds are complete, and how good each is, without a count of rows."""
     rows = con.execute(_FEEDS, [site.site.id, site.site.id]).fetchall()
@@ -214,29 +191,6 @@ WHERE f.site_id = ?
 GROUP BY f.event_type
 ORDER BY f.event_type
 """
-
-
-def _estimates(counts: pa.Table) -> pa.Table:
-    """Return the risks of the rows that are told; the others have none.
-
-    Where patients are not told, the interval takes as few as the sums allow: it is never narrower
-    than the one that knows them.
-    """
-    told = counts.filter(pc.is_valid(counts["n_events"])).drop_columns([REASON])
-    n_patients = [
-        known if known is not None else fewest_patients(n or 0, n2 or 0)
-        for known, n, n2 in zip(
-            told["n_patients"].to_pylist(),
-            told["n_units"].to_pylist(),
-            told["sum_n2"].to_pylist(),
-            strict=True,
-        )
-    ]
-    place = told.column_names.index("n_patients")
-    risks = risk_table(told.set_column(place, "n_patients", pa.array(n_patients, pa.int64())))
-    return risks.set_column(
-        risks.column_names.index("n_patients"), "n_patients", told["n_patients"]
-    )
 
 
 def export_path(site: Site) -> Path:

@@ -66,6 +66,8 @@ def mask_counts(
     other = told_others(counts, told)
     if WATCHED in counts:
         other[WATCHED] = told_watched(counts[WATCHED], told)
+    elif WATCHED in before.other:
+        other[WATCHED] = dict(before.other[WATCHED])
     release = replace(main, other=other)
     makers: dict[str, Callable[[Mapping[str, Any]], Row | None]] = {
         name: _from_others(release, name) for name in COUNT_TABLES if name != COUNTS.name

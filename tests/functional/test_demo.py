@@ -28,6 +28,7 @@ from pipelines.base import duck
 from pipelines.base.errors import ExitCode
 from pipelines.base.site import PathsTable, Site, load_site
 from tests.functional.refresh_site import CLI, dripwatch
+from tests.report_nights import night, told_cells
 from tests.report_page import links, read_tables
 from warehouse.query import run_query
 from warehouse.report import build, write_report
@@ -214,6 +215,35 @@ def test_a_site_with_a_threshold_shows_no_small_count(made: Path) -> None:
     assert not re.search(r"\((?:[1-9]|10) of ", text)
 
 
+def test_a_night_of_one_child_more_changes_no_number_that_was_told(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counts of every figure grow by one; without what was told before, the page tells of it."""
+    monkeypatch.setattr("vl_convert.vegalite_to_svg", lambda *_, **__: '<svg viewBox="0 0 1 1"/>')
+    (tmp_path / "restricted").mkdir()
+    site = load_site(made).model_copy(
+        update={"paths": PathsTable(report=tmp_path, restricted=tmp_path / "restricted")}
+    )
+    first, later = made / "warehouse.duckdb", tmp_path / "later.duckdb"
+    night(first, later, 1)
+    pages = [tmp_path / name for name in ("index.html", "again.html", "held.html", "alone.html")]
+    write_report(first, pages[0], 2, site)
+    write_report(first, pages[1], 2, site)
+    write_report(later, pages[2], 2, site)
+    write_report(later, pages[3], 2)
+    assert pages[0].read_text("utf-8") == pages[1].read_text("utf-8")
+    before, held, alone = (told_cells(pages[at]) for at in (0, 2, 3))
+    assert {key: held.get(key) for key in before} == before
+    changed = {key[0] for key, cell in before.items() if alone.get(key) != cell}
+    figures = {"all", "premedicated", "onset-0", "calcium_total", "density-z-change", "attrition"}
+    assert {"calendar", *(f"s1-{name}" for name in figures)} <= changed
+    (tmp_path / "restricted" / "told.json").unlink()
+    context = context_of(site)
+    assert report.write_page(context) == "no page"
+    assert "told.json is missing" in context.remarks[0]
+    assert told_cells(pages[0]) == before
+
+
 def context_of(site: Site) -> RunContext:
     return RunContext(site, "a run", SilentConsole(), datetime.now(UTC))
 
@@ -261,9 +291,7 @@ def test_the_command_writes_the_page_of_the_night_again(made: Path, tmp_path: Pa
     (tmp_path / "data_docs").mkdir()
     shutil.copy(made / "report" / "data_docs" / "index.html", tmp_path / "data_docs")
     out = tmp_path / "page.html"
-    done = CliRunner().invoke(
-        app, ["report", "--warehouse", str(made / "warehouse.duckdb"), "--out", str(out), "--json"]
-    )
+    done = CliRunner().invoke(app, ["report", "--config", str(made), "--out", str(out), "--json"])
     assert done.exit_code == ExitCode.OK, done.output
     assert '"min_cell": 11' in done.output
     assert out.read_bytes() == (made / "report" / "index.html").read_bytes()

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from warehouse.report import words
-from warehouse.report.masking import is_small, told
+from warehouse.report.masking import told
 from warehouse.report.page import Answer, Card
 from warehouse.report.read import MAIN_WINDOW, Row, Source
 
@@ -94,7 +94,7 @@ def cards(source: Source, study: Row) -> tuple[Card, ...]:
 
 def _alerts(source: Source, study: Row) -> Card:
     rows = source.rows(
-        """SELECT o.label, a.window_name, a.watched, a.state, a.n_serious,
+        """SELECT o.label, a.alert_key, a.window_name, a.watched, a.state, a.n_serious,
             a.run_id = (SELECT value FROM ops.state WHERE name = 'published_by_run') AS is_new
         FROM signals.alert AS a JOIN reference.outcome AS o USING (study_id, outcome)
         WHERE a.study_id = ? AND a.state <> 'none' ORDER BY a.alert_key""",
@@ -108,14 +108,14 @@ def _alerts(source: Source, study: Row) -> Card:
         for name in sorted(states, key=lambda one: _RANK.get(one, 9))
     )
     ranked = sorted(rows, key=lambda row: (_RANK.get(row["state"], 9), row["label"]))
-    lines = tuple(_alert_line(row, source.min_cell) for row in ranked)
+    lines = tuple(_alert_line(row, source) for row in ranked)
     return Card("alerts", "Alerts", lead + ".", "look", lines)
 
 
-def _alert_line(row: Row, min_cell: int) -> str:
+def _alert_line(row: Row, source: Source) -> str:
     watched = "" if row["watched"] == "all" else f", {row['watched']}"
-    serious = row["n_serious"]
-    counted = f": {told(serious, min_cell)} with a serious event" if serious else ""
+    serious = source.held.count(f"alert/{row['alert_key']}", row["n_serious"] or 0)
+    counted = f": {told(serious, source.min_cell)} with a serious event" if serious else ""
     changed = "; changed with this publication" if row["is_new"] else ""
     return (
         f"{row['state'].replace('_', ' ')}: {row['label']} ({row['window_name']} window{watched})"
@@ -125,7 +125,7 @@ def _alert_line(row: Row, min_cell: int) -> str:
 
 def _changes(source: Source, study: Row) -> Card:
     rows = source.rows(
-        f"""SELECT o.label, c.* FROM ops.change AS c
+        f"""SELECT c.reasons FROM ops.change AS c
         JOIN reference.outcome AS o USING (study_id, outcome)
         JOIN ({MAIN_WINDOW}) AS w USING (study_id, outcome, window_name)
         WHERE c.study_id = ?
@@ -137,22 +137,22 @@ def _changes(source: Source, study: Row) -> Card:
         return Card("changes", "What changed", "No risk changed with this publication.", "good")
     reasons = list(dict.fromkeys(reason for row in rows for reason in row["reasons"] or []))
     why = words.listed([_REASONS.get(reason, reason) for reason in reasons] or ["not known"])
-    lead = f"{words.many(len(rows), 'risk')} changed with this publication: {why}."
-    lines = tuple(_change_line(row, source.min_cell) for row in rows)
-    return Card("changes", "What changed", lead, "plain", lines)
+    lines = tuple(map(_change_line, source.moved.get(study["study_id"], ())))
+    lead = f"Risks changed with this publication: {why}."
+    return Card("changes", "What changed", f"{lead} {_STAYS}", "plain", lines)
 
 
-def _change_line(row: Row, min_cell: int) -> str:
-    """A change in words: small differences are as telling as small counts."""
-    parts = []
-    for name, noun in (("n_events", "events"), ("n_units", "infusions")):
-        before, now = row[f"{name}_before"] or 0, row[name] or 0
-        if before == now:
-            parts.append(f"{noun} as before")
-        elif any(is_small(one, min_cell) for one in (before, now, abs(now - before))):
-            parts.append(f"{'more' if now > before else 'fewer'} {noun}, by fewer than {min_cell}")
-        else:
-            parts.append(f"{noun} {before:,} → {now:,}")
+_STAYS = "A figure stays on this page until its change may be told."
+
+
+def _change_line(row: Row) -> str:
+    """A change of what is told in words; whether others have changed is not told."""
+    parts = [
+        f"{noun} as before"
+        if row[f"{name}_before"] == row[name]
+        else f"{noun} {row[f'{name}_before']:,} → {row[name]:,}"
+        for name, noun in (("n_events", "events"), ("n_units", "infusions"))
+    ]
     return f"{row['label']}: {', '.join(parts)}"
 
 
@@ -175,6 +175,9 @@ def _freshness(source: Source) -> Card:
     return Card("freshness", "How fresh", f"{lead} {more}", "look", lines)
 
 
+_REJECTED = ("n_quarantined",)
+
+
 def _completeness(source: Source) -> Card:
     (row,) = source.rows(
         """SELECT coalesce(sum(n_read), 0)::BIGINT AS n_read,
@@ -182,6 +185,8 @@ def _completeness(source: Source) -> Card:
             count(DISTINCT batch_id) AS n_batches FROM quality.reconciliation"""
     )
     gaps = source.rows("SELECT event_type FROM quality.feed WHERE is_quiet ORDER BY event_type")
+    held = {name: source.held.count(f"rows/{name}", row[name]) for name in ("n_read", *_REJECTED)}
+    row = {**row, **held}
     kept = row["n_read"] - row["n_quarantined"]
     lead = (
         f"{row['n_read']:,} rows of {words.many(row['n_batches'], 'delivery', 'deliveries')} were "
@@ -200,10 +205,11 @@ def _open_windows(source: Source, study: Row) -> Card:
         FROM signals.risk WHERE study_id = ? AND stratum = 'all' AND is_headline""",
         [study["study_id"]],
     )
-    if not row["n_open"]:
+    n_open = source.held.count(f"open/{study['study_id']}", row["n_open"])
+    if not n_open:
         return Card("open", "What is provisional", "Every window has closed.", "good")
     lead = (
         f"Of {words.many(row['n_outcomes'], 'outcome')} windows are still open, after up to "
-        f"{told(row['n_open'], source.min_cell)} infusions; they are in no risk yet."
+        f"{told(n_open, source.min_cell)} infusions; they are in no risk yet."
     )
     return Card("open", "What is provisional", lead)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from pipelines.base.site import Site
+from pipelines.ingest.log import EventLog
 from warehouse.query import open_reader
 from warehouse.report import (
     answer,
@@ -22,25 +25,46 @@ from warehouse.report.mark import mark
 from warehouse.report.page import Figure, Page, Section, StudyPart
 from warehouse.report.read import Row, Source
 from warehouse.report.render import Written, render, write_page
+from warehouse.told import EXPORTED, Told, load_told, save_told
 
 FILE = "index.html"
 
 
-def write_report(warehouse: Path, out: Path, min_cell: int) -> Written:
+def write_report(warehouse: Path, out: Path, min_cell: int, site: Site | None = None) -> Written:
     """Write the report of a published warehouse as one file that needs no other.
 
     Args:
         warehouse: published file.
         out: the page; replaced whole.
         min_cell: smallest count that is shown.
+        site: whose page it is: figures stay until their change may be told, and what is told is
+            recorded. None: the page stands for itself, and is held against no other.
 
     Errors:
+        NotKnownError: what the site has told last is not known; the page is as it was.
         StorageError: the warehouse cannot be read, or the page not be written.
     """
+    told = (
+        None if site is None else load_told(site, EventLog(site.log_root).recorded.rows(EXPORTED))
+    )
     with open_reader(warehouse) as con:
-        page = make_page(Source(con, min_cell))
+        source = Source(con, min_cell, told)
+        page = make_page(source)
+    if site is not None and told is not None:
+        page = replace(page, told=_record(site, told, source, page.state))
     docs = f"data_docs/{FILE}" if (out.parent / "data_docs" / FILE).is_file() else ""
     return write_page(out, render(page, mark(page.state, min_cell), docs))
+
+
+def _record(site: Site, told: Told, source: Source, state: str) -> int:
+    """Record what the page is about to tell; return the number of that state."""
+    now = replace(
+        told, state=state, releases=source.releases, figures=source.held.now, moved=source.moved
+    )
+    if now.to_json() != told.to_json():
+        now = replace(now, number=told.number + 1)
+        save_told(site, now)
+    return now.number
 
 
 def make_page(source: Source) -> Page:
@@ -64,6 +88,8 @@ def make_page(source: Source) -> Page:
         closing=(
             f"Counts from 1 to {source.min_cell - 1} are not shown, nor what would tell them. The "
             "warehouse beside this page has all numbers; it stays at the hospital.",
+            "A figure is told anew only when its change may be told: it can be older than the "
+            "warehouse.",
         ),
     )
 
@@ -87,7 +113,7 @@ def _study(source: Source, study: Row, place: int) -> StudyPart:
     study_id = study["study_id"]
     prefix = f"s{place + 1}"
     outcome = answer.main_outcome(source, study)
-    masked = source.risks(study, outcome)
+    masked = source.risks(study)
     risks = [row for row in masked if row["is_headline"]]
     found = answer.answers(risks, outcome) if outcome else ()
     return StudyPart(
@@ -113,7 +139,10 @@ def _sections(source: Source, study_id: str, masked: list[Row], prefix: str) -> 
     """Yield the sections of a study, in the order of the page."""
     risks = [row for row in masked if row["is_headline"]]
     whole = [row for row in risks if row["stratum"] == "all"]
-    units = {row["n_units"] for row in whole if row["n_units"]}
+    units = {
+        f"{row['outcome']}/{row['window_name']}": row["n_units"] for row in whole if row["n_units"]
+    }
+    is_current = all(row["is_current"] for row in whole if row["n_units"])
     patients = {row["n_patients"] for row in whole if row["n_patients"]}
 
     def section(name: str, title: str, *figures: Figure) -> Section:
@@ -131,4 +160,5 @@ def _sections(source: Source, study_id: str, masked: list[Row], prefix: str) -> 
     )
     compared = published.benchmark(source, study_id, masked, prefix)
     yield section("literature", "Against the literature", compared)
-    yield section("flow", "Who is counted", attrition.flow(source, study_id, units, prefix))
+    flow = attrition.flow(source, study_id, units, prefix, is_current=is_current)
+    yield section("flow", "Who is counted", flow)

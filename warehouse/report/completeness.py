@@ -40,7 +40,10 @@ _LEVELS = ("none", "few", "some", "many")
 def calendar(source: Source) -> Figure:
     """Return the calendar of records by feed and month."""
     name, title = "calendar", "Records by month"
-    rows = _rows(source)
+    rows = [
+        {**row, "n": source.held.count(f"records/{row['feed']}/{row['month']:%Y-%m}", row["n"])}
+        for row in _rows(source)
+    ]
     if not rows:
         return Figure(name, title, absent="No record has a date.")
     months = sorted({row["month"] for row in rows})

@@ -65,7 +65,29 @@ def _rows(source: Source, study_id: str, measure: str, known: set[int]) -> list[
         ORDER BY stratum = 'all' DESC, stratum, stratum_value""",
         [study_id, measure],
     )
-    return _masked(rows, known, source.min_cell)
+    masked = _masked(rows, known, source.min_cell)
+    told: list[Row] = []
+    for stratum in dict.fromkeys(row["stratum"] for row in rows):
+        some = [_without_run(row) for row in masked if row["stratum"] == stratum]
+        counts = {
+            f"{row['stratum_value']}/{name}": row[name]
+            for row in rows
+            for name in _COUNTS
+            if row["stratum"] == stratum and row[name] is not None
+        }
+        name = f"effect/{study_id}/{measure}/{stratum}"
+        if not source.held.has(name) and all(row["note"] == words.HIDDEN for row in some):
+            told += some
+            continue
+        # A stratum adds up to all patients: it is told anew only with them.
+        may_move = all(_without_run(row) in told for row in masked if row["stratum"] == "all")
+        found = source.held.rows(name, some, counts, may_move=may_move or stratum == "all")
+        told += found or [_hidden(row) for row in some]
+    return told
+
+
+def _without_run(row: Row) -> Row:
+    return {name: value for name, value in row.items() if name != "run_id"}
 
 
 def _masked(rows: Sequence[Row], known: set[int], min_cell: int) -> list[Row]:
@@ -80,9 +102,7 @@ def _masked(rows: Sequence[Row], known: set[int], min_cell: int) -> list[Row]:
     told = []
     for row in rows:
         if row["stratum"] in small:
-            kept = ("stratum", "stratum_value", "key")
-            hidden = {name: row[name] if name in kept else None for name in row}
-            told.append({**hidden, "note": words.HIDDEN})
+            told.append(_hidden(row))
         elif row["stratum"] != "all" or any(
             is_small(abs(row["n_patients"] - one), min_cell) for one in known
         ):
@@ -90,6 +110,11 @@ def _masked(rows: Sequence[Row], known: set[int], min_cell: int) -> list[Row]:
         else:
             told.append(row)
     return told
+
+
+def _hidden(row: Row) -> Row:
+    kept = ("stratum", "stratum_value", "key")
+    return {**{name: row[name] if name in kept else None for name in row}, "note": words.HIDDEN}
 
 
 def _groups(rows: Sequence[Row]) -> list[Group]:

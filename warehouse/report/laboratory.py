@@ -48,9 +48,23 @@ def bands(source: Source, study_id: str, prefix: str) -> tuple[Figure, ...]:
         return (Figure(name, title, absent="No result was found around an infusion."),)
     by_analyte = groupby(rows, key=lambda row: str(row["concept"]))
     return tuple(
-        _figure(concept, [_masked(row, source.min_cell) for row in some], f"{prefix}-{concept}")
+        _figure(concept, [_told(source, row) for row in some], f"{prefix}-{concept}")
         for concept, some in by_analyte
     )
+
+
+def _told(source: Source, row: Row) -> Row:
+    """Return a day as it may be told: as it was, until enough patients have come or gone."""
+    masked = _masked(row, source.min_cell)
+    name = f"laboratory/{row['study_id']}/{row['concept']}/{row['day']}"
+    shown = {column: masked[column] for column in (*_ABOUT, *_QUANTILES)}
+    if masked["n_patients"] is None and not source.held.has(name):
+        return masked
+    found = source.held.rows(name, [shown], {"n_patients": row["n_patients"]})
+    return {**masked, **dict.fromkeys((*_QUANTILES, "n_patients")), **(found[0] if found else {})}
+
+
+_ABOUT = ("concept", "day", "unit", "n_patients")
 
 
 def _masked(row: Row, min_cell: int) -> Row:

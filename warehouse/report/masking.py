@@ -11,17 +11,21 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-
-from pipelines.signals.counts import KEY_COLUMNS
+from pipelines.signals.counts import COUNTS, KEY_COLUMNS
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from pipelines.disclosure.nested import Nested, Where
+    from pipelines.disclosure.release import Release
 
 Row = dict[str, Any]
 
 #: Counts that the rule reads, and sums over patients: many events of few patients are few patients.
 _MOMENTS = ("n_units", "n_events", "n_patients", "sum_e2", "sum_en", "sum_n2")
+
+#: What is computed from the counts that are told.
+_ESTIMATES = ("risk", "ci_low", "ci_high", "wilson_low", "wilson_high", "note")
 
 #: Columns that a row which is not shown keeps: what it is, not what it counts.
 _KEPT = frozenset(
@@ -41,31 +45,52 @@ def told(count: int | None, min_cell: int) -> str:
     return f"fewer than {min_cell}" if is_small(count, min_cell) else f"{count:,}"
 
 
-def mask(
+def told_risks(
     rows: Sequence[Mapping[str, Any]],
+    counts: Mapping[str, pa.Table],
     min_cell: int,
     study: Mapping[str, Any],
-    outcomes: Sequence[str] = (),
-) -> list[Row]:
-    """Return rows of risks with what may not be told made null, and `suppressed_reason`.
+    last: Release | None,
+) -> tuple[list[Row], Release]:
+    """Return rows of risks as they may be told, and what is told from now on.
 
-    What is told is decided by `pipelines.disclosure`, for all rows of the page at once.
+    What is told is decided by `pipelines.disclosure` for all counts of the study at once, as for a
+    pack. A figure that stays as it was told is older than the row: its risk is computed from it.
 
     Args:
         rows: of one study, keyed and counted as in `signals.counts`; all that the page shows.
+        counts: all tables of counts of the study, by name.
         min_cell: smallest count that is shown; 1 shows everything.
-        study: the study's settings, which say what holds what.
-        outcomes: those first that matter most.
-    """
-    from pipelines.disclosure import mask_rows
+        study: the study's settings, which say what holds what, and which outcomes matter most.
+        last: what was told before, by pages or packs.
 
-    if not rows:
-        return []
-    names = (*KEY_COLUMNS, *_MOMENTS)
-    counted = pa.Table.from_pylist([{name: row[name] for name in names} for row in rows])
-    nested = _nested(study, {(row["outcome"], row["window_name"]) for row in rows})
-    told = mask_rows(counted, min_cell, nested=nested, outcomes=outcomes).to_pylist()
-    return [_as_told(row, one) for row, one in zip(rows, told, strict=True)]
+    Returns:
+        the rows with `suppressed_reason`, null in all but what they are about where it is not, and
+        `is_current`: whether they are told as they are now.
+    """
+    from pipelines.disclosure.release import Release
+    from pipelines.disclosure.tables import mask_counts
+    from warehouse.counts import risks_of
+
+    if min_cell == 1:
+        shown = [{**row, "suppressed_reason": None, "is_current": True} for row in rows]
+        return shown, last or Release(min_cell)
+    places = {(row["outcome"], row["window_name"]) for row in rows}
+    masked = mask_counts(
+        counts,
+        min_cell,
+        last,
+        nested=_nested(study, places),
+        outcomes=[one["name"] for one in study["outcome"]],
+    )
+    table = masked.tables[COUNTS.name]
+    told = {_about(row): row for row in table.to_pylist()}
+    risks = {_about(row): row for row in risks_of(table).to_pylist()}
+    return [_as_told(row, told[_about(row)], risks) for row in rows], masked.release
+
+
+def _about(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in KEY_COLUMNS)
 
 
 def _nested(study: Mapping[str, Any], places: set[Where]) -> Nested:
@@ -83,13 +108,18 @@ def _nested(study: Mapping[str, Any], places: set[Where]) -> Nested:
     return nested_counts(Study(model, (), {}, Path()))
 
 
-def _as_told(row: Mapping[str, Any], told: Mapping[str, Any]) -> Row:
+def _as_told(
+    row: Mapping[str, Any], told: Mapping[str, Any], risks: Mapping[tuple[Any, ...], Row]
+) -> Row:
     """Return a row with its counts as they may be told; hidden ones take along all else."""
-    if told["n_units"] is None:
+    if told["n_events"] is None:
         kept = {name: value if name in _KEPT else None for name, value in row.items()}
-        return {**kept, "suppressed_reason": told["suppressed_reason"]}
+        return {**kept, "suppressed_reason": told["suppressed_reason"], "is_current": False}
+    found = risks[_about(row)]
     counts = {name: told[name] for name in ("n_units", "n_events", "n_patients")}
-    return {**row, **counts, "suppressed_reason": None}
+    is_current = all(row[name] == told[name] for name in _MOMENTS if name != "n_patients")
+    estimates = {name: found[name] for name in _ESTIMATES}
+    return {**row, **counts, **estimates, "suppressed_reason": None, "is_current": is_current}
 
 
 def shown_steps(counts: Sequence[int], min_cell: int, known: Iterable[int] = ()) -> list[bool]:

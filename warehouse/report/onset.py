@@ -62,12 +62,16 @@ def _figure(source: Source, outcome: Row, told: Sequence[Row], name: str) -> Fig
     divided = {row["stratum_value"] for row in mine if row["stratum"] == "ordinal"}
     # First and later add up to all: together, or the whole.
     wanted = _LINES[:2] if divided == {"first", "later"} else _LINES[2:]
+    is_current = all(row["is_current"] for row in mine)
     for scale in ("hour", "day"):
-        lines = [
-            (_label(stratum, value), colour, points)
-            for stratum, value, colour in wanted
-            if len(points := _points(source, outcome, (stratum, value), scale)) > 1
+        found = [
+            (label, colour, _told(source, outcome, line, scale, is_current=is_current))
+            for label, colour, line in (
+                (_label(stratum, value), colour, (stratum, value))
+                for stratum, value, colour in wanted
+            )
         ]
+        lines = [one for one in found if len(one[2]) > 1]
         if lines:
             return _drawn(outcome["label"], lines, scale, name)
     return Figure(name, outcome["label"])
@@ -83,7 +87,26 @@ def _drawn(title: str, lines: Sequence[Line], scale: str, name: str) -> Figure:
     return Figure(name, title, svg=drawn, notes=(finding, *_NOTES), table=table)
 
 
-def _points(source: Source, outcome: Row, line: tuple[str, str], scale: str) -> list[Row]:
+def _told(
+    source: Source, outcome: Row, line: tuple[str, str], scale: str, *, is_current: bool
+) -> list[Row]:
+    """Return the points of a curve as they may be told: at the times that were told before.
+
+    At other times the counts of two nights would be those of other groups, which differ by few.
+    """
+    about = [outcome[name] for name in ("study_id", "outcome", "window_name")]
+    name = "/".join(("onset", *about, *line, scale))
+    before = [one["end"] for one in source.held.told(name)]
+    points = _points(source, outcome, line, scale, before)
+    if not points and not before:
+        return []
+    counts = {str(one["end"]): one["n"] for one in points}
+    return source.held.rows(name, points, counts, may_move=is_current)
+
+
+def _points(
+    source: Source, outcome: Row, line: tuple[str, str], scale: str, before: Sequence[int]
+) -> list[Row]:
     """Return the curve at a grid of bins, where nothing small was added between two of them.
 
     Nor may few be missing to all events, which the page tells elsewhere.
@@ -100,16 +123,20 @@ def _points(source: Source, outcome: Row, line: tuple[str, str], scale: str) -> 
     rows = [row for row in rows if row["share"] is not None]
     if not rows or rows[-1]["bin_end"] <= 0:
         return []
-    step = max(1, -(-rows[-1]["bin_end"] // N_POINTS))
-    ends = [*range(0, rows[-1]["bin_end"], step), rows[-1]["bin_end"]]
-    grid = [{**_last(rows, end), "end": end, "line": "=".join(line)} for end in ends]
+    end = rows[-1]["bin_end"]
+    ends = sorted({*before, end}) if before else _grid(end)
+    grid = [{**_last(rows, one), "end": one, "line": "=".join(line)} for one in ends]
     kept = [one for at, one in enumerate(grid) if not at or one["n"] != grid[at - 1]["n"]]
     shown = shown_steps([one["n"] for one in kept], source.min_cell, {rows[-1]["n_all_events"]})
     return [one for one, is_shown in zip(kept, shown, strict=True) if is_shown]
 
 
+def _grid(end: int) -> list[int]:
+    return [*range(0, end, max(1, -(-end // N_POINTS))), end]
+
+
 def _last(rows: Sequence[Row], end: int) -> Row:
-    return [row for row in rows if row["bin_end"] <= end][-1]
+    return ([row for row in rows if row["bin_end"] <= end] or rows[:1])[-1]
 
 
 def _label(stratum: str, value: str) -> str:

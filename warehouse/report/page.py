@@ -135,6 +135,7 @@ class Page:
     Attributes:
         site: whose it is, for its head and its title.
         state: hash of what it was made of.
+        told: which state of what the site has told it shows; 0 where it is held against no other.
         closing: what the foot says of small counts, a paragraph each.
         invented: what a page of invented patients says of them.
     """
@@ -146,4 +147,5 @@ class Page:
     studies: Sequence[StudyPart]
     sections: Sequence[Section] = field(default=())
     closing: tuple[str, ...] = ()
+    told: int = 0
     invented: str = "invented patients, no hospital"

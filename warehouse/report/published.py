@@ -67,9 +67,24 @@ def _rows(source: Source, study_id: str, risks: Sequence[Row]) -> list[Row]:
         [study_id],
     )
     told = {
-        _key(row) for row in risks if row["denominator"] == "all" and row["n_units"] is not None
+        _key(row): row
+        for row in risks
+        if row["denominator"] == "all" and row["n_units"] is not None
     }
-    return [row if _key(row) in told or not row["n_units"] else _hidden(row) for row in rows]
+    return [
+        _as_told(row, told[_key(row)])
+        if _key(row) in told
+        else row
+        if not row["n_units"]
+        else _hidden(row)
+        for row in rows
+    ]
+
+
+def _as_told(row: Row, risk: Row) -> Row:
+    """Return a row with the risk that the page tells, which can be older than the file's."""
+    same = ("n_units", "n_events", "n_patients", "risk", "ci_low", "ci_high")
+    return {**row, **{name: risk[name] for name in same}}
 
 
 def _key(row: Row) -> tuple[object, ...]:

@@ -8,8 +8,12 @@ from typing import Any
 
 import duckdb
 
-from warehouse.report.masking import mask
+from pipelines.disclosure.release import Column, Release
+from warehouse.counts import counts_of
+from warehouse.report.held import Held
+from warehouse.report.masking import told_risks
 from warehouse.report.words import STRATA
+from warehouse.told import Told
 
 Row = dict[str, Any]
 
@@ -23,11 +27,23 @@ class Source:
     Args:
         con: connection whose current catalog is the published file.
         min_cell: `[privacy] min_cell` of the site.
+        told: what the site has told so far; None for a file alone, whose page stands for itself.
+
+    Attributes:
+        held: figures besides risks that stay until their change may be told.
+        releases: of each study that was read, the counts that are told from now on.
+        moved: of each, the rows of all units that are told anew, before and now.
     """
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, min_cell: int) -> None:
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, min_cell: int, told: Told | None = None
+    ) -> None:
         self.con = con
         self.min_cell = min_cell
+        self.held = Held(min_cell, None if told is None else told.figures)
+        self.releases: dict[str, Release] = dict(told.releases) if told else {}
+        self.moved: dict[str, Sequence[Row]] = {}
+        self._told = told or Told()
         self._tables = {
             f"{schema}.{name}"
             for schema, name in con.execute(
@@ -55,21 +71,25 @@ class Source:
         rows = self.rows("FROM reference.study ORDER BY study_id")
         return [{**row, "settings": json.loads(row["settings_json"])} for row in rows]
 
-    def risks(self, study: Row, first: str | None) -> list[Row]:
+    def risks(self, study: Row) -> list[Row]:
         """Return the masked risks of a study's main windows, one way, that the page shows.
 
         Only one window an outcome: a longer window holds the shorter one. The headline's
-        denominator, and `all` of outcomes that are held against published numbers: masked together.
+        denominator, and `all` of outcomes that are held against published numbers.
 
         Args:
             study: a row of `studies`.
-            first: the outcome that matters most; the others as the study lists them.
         """
-        rows = self.unmasked_risks(study["study_id"])
-        names = [one["name"] for one in study["settings"]["outcome"]]
-        order = dict.fromkeys([first, *names] if first else names)
-        masked = mask(rows, self.min_cell, study["settings"], list(order))
-        return sorted(masked, key=_place)
+        name, facts = study["study_id"], self.facts()
+        rows = self.unmasked_risks(name)
+        counts = counts_of(self.con, facts["site_id"], name) if self.min_cell > 1 else {}
+        last = self.releases.get(name)
+        found, release = told_risks(rows, counts, self.min_cell, study["settings"], last)
+        self.releases[name] = release
+        # A page that is made again for the same state says what the first one said.
+        is_again = self._told.state == facts["state_hash"]
+        self.moved[name] = self._told.moved.get(name, ()) if is_again else _moved(found, last)
+        return sorted(found, key=_place)
 
     def _compared(self, study_id: str) -> list[str]:
         """Return the outcomes that are held against published numbers."""
@@ -95,6 +115,21 @@ class Source:
             ORDER BY r.outcome, r.denominator, r.stratum, r.stratum_value""",
             {"study": study_id, "strata": ["all", *STRATA], "compared": self._compared(study_id)},
         )
+
+
+def _moved(rows: Sequence[Row], last: Release | None) -> list[Row]:
+    """Return the undivided headline rows that are told anew, with what was told before."""
+    found = []
+    for row in rows:
+        column = Column(row["outcome"], row["window_name"], row["denominator"])
+        before = last.whole.get(column) if last and row["stratum"] == "all" else None
+        if before is None or not row["is_headline"] or row["n_events"] is None:
+            continue
+        names = ("n_events", "n_units")
+        if any(row[name] != before[name] for name in names):
+            then = {f"{name}_before": before[name] for name in names}
+            found.append({"label": row["label"], **then, **{name: row[name] for name in names}})
+    return sorted(found, key=lambda one: str(one["label"]))
 
 
 #: The window that the page tells of each outcome: `risk`, else the first by name.

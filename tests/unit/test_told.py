@@ -1,0 +1,184 @@
+"""Over nights: what was told stays until its change may be told, by pages and packs together."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from pipelines.base.site import Site
+from pipelines.disclosure import nested_counts
+from pipelines.disclosure.release import Release
+from pipelines.disclosure.tables import mask_counts
+from pipelines.signals.counts import COUNTS
+from studies.load import load_study
+from tests.pack_kit import STUDY, Unit, counted, make_site, publish, units_of
+from warehouse.packing import Content, pack_content
+from warehouse.report.held import Held
+from warehouse.told import NotKnownError, Told, load_told, save_told
+
+T = 11
+AT = datetime(2026, 11, 23, tzinfo=UTC)
+UNITS = units_of(2, 200, 0.25)
+#: More children of both sexes, all with fever, one a night.
+LATER = [
+    Unit(1_000 + night, ("female", "male")[night % 2], "first", True, False) for night in range(40)
+]
+
+
+def held_over_nights(values: list[int], kind: str) -> list[int]:
+    told: Mapping[str, Any] = {}
+    shown = []
+    for value in values:
+        held = Held(T, told)
+        if kind == "count":
+            shown.append(held.count("x", value))
+        else:
+            found = held.rows("x", [{"n": value, "mean": value / 7}], {"n": value})
+            shown.append(found[0]["n"])
+            assert found[0]["mean"] == found[0]["n"] / 7  # what hangs on a count stays with it
+        told = held.now
+    return shown
+
+
+@pytest.mark.parametrize("kind", ["count", "rows"])
+def test_a_figure_of_the_page_moves_by_nothing_or_by_the_threshold(kind: str) -> None:
+    """Nights of +1, 0 and retractions: 300 of them."""
+    luck = random.Random(5)  # noqa: S311 - invented nights
+    values = [40]
+    for _ in range(300):
+        values.append(values[-1] + luck.choice((-1, 0, 1, 1, 1)))
+    shown = held_over_nights(values, kind)
+    steps = {abs(b - a) for a, b in pairwise(shown)}
+    assert min(steps - {0}) >= T
+    assert all(abs(told - true) < T for told, true in zip(shown, values, strict=True))
+    assert 1 in {abs(b - a) for a, b in pairwise(values)}
+
+
+def test_what_does_not_hang_on_told_figures_alone_waits_for_them() -> None:
+    held = Held(T, {})
+    assert held.rows("x", [{"n": 50}], {"n": 50}, may_move=False) == []
+    told = Held(T, {})
+    told.rows("x", [{"n": 50}], {"n": 50})
+    later = Held(T, told.now)
+    assert later.rows("x", [{"n": 90}], {"n": 90}, may_move=False) == [{"n": 50}]
+    assert later.now == told.now
+
+
+def test_what_was_told_under_a_lower_threshold_is_not_told_again() -> None:
+    told = Held(5, {})
+    told.rows("x", [{"n": 7}], {"n": 7})
+    assert Held(T, told.now).rows("x", [{"n": 8}], {"n": 8}) == []
+
+
+def test_a_page_that_stands_alone_holds_nothing() -> None:
+    held = Held(T, None)
+    assert [held.count("x", n) for n in (40, 41)] == [40, 41]
+    assert held.now == {}
+
+
+# One state for pages and packs -------------------------------------------------------------------
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return make_site(tmp_path / "north", "north", UNITS)
+
+
+def page_of(site: Site, n_later: int, packs: list[dict[str, Any]]) -> Told:
+    """What the page of a night tells, recorded as `write_report` does."""
+    told = load_told(site, packs)
+    study = load_study(STUDY)
+    masked = mask_counts(
+        counted("north", [*UNITS, *LATER[:n_later]]),
+        T,
+        told.releases.get(STUDY),
+        nested=nested_counts(study),
+        outcomes=[one.name for one in study.model.outcome],
+    )
+    now = Told(told.number + 1, told.after_pack, "state", {STUDY: masked.release})
+    save_told(site, now)
+    return now
+
+
+def pack_of(site: Site, n_later: int, packs: list[dict[str, Any]]) -> Content:
+    publish(site, counted("north", [*UNITS, *LATER[:n_later]]))
+    return pack_content(site, [load_study(STUDY)], packs, AT)
+
+
+def recorded(content: Content) -> dict[str, Any]:
+    release: Release = content.releases[STUDY]
+    number = content.facts["number"]
+    told = {"study_id": STUDY, "release": release.to_json(), "pack_number": number}
+    return {**told, "pack_sha": "0" * 64}
+
+
+def events(table: pa.Table) -> dict[tuple[str, ...], int]:
+    names = ("stratum", "stratum_value", "denominator")
+    rows = [row for row in table.to_pylist() if row["n_events"] is not None]
+    return {tuple(row[name] for name in names): row["n_events"] for row in rows}
+
+
+def test_a_pack_tells_what_the_page_of_the_night_before_told(site: Site) -> None:
+    """Pages and packs in turn, a child a night: whoever has all of them sees no small step."""
+    seen: list[dict[tuple[str, ...], int]] = []
+    packs: list[dict[str, Any]] = []
+    for night in range(0, 30, 3):
+        told = page_of(site, night, packs)
+        whole: dict[tuple[str, ...], int] = {
+            ("all", "all", column.denominator): row["n_events"] or 0
+            for column, row in told.releases[STUDY].whole.items()
+        }
+        seen.append(whole)
+        content = pack_of(site, night + 1, packs)
+        packs.append(recorded(content))
+        seen.append(events(content.tables[COUNTS.name]))
+    steps = {
+        abs(after[key] - before[key])
+        for before, after in pairwise(seen)
+        for key in before
+        if key in after
+    }
+    assert steps > {0}
+    assert min(steps - {0}) >= T
+
+
+def test_without_the_page_s_state_a_pack_would_tell_of_one_child(site: Site) -> None:
+    """So that the test above can fail."""
+    told = page_of(site, 0, [])
+    (site.restricted / "told.json").unlink()
+    found = events(pack_of(site, 1, []).tables[COUNTS.name])
+    before = {c.denominator: row["n_events"] or 0 for c, row in told.releases[STUDY].whole.items()}
+    assert found["all", "all", "complete"] - before["complete"] == 1
+
+
+def test_what_was_told_survives_its_file(site: Site) -> None:
+    told = page_of(site, 0, [])
+    again = load_told(site, [])
+    assert again.to_json() == told.to_json()
+    assert (site.restricted / "told.json").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("harm", ["lost", "damaged", "older"])
+def test_where_it_is_not_known_nothing_new_is_told(site: Site, harm: str) -> None:
+    page_of(site, 0, [])
+    path = site.restricted / "told.json"
+    site.report.mkdir()
+    page = site.report / "index.html"
+    page.write_text('<meta name="dripwatch-told" content="2">', encoding="utf-8")
+    if harm == "lost":
+        path.unlink()
+    elif harm == "damaged":
+        path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(NotKnownError, match=r"told\.json is"):
+        pack_of(site, 1, [])
+    # Whoever accepts that old pages can be compared begins anew.
+    path.unlink(missing_ok=True)
+    page.unlink()
+    assert load_told(site, []).number == 0
