@@ -82,13 +82,20 @@ class Source:
         """
         name, facts = study["study_id"], self.facts()
         rows = self.unmasked_risks(name)
-        counts = counts_of(self.con, facts["site_id"], name) if self.min_cell > 1 else {}
-        last = self.releases.get(name)
-        found, release = told_risks(rows, counts, self.min_cell, study["settings"], last)
-        self.releases[name] = release
-        # A page that is made again for the same state says what the first one said.
-        is_again = self._told.state == facts["state_hash"]
-        self.moved[name] = self._told.moved.get(name, ()) if is_again else _moved(found, last)
+        found: list[Row] = []
+        # A file of several hospitals is nobody's own: its page is held against none.
+        for site_id in dict.fromkeys(row["site_id"] for row in rows):
+            some = [row for row in rows if row["site_id"] == site_id]
+            counts = counts_of(self.con, site_id, name) if self.min_cell > 1 else {}
+            last = self.releases.get(name) if site_id == facts["site_id"] else None
+            shown, release = told_risks(some, counts, self.min_cell, study["settings"], last)
+            found += shown
+            if site_id == facts["site_id"]:
+                self.releases[name] = release
+                # A page that is made again for the same state says what the first one said.
+                is_again = self._told.state == facts["state_hash"]
+                moved = self._told.moved.get(name, ()) if is_again else _moved(shown, last)
+                self.moved[name] = moved
         return sorted(found, key=_place)
 
     def _compared(self, study_id: str) -> list[str]:
