@@ -40,7 +40,7 @@ class PrivacyTable(Checked):
         "the site's; needs the extra `encryption`. `dripwatch encrypt` writes anew what is there.",
     )
     row_columns: list[RowColumn] = Field(
-        ["drug", "age_band", "sex"],
+        ["drug", "sex"],
         description="What de-identified rows tell of what could be known from outside; `patient`: "
         "which units are one patient's. At least min_cell patients must hold each combination, or "
         "no row is published.",
