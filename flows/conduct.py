@@ -6,13 +6,15 @@ same code runs in the same order.
 
 from __future__ import annotations
 
+import gc
 import time
+import traceback
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from flows.console import Console
 from flows.quiet import hush_libraries
-from flows.reply import as_ours
+from flows.reply import as_ours, chain_of
 from flows.run import Stage, StageResult
 from pipelines.base.errors import DripwatchError, PassingStorageError
 
@@ -45,6 +47,17 @@ def safe_error(error: Exception) -> DripwatchError:
     return ours
 
 
+def _let_go(error: BaseException) -> None:
+    """Drop what the frames of a failure hold: rows of patients, and open databases.
+
+    DuckDB waits, without an end, for a file's last connection to close before it opens a new file
+    of that name: the next attempt in this process would hang.
+    """
+    for one in chain_of(error):
+        traceback.clear_frames(one.__traceback__)
+    gc.collect()
+
+
 def may_retry(error: BaseException | None) -> bool:
     """Tell whether trying again can help: only where the fault passes by itself."""
     return isinstance(error, PassingStorageError)
@@ -62,7 +75,9 @@ def run_stage(stage: Stage[ContextT], context: ContextT) -> StageResult:
         with context.console.step(stage.name) as step:
             result = stage.work(context, step)
     except Exception as error:  # made safe: libraries quote values
-        raise safe_error(error) from None
+        safe = safe_error(error)
+        _let_go(error)
+        raise safe from None
     return result.timed(time.monotonic() - began)
 
 

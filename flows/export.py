@@ -52,6 +52,8 @@ def export(config: Path, out: Path | None, answer: Reply, *, is_preview: bool) -
         answer.result = {"facts": content.facts, "n_cells": content.n_cells}
         if is_preview or out is None:
             _show(files, answer)
+            answer.message = f"{_rows(content)}. Nothing was written, and nothing counts as told."
+            answer.console.say(answer.message)
             return
         is_new = not before and not export_path(site).exists()
         if is_new:
@@ -78,8 +80,6 @@ def _show(files: dict[str, bytes], answer: Reply) -> None:
     for name, data in files.items():
         if not name.endswith(".avro"):
             answer.console.say(f"--- {name}\n{data.decode()}")
-    answer.message = "Nothing was written, and nothing is recorded as told."
-    answer.console.say(answer.message)
 
 
 def _record(site: Site, content: Content, files: dict[str, bytes], at: datetime) -> None:

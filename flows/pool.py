@@ -69,7 +69,7 @@ def write_page(out: Path, known: Collection[str] = ()) -> tuple[Path | None, str
 
 def _line(row: dict[str, object]) -> str:
     where = f"{row['outcome']}, {row['window_name']}"
-    sites = f"{row['n_sites']} sites, {row['n_sites_masked']} masked"
+    sites = f"{plural(int(str(row['n_sites'])), 'site')}, {row['n_sites_masked']} masked"
     for names, words in (
         (("risk", "ci_low", "ci_high"), ""),
         (("risk_lowest", "risk_lowest", "risk_highest"), "between "),

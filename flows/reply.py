@@ -160,7 +160,7 @@ def _within(name: str, folders: set[Path]) -> bool:
     return any(Path(name).is_relative_to(folder) for folder in folders)
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain_of(error: BaseException | None) -> Iterator[BaseException]:
     """Yield an exception and those that led to it; Beam wraps ours into a RuntimeError."""
     while error is not None:
         yield error
@@ -173,7 +173,7 @@ def _refused(error: Exception) -> tuple[int, object] | None:
     Beam and the readers of Avro and Parquet wrap it in errors of their own, some of which only
     quote it.
     """
-    for one in _chain(error):
+    for one in chain_of(error):
         number, name = refused_by_system(one), getattr(one, "filename", None)
         # That a file was looked for and not found may have led to this without being it.
         if number is not None and (one is error or number != errno.ENOENT):
@@ -187,7 +187,7 @@ def _ours_alone(name: object) -> Path | None:
 
 def as_ours(error: Exception) -> DripwatchError:
     """Return the error for users that this is or wraps, else one that names type and place."""
-    for one in _chain(error):
+    for one in chain_of(error):
         if isinstance(one, DripwatchError):
             return one
     if (refused := _refused(error)) is not None:

@@ -115,6 +115,12 @@ def read_pack(folder: Path, keys: Path) -> Pack:
 
 
 def _read(folder: Path, keys: Path) -> Pack:
+    if not folder.is_dir():
+        raise PackError(
+            "There is no such folder.",
+            where=str(folder),
+            remedy="Name the folder that `dripwatch export` made. Nothing was pooled.",
+        )
     said = _bytes(folder, MANIFEST, LARGEST_MANIFEST)
     facts = json.loads(said)
     if not isinstance(facts, dict) or not isinstance(facts.get("site_id"), str):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -137,3 +141,48 @@ def test_the_summary_shows_the_flow_of_exclusion_where_it_was_given() -> None:
     assert "| s1 |   left out: old | 3 |" in page
     assert told.to_json()["attrition"][1] == {"study_id": "s1", "step": "left out: old", "n": 3}
     assert "from records to units" not in result().to_markdown()
+
+
+_AGAIN = """
+import sys
+from contextlib import closing
+from pathlib import Path
+from flows.conduct import run_stage
+from flows.console import SilentConsole
+from flows.run import Stage
+from pipelines.base import duck
+
+path = Path(sys.argv[1])
+
+class Context:
+    console = SilentConsole()
+
+def work(context, step):
+    path.unlink(missing_ok=True)
+    with closing(duck.connect(path)) as con:
+        con.execute("CREATE TABLE t AS FROM range(100_000)")
+        reader = con.execute("FROM t").to_arrow_reader(1000)
+        try:
+            int("x")
+        except ValueError as error:
+            kept = error  # a cycle: nothing but the collector ends it
+            raise
+
+for _ in range(2):
+    try:
+        run_stage(Stage("again", work), Context())
+    except Exception as error:
+        print(type(error).__name__)
+"""
+
+
+def test_a_stage_that_failed_over_an_open_database_can_be_tried_again(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", _AGAIN, str(tmp_path / "staging.duckdb")],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.stdout.split() == ["InternalError"] * 2, done.stderr
