@@ -61,11 +61,7 @@ def export(config: Path, out: Path | None, answer: Reply, *, is_preview: bool) -
         signature = packs.sign(files, signing.load_key(export_path(site)))
         _record(site, content, files, at)
         _write({**files, packs.SIGNATURE: signature}, out)
-    told = content.facts["n_rows"]["signals.counts"]
-    answer.message = (
-        f"Pack {content.facts['number']} of {site.site.id} is in {out}: {told['told']} rows of "
-        f"counts told, {told['masked']} masked (threshold {content.facts['threshold']})."
-    )
+    answer.message = f"{_rows(content)}, in {out}."
     answer.console.say(answer.message)
     if is_new:
         answer.console.say(
@@ -73,6 +69,15 @@ def export(config: Path, out: Path | None, answer: Reply, *, is_preview: bool) -
             "public half once, on another way than the packs:\n"
             f"  dripwatch export-key --config {config} --out {site.site.id}.pub"
         )
+
+
+def _rows(content: Content) -> str:
+    facts = content.facts
+    rows = facts["n_rows"]["signals.counts"]
+    return (
+        f"Pack {facts['number']} of {facts['site_id']}: {rows['told']} rows of counts told, "
+        f"{rows['masked']} masked (threshold {facts['threshold']})"
+    )
 
 
 def _show(files: dict[str, bytes], answer: Reply) -> None:

@@ -51,7 +51,7 @@ def forget_command(config: Path, answer: Reply, *, patient: str | None, namespac
     with site_lock(site), private_by_default(site):
         keys, told = _take_out(site, id_, namespace)
     proof = Proof()
-    result = refresh(site, console=answer.console, stages=rebuilding(proof))
+    result = refresh(site, console=answer.console, stages=rebuilding(proof, is_forgetting=True))
     answer_with(result, answer)
     searched = _search(site, keys)
     answer.result = {**told, **searched, "digest": proof.digest_after}

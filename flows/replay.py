@@ -125,8 +125,13 @@ def _rebuild(site: Site, answer: Reply) -> None:
         _tell_difference(answer, site, proof.differ)
 
 
-def rebuilding(proof: Proof) -> list[Stage[RunContext]]:
-    """Return the stages that make a site again from its log, and note what was there before."""
+def rebuilding(proof: Proof, *, is_forgetting: bool = False) -> list[Stage[RunContext]]:
+    """Return the stages that make a site again from its log, and note what was there before.
+
+    Args:
+        proof: filled as they run.
+        is_forgetting: a patient was taken out of the log: what has changed is not told.
+    """
     from flows.plan import LINKED
     from flows.stages import STAGES
     from warehouse.digest import table_digests
@@ -134,7 +139,7 @@ def rebuilding(proof: Proof) -> list[Stage[RunContext]]:
     from warehouse.store import Store
 
     def empty(context: RunContext, _step: Step) -> StageResult:
-        context.is_replay = True
+        context.is_replay, context.is_forgetting = True, is_forgetting
         proof.digest_before = published_digest(context.site)
         with Store(context.site, say=context.console.say) as store:
             known = {one.batch_id for one in context.log.committed()}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flows.announce import announce
@@ -211,7 +212,8 @@ def publish(context: RunContext, _step: Step) -> StageResult:
 
     context.held = find_held(context)
     closing_record = context.closing_record()
-    make = publishing.publish if context.is_replay else publishing.publish_if_needed
+    anew = partial(publishing.publish, is_compared=not context.is_forgetting)
+    make = anew if context.is_replay else publishing.publish_if_needed
     key = context.key if context.site.site.row_level == "deidentified" else None
     with _store(context) as site_store:
         keep_fresh(context, site_store)

@@ -20,6 +20,7 @@ from flows.pool import pool
 from flows.reply import Reply
 from pipelines.pooling import packs, signing
 from pipelines.pooling.packs import read_pack
+from pipelines.pooling.tables import pooled_tables
 from pipelines.signals.counts import COUNTS, SHARED
 from tests.pack_kit import make_site, units_of
 from warehouse.packing import export_path
@@ -93,13 +94,20 @@ class Insider:
     def with_avro(self, data: bytes) -> Path:
         return self.sign(self.facts, dict(self.pack.tables), **{f"{COUNT}.avro": data})
 
-    def pool(self, folder: Path) -> list[dict[str, Json]]:
-        """Pool it with the honest one; return the rows of the pooled risk."""
+    def pool(self, folder: Path) -> tuple[list[dict[str, Json]], str]:
+        """Pool it with the honest one as the command does; return the pooled risk and the page."""
         out = self.root / "pooled.duckdb"
         out.unlink(missing_ok=True)
         pool([self.honest, folder], out, self.keys, Reply("test", TextConsole()))
         found = run_query(out, "FROM pooled.risk")
-        return [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+        rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+        return rows, out.with_suffix(".html").read_text(encoding="utf-8")
+
+    def estimate(self, folder: Path) -> list[dict[str, Json]]:
+        """Return the pooled risk alone: the page takes as long as all the rest."""
+        both = [read_pack(one, self.keys) for one in (self.honest, folder)]
+        packs.check_alike(both)
+        return pooled_tables(both)["pooled.risk"]
 
 
 def packed(rows: list[dict[str, Json]], schema: Json, codec: str = "null") -> bytes:

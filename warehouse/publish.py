@@ -58,6 +58,8 @@ def publish(
     run_id: str,
     closing: RunRecord | None = None,
     key: SiteKey | None = None,
+    *,
+    is_compared: bool = True,
 ) -> Publication:
     """Build the warehouse from the store and swap it in.
 
@@ -71,6 +73,7 @@ def publish(
         closing: the run's row as readers shall see it; the store's own row is not touched, so that
             a run that is killed here is not told to have ended. None: as it is in the store.
         key: the site's; needed where rows are de-identified, which are numbered under it.
+        is_compared: whether what differs from the file in place is told.
 
     Errors:
         StorageError: the file cannot be built or replaced; the old one is untouched.
@@ -84,10 +87,11 @@ def publish(
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=target.parent))  # 0700
         try:
             built = folder / target.name
-            told = tell(store.con, target, run_id, _facts(site, state, run_id))
+            facts = _facts(site, state, run_id)
+            told = tell(store.con, target, run_id, facts) if is_compared else []
             store.con.execute("UPDATE ops.run SET state_hash = ? WHERE run_id = ?", [state, run_id])
             closing_run = closing.row(state) if closing else None
-            n_rows = _build(store.con, built, site, _facts(site, state, run_id), closing_run, key)
+            n_rows = _build(store.con, built, site, facts, closing_run, key)
             built.chmod(MODE)
             replace_durably(built, target)
             memory.settle(store.con)

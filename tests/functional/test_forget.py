@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app
+from pipelines.base import duck
 from pipelines.base.keys import load_key
 from pipelines.base.search import search
 from pipelines.base.site import Site
@@ -57,6 +58,10 @@ def test_a_forgotten_patient_leaves_no_trace_and_does_not_come_back(
     told = forget(site)
     assert (told["exit_code"], told["result"]["n_patients"]) == (0, 1), told["error"]
     assert told["result"]["n_events"] > 10
+    # What has changed by it would be the patient.
+    with duck.connect(site.warehouse, read_only=True) as con:
+        newest = "SELECT max(run_id) FROM ops.run"
+        assert con.execute(f"SELECT 1 FROM ops.change WHERE run_id = ({newest})").fetchall() == []
     deliver(site, hospital, 2)
     run(site)
     assert not search(places, lambda data: key.encode() in data).found

@@ -48,9 +48,18 @@ def refusal(insider: Insider, folder: Path) -> str:
     return told
 
 
-def test_what_an_honest_site_signs_is_accepted(insider: Insider) -> None:
-    assert read_pack(insider.sign(insider.facts, dict(insider.pack.tables)), insider.keys).tables
-    assert insider.pool(insider.folder)
+def test_what_a_site_names_in_tags_stands_as_text_in_the_page(insider: Insider) -> None:
+    name = "<script>alert(1)</script>"
+
+    def rename(rows: list[dict[str, Json]]) -> None:
+        for row in rows:
+            row.update(
+                stratum_value=name if row["stratum_value"] == "male" else row["stratum_value"]
+            )
+
+    rows, page = insider.pool(insider.with_rows(COUNT, rename))
+    assert name in {row["stratum_value"] for row in rows}
+    assert name not in page
 
 
 @pytest.mark.parametrize(
@@ -215,7 +224,7 @@ def outcome_of(insider: Insider, seed: int) -> str:
         return "refused"
     rows, told = [], ""
     try:
-        rows = insider.pool(folder)
+        rows = insider.estimate(folder)
     except PackError as error:
         told = str(error)
     assert "\x1b" not in told
