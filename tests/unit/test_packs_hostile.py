@@ -229,7 +229,7 @@ def outcome_of(insider: Insider, seed: int) -> str:
         told = str(error)
     assert "\x1b" not in told
     for row in rows:
-        if row["risk"] is not None:
+        if row.get("risk") is not None:
             assert 0 <= row["ci_low"] <= row["risk"] <= row["ci_high"] <= 1, seed
     return "pooled" if rows else "unlike"
 
