@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from pipelines.disclosure import FEW
@@ -115,8 +116,8 @@ def _site(row: Row) -> Line:
 
 
 def _masked(row: Row) -> Line:
-    n = row["n_units"]
-    if row["suppressed_reason"] != FEW or not n:
+    n = row["n_units_high"]
+    if row["suppressed_reason"] != FEW or not n or n != row["n_units_low"]:
         return Line(row["site_id"], "masked", "")
     low, high = row["n_events_low"], row["n_events_high"]
     return Line(row["site_id"], "masked", f"{low} to {high} of {n}", (low / n, high / n), CAN_BE)
@@ -207,16 +208,19 @@ def _remarks(forest: Forest) -> list[str]:
     said = []
     if masked:
         names = ", ".join(f"{name} (below {about[name]['threshold']})" for name in masked)
-        said.append(f"masked:  {names}, and what would tell them")
+        said.append(f"masked:  {names}, or what would tell such a count")
     newest = max((row["data_through"] or "" for row in forest.about), default="")
     for row in forest.about:
-        if row["is_stale"] or row["data_through"] != newest:
+        if row["data_through"] != newest:
             through = row["data_through"] or "nobody knows when"
             said.append(f"behind:  {row['site_id']}, complete into {through}; others {newest}")
+    stale = [row["site_id"] for row in forest.about if row["is_stale"]]
+    if stale:
+        said.append(f"stale:   {', '.join(stale)}: a feed is old or silent (pooled.feed)")
     source = forest.without if forest.pooled["risk"] is None else forest.pooled
     if source is not None and source["tau2"] is not None:
         alike = f"tau2 {source['tau2']:.3f}, I2 {100 * source['i2']:.0f} %"
         said.append(f"differ:  {alike} over {source['n_sites']} sites that tell")
     if forest.pooled["note"]:
         said.append(f"pooled:  {forest.pooled['note']}")
-    return said
+    return [line for one in said for line in wrap(one, WIDTH, subsequent_indent=" " * 9)]

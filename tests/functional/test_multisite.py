@@ -34,6 +34,7 @@ from warehouse.query import run_query
 
 Row = dict[str, Any]
 STUDY = "iv_bisphosphonate"
+PAGE = Path(__file__).parents[2] / "docs" / "pooling.md"
 #: What says in which quarter it was made.
 DATED = {"pooled.pack", "pooled.expected"}
 
@@ -166,7 +167,7 @@ def test_a_forest_reads_in_80_columns_and_its_dots_stand_where_the_axis_says(
 def test_a_range_is_drawn_from_the_least_to_the_greatest_risk(forest: Forest) -> None:
     masked = {
         **next(row for row in forest.sites if row["site_id"] == "small"),
-        "n_units": 200, "n_events_low": 1, "n_events_high": 10,
+        "n_units_low": 200, "n_units_high": 200, "n_events_low": 1, "n_events_high": 10,
     }  # fmt: skip
     ends = {"risk_lowest": 0.15, "risk_highest": 0.18, "ci_lowest": 0.1, "ci_highest": 0.25}
     sites = [*(row for row in forest.sites if row["site_id"] != "small"), masked]
@@ -301,3 +302,12 @@ def test_what_was_planted_lies_where_the_pooled_file_says(eight: tuple[Path, str
             assert row["ci_lowest"] <= n_events / n_units <= row["ci_highest"], key
             bounded += 1
     assert bounded >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1600)
+def test_the_page_shows_what_the_command_prints(eight: tuple[Path, str]) -> None:
+    out, printed = eight
+    assert max(map(len, printed.replace(str(out), "build/multisite").splitlines())) <= WIDTH
+    [shown] = re.findall(r"```text\n(.*?)```", PAGE.read_text("utf-8"), flags=re.DOTALL)
+    assert shown.strip() in printed
