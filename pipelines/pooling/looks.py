@@ -68,7 +68,7 @@ class PooledLook:
     sites: tuple[str, ...]
 
     def __str__(self) -> str:
-        one, n = self.look, f"{len(self.sites)} sites"
+        one, n = self.look, f"{len(self.sites)} site{'s' * (len(self.sites) != 1)}"
         events = f"{one.events}" if one.events == self.high else f"{one.events} to {self.high}"
         return (
             f"look {one.number} at {n}: {events} events, {one.expected:.2f} expected, signals from "
