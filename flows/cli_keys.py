@@ -9,7 +9,11 @@ import typer
 from flows.cli_groups import HERE, AsJson, Config
 from flows.reply import reply
 
-key_app = typer.Typer(help="Renew the site's key.", no_args_is_help=True, rich_markup_mode=None)
+key_app = typer.Typer(
+    help="Renew the site's key; the key of its warehouse.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -18,11 +22,6 @@ def add_to(app: typer.Typer) -> None:
     app.command()(encrypt)
     app.command()(forget)
     app.command()(idmap)
-
-
-@key_app.callback()
-def _key() -> None:
-    """Keep `rotate` a command of its own: a group of one would be no group."""
 
 
 @key_app.command("rotate")
@@ -46,6 +45,19 @@ def key_rotate(
         from flows.rotate import rotate_command
 
         rotate_command(config, answer, accept_ties=accept_ties)
+
+
+@key_app.command("warehouse")
+def key_warehouse(config: Config = HERE, as_json: AsJson = False) -> None:
+    """Print the key that the published warehouse opens with, and nothing else.
+
+    For readers of a site with [privacy] encrypt_published. Hand it over on
+    another way than the file; a renewed key of the site makes another one.
+    """
+    with reply("key warehouse", as_json=as_json) as answer:
+        from flows.encrypt import warehouse_key_command
+
+        warehouse_key_command(config, answer)
 
 
 def encrypt(config: Config = HERE, as_json: AsJson = False) -> None:

@@ -48,6 +48,9 @@ def encryption(site: Site) -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", _NAME, "not asked for ([privacy] encrypt): files lie as they are")
+    if site.warehouse.is_file():
+        how = "encrypted" if duck.is_encrypted(site.warehouse) else "plain"
+        yield Finding("ok", "published warehouse", f"{how} ([privacy] encrypt_published)")
     if (there := IdMap(site).path).is_file():
         kept = (
             "kept for `dripwatch idmap`"

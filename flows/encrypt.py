@@ -98,3 +98,23 @@ def not_as_said(site: Site) -> list[Path]:
 
 def _wanted(site: Site) -> bytes | None:
     return vault.masters(site.restricted)[0].id if site.privacy.encrypt else None
+
+
+def warehouse_key_command(config: Path, answer: Reply) -> None:
+    """Print the key that the published warehouse opens with.
+
+    Errors:
+        UsageError: the site does not encrypt it.
+        KeyFileError: the site's key cannot be read.
+    """
+    site = load_site(config)
+    may_name(site)
+    if not site.privacy.encrypt_published:
+        raise UsageError(
+            "The warehouse is not encrypted.",
+            where="[privacy] encrypt_published in site.toml",
+            remedy="It opens without a key.",
+        )
+    key = duck.database_key(site.warehouse, "published")
+    answer.result = {"key": key}
+    answer.console.say(key)

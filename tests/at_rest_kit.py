@@ -47,4 +47,5 @@ def set_key(root: Path, *secrets: str) -> None:
 def nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no site of another test be known, and none of this one stay."""
     monkeypatch.setattr(vault, "_SITES", {})
+    monkeypatch.setattr(vault, "_PUBLISHED", {})
     monkeypatch.setattr(vault, "_MASTERS", {})

@@ -14,7 +14,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines.base.duck import literal
+from pipelines.base.duck import attach
 from warehouse import memory
 from warehouse.guard import transaction
 
@@ -54,7 +54,7 @@ def _published(con: duckdb.DuckDBPyConnection, path: Path) -> Iterator[bool]:
     is_there = False
     if path.is_file():
         try:
-            con.execute(f"ATTACH {literal(str(path))} AS before (READ_ONLY)")
+            attach(con, path, "before", read_only=True)
             is_there = True
             con.execute("SELECT run_id FROM before.ops.change LIMIT 0")
             con.execute(_HEADLINE.format(catalog="before") + " LIMIT 0")

@@ -10,13 +10,13 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pipelines.base.duck import connect, literal
+from pipelines.base.duck import attach, connect, literal
 from pipelines.base.errors import PackError
 from pipelines.base.files import replace_durably
 from pipelines.pooling.packs import Pack
 from warehouse.guard import guarded, transaction
 from warehouse.models import Model, pooled_models
-from warehouse.publish import storage_option
+from warehouse.publish import storage_version
 from warehouse.results import ARROW_TYPES
 
 LEDGER = "pooled.pack"
@@ -107,7 +107,7 @@ def write_pooled(path: Path, tables: Mapping[str, Sequence[Row]]) -> None:
         aside.unlink(missing_ok=True)
         try:
             with connect() as con:
-                con.execute(f"ATTACH {literal(str(aside))} AS made{storage_option()}")
+                attach(con, aside, "made", options=storage_version(), key="")
                 with transaction(con):
                     con.execute("CREATE SCHEMA made.pooled")
                     for model in pooled_models():

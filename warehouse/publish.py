@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from pipelines.base.duck import connect, literal, quote
+from pipelines.base.duck import attach, connect, database_key, is_encrypted, quote
 from pipelines.base.files import replace_durably
 from pipelines.base.site import Site
 from pipelines.base.sitekey import SiteKey
@@ -109,7 +109,8 @@ def publish_if_needed(
 ) -> Publication | None:
     """Publish unless the file in place already shows the store's state; None where it does."""
     remove_leftovers(site.warehouse.parent)  # one that was killed may have left nothing else to do
-    if published_state(site.warehouse) == store.state_hash():
+    is_as_asked = is_encrypted(site.warehouse) == site.privacy.encrypt_published
+    if is_as_asked and published_state(site.warehouse) == store.state_hash():
         with guarded("settling what was published", store.path):
             memory.settle(store.con)  # where a crash kept the run that published from it
         return None
@@ -122,7 +123,7 @@ def published_state(path: Path) -> str | None:
         return None
     try:
         with connect(threads=1) as con:
-            con.execute(f"ATTACH {literal(str(path))} AS published (READ_ONLY)")
+            attach(con, path, "published", read_only=True)
             row = con.execute(
                 "SELECT value FROM published.ops.state WHERE name = 'state_hash'"
             ).fetchone()
@@ -175,7 +176,9 @@ def _build(
     key: SiteKey | None,
 ) -> dict[str, int]:
     """Fill a new database file from the attached store; closed and checkpointed on return."""
-    con.execute(f"ATTACH {literal(str(path))} AS published{storage_option()}")
+    secret = site.privacy.encrypt_published
+    reader_key = database_key(site.warehouse, "published") if secret else ""
+    attach(con, path, "published", options=storage_version(), key=reader_key)
     try:
         with transaction(con):
             told = deidentified.judge(con, site)
@@ -195,10 +198,10 @@ def _detach(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("DETACH published")
 
 
-def storage_option() -> str:
-    """Return what ATTACH needs to make a file that every client of analysts opens."""
+def storage_version() -> str:
+    """Return what ATTACH is told to make a file that every client of analysts opens."""
     # Files of DuckDB 2 do not open in the 1.5 clients that analysts have, unless asked to.
-    return " (STORAGE_VERSION 'v1.5.0')" if int(duckdb.__version__.split(".")[0]) >= 2 else ""
+    return "STORAGE_VERSION 'v1.5.0'" if int(duckdb.__version__.split(".")[0]) >= 2 else ""
 
 
 @contextmanager

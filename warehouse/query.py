@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines.base.duck import connect, literal
+from pipelines.base.duck import attach, connect
 from pipelines.base.errors import QueryError, StorageError
 from warehouse.guard import guarded
 
@@ -40,7 +40,7 @@ def open_reader(path: Path) -> duckdb.DuckDBPyConnection:
     con = connect()
     try:
         with guarded("opening it for reading", path):
-            con.execute(f"ATTACH {literal(str(path))} AS warehouse (READ_ONLY)")
+            attach(con, path, "warehouse", read_only=True)
             con.execute("USE warehouse")
             con.execute("SET enable_external_access = false")
             con.execute("SET lock_configuration = true")

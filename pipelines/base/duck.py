@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 
@@ -85,6 +86,7 @@ def attach(
     *,
     read_only: bool = False,
     options: str = "",
+    key: str | None = None,
 ) -> None:
     """Attach a database file; a new one is encrypted where its folder's site says so.
 
@@ -94,6 +96,7 @@ def attach(
         name: what it is called in SQL.
         read_only: open for reading.
         options: more of what ATTACH takes, as SQL.
+        key: of a new file for readers: its key (`database_key`), none where it shall be plain.
 
     Errors:
         duckdb.Error: the file cannot be opened; as `connect`.
@@ -101,21 +104,40 @@ def attach(
     """
     told = [*(["READ_ONLY"] if read_only else []), *([options] if options else [])]
     is_new = not path.exists() or not path.stat().st_size
-    if not (vault.encrypts(path) if is_new else is_encrypted(path)):
+    is_secret = vault.encrypts(path) if key is None else bool(key)
+    if not (is_secret if is_new else is_encrypted(path)):
         con.execute(f"ATTACH {literal(str(path))} AS {name} {_options(told)}")
         return
     if not read_only:
         load_crypto(con)
     sql = f"ATTACH {literal(str(path))} AS {name} {_options([*told, 'ENCRYPTION_KEY $1'])}"
-    for master in vault.masters(path)[: 1 if is_new else None]:
+    for one in [key or database_key(path, "database")] if is_new else _keys(path):
         try:
-            con.execute(sql, [base64.b64encode(master.derive("database")).decode()])
+            con.execute(sql, [one])
         except duckdb.InvalidInputException as error:
             if "Wrong encryption key" not in str(error):
                 raise
         else:
             return
     raise vault.wrong_key(path)
+
+
+def database_key(path: Path, purpose: Literal["database", "published"]) -> str:
+    """Return the newest key of a site's databases, as DuckDB takes it: base64 of 32 bytes.
+
+    Errors:
+        KeyFileError: the site's key cannot be read, or no site is known that has the file.
+    """
+    return base64.b64encode(vault.masters(path)[0].derive(purpose)).decode()
+
+
+def _keys(path: Path) -> Iterator[str]:
+    """Yield every key that a file can have."""
+    if told := os.environ.get(vault.WAREHOUSE_KEY):
+        yield told
+    for master in vault.masters(path):
+        for purpose in ("database", "published"):
+            yield base64.b64encode(master.derive(purpose)).decode()
 
 
 def _options(told: Sequence[str]) -> str:

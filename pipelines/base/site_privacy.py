@@ -45,6 +45,12 @@ class PrivacyTable(Checked):
         "which units are one patient's. At least min_cell patients must hold each combination, or "
         "no row is published.",
     )
+    encrypt_published: bool = Field(
+        default=False,
+        strict=True,
+        description="Encrypt the published warehouse, under a key of its own that `dripwatch key "
+        "warehouse` tells; needs the extra `encryption`.",
+    )
     idmap: bool = Field(
         default=False,
         strict=True,

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 KEY_ID_BYTES = 8
 
+#: Environment variable with the key of a published warehouse, for whoever has no more than that.
+WAREHOUSE_KEY = "DRIPWATCH_WAREHOUSE_KEY"
+
 #: For Parquet that one process writes and reads again: nobody needs it once the process has ended.
 #: DuckDB takes such a key in the text of a statement alone, where no lasting one may stand.
 SCRATCH_KEY = secrets.token_bytes(32)
@@ -47,6 +50,8 @@ class Master:
 
 
 _SITES: dict[Path, Site] = {}
+#: The restricted folder of the site that publishes a file.
+_PUBLISHED: dict[Path, Path] = {}
 _MASTERS: dict[Path, tuple[Master, ...]] = {}
 
 
@@ -54,6 +59,7 @@ def know(site: Site) -> None:
     """Let what lies in a site's restricted folder be read and written as the site says."""
     folder = _normal(site.restricted)
     _SITES[folder] = site
+    _PUBLISHED[_normal(site.warehouse)] = folder
     _MASTERS.pop(folder, None)
 
 
@@ -79,12 +85,13 @@ def masters(path: Path) -> tuple[Master, ...]:
     Errors:
         KeyFileError: the site's key cannot be read, or the file is in no site's restricted folder.
     """
-    folder = _folder_of(path)
+    folder = _folder_of(path) or _PUBLISHED.get(_normal(path))
     if folder is None:
         raise KeyFileError(
             "This file is encrypted, and belongs to no site whose settings were read.",
             where=str(path),
-            remedy="Put it back where it was; its key is made from the key of its site.",
+            remedy=f"A published warehouse opens with its key in {WAREHOUSE_KEY} "
+            "(`dripwatch key warehouse` at its site tells it); other files where they were.",
         )
     if folder not in _MASTERS:
         _MASTERS[folder] = _made(_SITES[folder])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
-from pipelines.base import duck, parquet
-from pipelines.base.errors import ConfigError, KeyFileError
+from flows.cli import app
+from pipelines.base import duck, parquet, vault
+from pipelines.base.errors import ConfigError, ExitCode, KeyFileError
 from pipelines.base.site import Site, load_site
 from tests.at_rest_kit import (
     OTHER,
@@ -158,3 +161,36 @@ def test_where_nothing_can_encrypt_it_is_said_before_anything_is_written(
     with pytest.raises(ConfigError, match="to write encrypted files with"):
         make(site.restricted / "one.duckdb")
     assert not (site.restricted / "one.duckdb").exists()
+
+
+@needs_crypto
+def test_readers_open_the_published_file_with_its_own_key_and_nothing_else_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = site_that_encrypts(tmp_path / "north")
+    with duck.connect(temp_dir=site.restricted / "tmp") as con:
+        key = duck.database_key(site.warehouse, "published")
+        duck.attach(con, site.root / "built", "w", key=key)
+        con.execute(f"CREATE TABLE w.t AS {ROWS.format(n=1000)}")
+    (site.root / "built").replace(site.warehouse)
+    make(site.restricted / "one.duckdb")
+    assert PLANTED.encode() not in site.warehouse.read_bytes()
+    assert n_rows(site.warehouse) == 1000  # the site itself needs no more than its settings
+    told = CliRunner().invoke(app, ["key", "warehouse", "-c", str(site.config_path), "--json"])
+    assert json.loads(told.stdout)["exit_code"] == ExitCode.USAGE
+    path = site.config_path
+    path.write_text(path.read_text().replace("encrypt = true", "encrypt_published = true"))
+    told = CliRunner().invoke(app, ["key", "warehouse", "-c", str(site.config_path), "--json"])
+    assert json.loads(told.stdout)["result"]["key"] == key
+    with duckdb.connect() as con:  # a client that is not ours, without any extension
+        con.execute(f"ATTACH '{site.warehouse}' AS w (READ_ONLY, ENCRYPTION_KEY '{key}')")
+        assert one_row(con.execute("SELECT count(*) FROM w.t")) == (1000,)
+        store = site.restricted / "one.duckdb"
+        with pytest.raises(duckdb.Error):
+            con.execute(f"ATTACH '{store}' AS s (READ_ONLY, ENCRYPTION_KEY '{key}')")
+    monkeypatch.setattr(vault, "_SITES", {})
+    monkeypatch.setattr(vault, "_PUBLISHED", {})
+    with pytest.raises(KeyFileError, match="dripwatch key warehouse"):
+        n_rows(site.warehouse)
+    monkeypatch.setenv("DRIPWATCH_WAREHOUSE_KEY", key)
+    assert n_rows(site.warehouse) == 1000
