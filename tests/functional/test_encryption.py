@@ -159,7 +159,7 @@ def test_a_site_that_switches_on_reads_both_kinds_until_all_is_written_anew(
     assert state(site) == before == state(fresh)
     # and back, with a patient forgotten in between, whose mark must not be lost
     patient = next(iter((hospital / "deliveries").glob("*/patients.csv"))).read_text().split("\n")
-    answer(site, "forget", "--patient", patient[1].split(",")[0])
+    answer(site, "forget", "--patient", patient[1].split(",")[2])
     marks = Forgotten(site.log_root).marks()
     assert len(marks) == 1
     before = state(site)
