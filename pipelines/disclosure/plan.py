@@ -44,6 +44,7 @@ from pipelines.disclosure.rule import (
     may_follow,
     may_stand_together,
     parts,
+    tells_patients,
     without_patients,
 )
 
@@ -130,6 +131,7 @@ class _Whole:
         return [
             one
             for one in (row, without_patients(row))
+            if tells_patients(one, self._t)
             if known is None or may_follow(one, known, self._t)
         ]
 
@@ -243,7 +245,8 @@ class _Strata:
         # Patients who have no unit of a value are a count as well, and so are those of several.
         lacking = [parts(whole)[3] - parts(row)[3] for row in rows.values()]
         options: list[Told] = []
-        if not has_small([*lacking, rest["n_patients"] or 0], self._t):
+        is_open = all(tells_patients(row, self._t) for row in rows.values())
+        if is_open and not has_small([*lacking, rest["n_patients"] or 0], self._t):
             options.append((rows, rest))
         silent = {value: without_patients(row) for value, row in rows.items()}
         options.append((silent, without_patients(rest)))

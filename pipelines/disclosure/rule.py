@@ -52,6 +52,41 @@ def without_patients(row: Row) -> dict[str, int | None]:
     return {**row, "n_patients": None}
 
 
+def tells_patients(row: Row, threshold: int) -> bool:
+    """Whether a row may say how many patients it is about.
+
+    Units beyond the first of each patient are a count: of later infusions. And where no patient had
+    two events, events are the patients who had one.
+    """
+    e, _f, n, g = parts(row)
+    found = [n - g] if row["n_patients"] is not None else []
+    if found and e and row.get("sum_e2") == e:
+        found.append(g - e)
+    return not has_small(found, threshold)
+
+
+def coarse(row: Row, threshold: int) -> Row:
+    """Return a row that does not say how few patients have more than one event, or unit.
+
+    From events and their squares over patients it follows how many pairs of events are of one
+    patient: two fevers of one child are one. Fewer pairs than the threshold are told as so many;
+    intervals made from that are wider, not narrower.
+    """
+    e, n = row["n_events"] or 0, row["n_units"] or 0
+    e2, en, n2 = (row.get(name) for name in _MOMENTS)
+    if e2 is None or en is None or n2 is None:
+        return row
+    least = 2 * threshold
+    if is_small(en - e, least):
+        e2 = en = e + least
+    elif is_small(e2 - e, least):
+        e2 = e + least
+    if is_small(n2 - n, least):
+        n2 = n + least
+    # Who had the event is among the units: the sums stay in their order.
+    return {**row, "sum_e2": e2, "sum_en": en, "sum_n2": max(n2, en)}
+
+
 def is_now(told: Row, now: Row | None) -> bool:
     """Whether a told row is the present one, with or without its number of patients."""
     return now is not None and told in (now, without_patients(now))

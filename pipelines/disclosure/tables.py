@@ -13,7 +13,7 @@ from pipelines.disclosure.others import Told, key_names, told_others
 from pipelines.disclosure.reading import column_of, study_counts
 from pipelines.disclosure.release import FEW, PATIENTS, Release
 from pipelines.disclosure.rows import plan_rows
-from pipelines.disclosure.rule import Row, may_be_told
+from pipelines.disclosure.rule import Row, coarse, may_be_told
 from pipelines.disclosure.watched import NAME as WATCHED
 from pipelines.disclosure.watched import REASON, masked_watched, told_watched
 from pipelines.signals.counts import (
@@ -95,7 +95,8 @@ def _from_counts(release: Release) -> Callable[[Mapping[str, Any]], Row | None]:
         had: Row = {}
         if row["stratum"] == "all":
             had = release.statuses.get((column.outcome, column.window_name), {})
-        return {**{name: found.get(name) for name in MOMENT_COLUMNS}, **dict.fromkeys(names), **had}
+        shown = coarse(found, release.threshold)
+        return {**{name: shown.get(name) for name in MOMENT_COLUMNS}, **dict.fromkeys(names), **had}
 
     return told
 

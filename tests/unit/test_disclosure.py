@@ -14,8 +14,11 @@ from pipelines.disclosure.audit import too_narrow
 from pipelines.disclosure.plan import plan
 from pipelines.disclosure.release import Column, Division, Release, StudyCounts
 from pipelines.disclosure.rule import Row
+from pipelines.disclosure.tables import mask_counts
+from pipelines.signals.counts import COUNTS
 from studies.load import load_study
 from tests.attack_kit import Attacker, Night, Ward, as_table, primary_only, small, true_rows
+from tests.history_kit import Knowing, Rule, drawn
 
 THRESHOLD = 11
 #: Of each small count, the attacker must be left with a range this wide and as many values.
@@ -77,7 +80,12 @@ def test_the_attacker_succeeds_where_only_small_rows_are_left_out() -> None:
 def test_bounds_by_linear_programs_find_what_only_small_rows_left_out_gives_away() -> None:
     counts = Ward.drawn(random.Random(3)).counts()  # noqa: S311 - an invented ward
     assert not too_narrow(counts, plan(counts, THRESHOLD), THRESHOLD)
-    told = primary_only(counts, THRESHOLD)
+    assert too_narrow(counts, only_small_left_out(counts, THRESHOLD), THRESHOLD)
+
+
+def only_small_left_out(counts: StudyCounts, threshold: int) -> Release:
+    """What is told where complementary suppression is off."""
+    told = primary_only(counts, threshold)
     divisions = {
         stratum: Division(
             rows={
@@ -88,7 +96,37 @@ def test_bounds_by_linear_programs_find_what_only_small_rows_left_out_gives_away
         for stratum, columns in counts.strata.items()
     }
     whole = {column: row for (column, stratum, _), row in told.items() if stratum == "all"}
-    assert too_narrow(counts, Release(THRESHOLD, whole, divisions), THRESHOLD)
+    return Release(threshold, whole, divisions)
+
+
+def narrow(seed: int, n_nights: int, rule: Rule = plan) -> list[str]:
+    """Return small counts of the last night of which too few values tell the same on all nights."""
+    ward, history = drawn(seed, n_nights)
+    attacker = Knowing(ward, history, [THRESHOLD] * n_nights, rule=rule)
+    found = attacker.possible([n_nights - 1])
+    return [str(one) for one, values in found.items() if not attacker.is_wide(one, values)]
+
+
+@pytest.mark.parametrize(("seed", "n_nights"), [(3, 1), (4, 30)])
+def test_nobody_who_can_run_the_rule_works_out_a_small_count(seed: int, n_nights: int) -> None:
+    assert not narrow(seed, n_nights)
+
+
+def test_who_can_run_the_rule_succeeds_where_only_small_rows_are_left_out() -> None:
+    def naive(counts: StudyCounts, threshold: int, last: Release | None = None) -> Release:  # noqa: ARG001 - the form of a rule
+        return only_small_left_out(counts, threshold)
+
+    assert narrow(3, 1, rule=naive)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("n_nights", "n_worlds"), [(1, 7), (30, 7)])
+def test_nobody_who_can_run_the_rule_works_out_a_small_count_in_some_worlds(
+    n_nights: int, n_worlds: int
+) -> None:
+    for seed in range(n_worlds):
+        assert not narrow(seed, n_nights), seed
 
 
 @pytest.mark.slow
@@ -126,6 +164,14 @@ def by_sex(whole: Row, **values: Row) -> StudyCounts:
     return StudyCounts({FEVER: whole}, {"sex": {FEVER: values}}, [FEVER], frozenset())
 
 
+def counts_table(whole: Row) -> pa.Table:
+    table = as_table(by_sex(whole))
+    for name in COUNTS.sums:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.array([0], pa.int64()))
+    return table.select([*COUNTS.keys, *COUNTS.sums]).cast(COUNTS.schema)
+
+
 def told_of(release: Release, stratum: str = "sex") -> dict[str, Row]:
     division = release.divisions.get(stratum)
     return {} if division is None else dict(division.rows.get(FEVER, {}))
@@ -159,6 +205,30 @@ def test_how_many_children_have_no_second_infusion_is_not_told() -> None:
     told = told_of(plan(by_sex(both, first=first, later=later), THRESHOLD))
     assert {name: one["n_patients"] for name, one in told.items()} == {"first": None, "later": None}
     assert told["later"]["n_events"] == 40
+
+
+@pytest.mark.parametrize(
+    ("whole", "what"),
+    [
+        (row(40, 105, g=100), "five later infusions"),
+        (row(55, 100, g=60), "five children without an event"),
+    ],
+)
+def test_patients_are_not_told_where_a_small_count_follows_from_them(whole: Row, what: str) -> None:
+    told = plan(by_sex(whole), THRESHOLD).whole[FEVER]
+    assert (told["n_events"], told["n_patients"]) == (whole["n_events"], None), what
+
+
+@pytest.mark.parametrize("n_twice", [1, 4, 10])
+def test_how_few_children_had_two_events_does_not_follow_from_sums_over_patients(
+    n_twice: int,
+) -> None:
+    # Each of 100 children has two infusions; some had a fever after both.
+    e, n = 40, 200
+    whole = {**row(e, n, g=100), "sum_e2": e + 2 * n_twice, "sum_en": 2 * e, "sum_n2": 2 * n}
+    told = mask_counts({COUNTS.name: counts_table(whole)}, THRESHOLD).tables[COUNTS.name]
+    assert told["sum_e2"].to_pylist() == [e + 2 * THRESHOLD]
+    assert told["n_patients"].to_pylist() == [100]
 
 
 def test_a_figure_stays_until_what_has_changed_may_be_told() -> None:
