@@ -84,17 +84,20 @@ def found_in(folder: Path, texts: list[str]) -> dict[str, set[str]]:
     keys = {text.encode() for text in texts if len(text) == 64}
     rest = [text.encode() for text in (*texts, KEY) if text.encode() not in keys]
     found: dict[str, set[str]] = {}
+    known: dict[bytes, bool] = {}
     for path in folder.rglob("*"):
         if path.is_file() and path.name != "site.key":
             data = path.read_bytes()
-            is_key = any(one in keys for one in _HEX.findall(data))
-            if is_key or find(data) or any(one in data for one in rest):
+            if data not in known:  # most files are the same after several stages
+                is_key = any(one in keys for one in _HEX.findall(data))
+                known[data] = is_key or bool(find(data)) or any(one in data for one in rest)
+            if known[data]:
                 stage, part = path.relative_to(folder).parts[:2]
                 found.setdefault(stage, set()).add(part)
     return found
 
 
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2400)
 def test_at_no_time_of_a_night_can_anything_be_read_and_the_results_are_the_same(
     hospital: Path, tmp_path: Path
 ) -> None:
