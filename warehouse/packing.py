@@ -16,7 +16,7 @@ import pyarrow as pa
 from expectations.table import checks_hash
 from pipelines.base.errors import ConfigError
 from pipelines.base.site import Site
-from pipelines.disclosure import FEW, PATIENTS, SMALL, nested_counts
+from pipelines.disclosure import FEW, PATIENTS, SMALL, by_weight, nested_counts
 from pipelines.disclosure.release import Release
 from pipelines.disclosure.rule import SMALLEST_THRESHOLD
 from pipelines.disclosure.tables import REASON, mask_counts
@@ -92,7 +92,7 @@ def pack_content(
                 threshold,
                 last.get(study.id),
                 nested=nested_counts(study),
-                outcomes=[one.name for one in study.model.outcome],
+                outcomes=by_weight(study.model.model_dump(mode="json")),
             )
             for study in studies
         }

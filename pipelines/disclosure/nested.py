@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 from pipelines.disclosure.release import Column
 from pipelines.disclosure.rule import Link
@@ -31,6 +32,16 @@ def nested_counts(study: Study) -> Nested:
             if a.name != b.name and (_are_grades(a, b) or b.name in _members(a, outcomes)):
                 found |= _each(_where(a), _where(b))
     return frozenset(found)
+
+
+def by_weight(settings: Mapping[str, Any]) -> list[str]:
+    """Return a study's outcomes, those first that matter most: they are told before the others.
+
+    What is watched night by night is what a study asks for; the others follow as they stand.
+    """
+    pairs = settings.get("surveillance", {}).get("pair", ())
+    watched = (pair["outcome"] for pair in pairs)
+    return list(dict.fromkeys([*watched, *(one["name"] for one in settings["outcome"])]))
 
 
 def windows_of_one(columns: Iterable[Column]) -> Nested:

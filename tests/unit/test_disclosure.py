@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pytest
 
-from pipelines.disclosure import PATIENTS, SMALL, mask_rows, nested_counts
+from pipelines.disclosure import PATIENTS, SMALL, by_weight, mask_rows, nested_counts
 from pipelines.disclosure.audit import too_narrow
 from pipelines.disclosure.plan import plan
 from pipelines.disclosure.release import Column, Division, Release, StudyCounts
@@ -286,3 +286,12 @@ def test_a_row_without_its_patients_says_nothing_that_tells_them() -> None:
 def test_a_threshold_of_one_masks_nothing() -> None:
     table = as_table(by_sex(row(1, 3), girls=row(1, 2), boys=row(0, 1)))
     assert mask_rows(table, 1)["suppressed_reason"].null_count == 3
+
+
+def test_what_a_study_watches_is_told_before_its_other_outcomes() -> None:
+    settings = {
+        "outcome": [{"name": "fever"}, {"name": "any"}, {"name": "chills"}],
+        "surveillance": {"pair": [{"outcome": "any"}]},
+    }
+    assert by_weight(settings) == ["any", "fever", "chills"]
+    assert by_weight({"outcome": settings["outcome"]}) == ["fever", "any", "chills"]

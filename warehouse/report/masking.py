@@ -68,6 +68,7 @@ def told_risks(
         the rows with `suppressed_reason`, null in all but what they are about where it is not, and
         `is_current`: whether they are told as they are now.
     """
+    from pipelines.disclosure import by_weight
     from pipelines.disclosure.release import Release
     from pipelines.disclosure.tables import mask_counts
     from warehouse.counts import risks_of
@@ -81,7 +82,7 @@ def told_risks(
         min_cell,
         last,
         nested=_nested(study, places),
-        outcomes=[one["name"] for one in study["outcome"]],
+        outcomes=by_weight(study),
     )
     table = masked.tables[COUNTS.name]
     told = {_about(row): row for row in table.to_pylist()}
