@@ -132,6 +132,8 @@ class Knowing:
         names = {name: number for number, name in enumerate({one.group for one in limits})}
         self._groups = np.array([names[one.group] for one in limits])
         self._known = self._matrix(limits)
+        #: Histories that tell the same, the true one first.
+        self._proven = [history]
 
     # What is asked ----------------------------------------------------------------------------
 
@@ -145,7 +147,7 @@ class Knowing:
         return found
 
     def possible(
-        self, nights: Sequence[int], *, n_tries: int = 60, n_each: int = 4
+        self, nights: Sequence[int], *, n_tries: int = 60, n_each: int = 8
     ) -> dict[Target, set[int]]:
         """Return what each small count can be for him: values of histories that tell the same.
 
@@ -185,18 +187,19 @@ class Knowing:
     ) -> None:
         width = math.ceil(self._thresholds[target.night] / 2)
         for value in sorted(range(count + 2 * width), key=lambda one: (abs(one - count), one)):
-            for _ in range(n_each):
+            for number in range(n_each):
                 if self.is_wide(target, found[target]):
                     return
                 if value in found[target]:
                     break
-                other = self._search_with(target, value, luck)
+                other = self._search_with(target, value, luck, is_near=number % 2 == 0)
                 if other is None:
                     break
                 self._add(found, other)
 
     def _add(self, found: dict[Target, set[int]], other: History | None) -> None:
         if other is not None and self._tells_the_same(other):
+            self._proven.append(other)
             for one, values in found.items():
                 values.add(int(self._form(self._cells[one.cell], one.fates) @ other[one.night]))
 
@@ -219,6 +222,12 @@ class Knowing:
                 places[f"{stratum} merged {sorted(merged)}"] = frozenset(
                     pair for pair in self._cells["all"] if pair[at] in merged
                 )
+        # What is neither of two values: with both margins it leaves a crossed count its least.
+        every = self._cells["all"]
+        for a, b in every:
+            places[f"neither {a} nor {b}"] = frozenset(
+                (c, d) for c, d in every if c != a and d != b
+            )
         read = self._read(night)
         is_crossed = self._releases[night].divisions.keys() >= {"A", "B"}
         for (name, cell), fates in product(places.items(), RANGES):
@@ -226,7 +235,7 @@ class Knowing:
             is_read = name == "all" or (fates in read and (CROSSED not in name or is_crossed))
             if is_read:
                 yield Limit(night, form, *_class(float(form @ now), threshold), name)
-            elif fates == (0, len(FATES)) and "merged" not in name:
+            elif fates == (0, len(FATES)) and name in self._cells:
                 some = float(form @ now) > 0  # whether there is a row at all
                 yield Limit(night, form, float(some), math.inf if some else 0.0, name)
         yield from self._sizes(night)
@@ -297,22 +306,34 @@ class Knowing:
         bounds = optimize.Bounds(np.maximum(0, true - radius), true + radius)
         return self._solved(cost, [self._known], bounds, np.full(true.size, fill_value=True))
 
-    def _search_with(self, target: Target, value: int, luck: np.random.Generator) -> History | None:
-        """Return a history with a count as wished, for which few others leave their class."""
+    def _search_with(
+        self, target: Target, value: int, luck: np.random.Generator, *, is_near: bool
+    ) -> History | None:
+        """Return a history with a count as wished, for which few others leave their class.
+
+        Near: for which little of what the rule reads moves, whatever class it is then in. It goes
+        on from those that are proven and have the count next to the wish.
+        """
         true, known = self._history.ravel(), self._known
         forms: Any = known.A
+        form = self._form(self._cells[target.cell], target.fates)
         at = np.flatnonzero(self._soft)
+        low, high = known.lb, known.ub
+        if is_near:
+            gaps = [abs(int(form @ one[target.night]) - value) for one in self._proven]
+            nearest = [one for one, gap in zip(self._proven, gaps, strict=True) if gap == min(gaps)]
+            were = forms @ nearest[luck.integers(len(nearest))].ravel()
+            low, high = (np.where(self._soft, were, one) for one in (low, high))
         slack = sparse.csr_array(
             (np.ones(at.size), (at, np.arange(at.size))), shape=(known.lb.size, at.size)
         )
         wish = np.zeros(true.size + 2 * at.size)
         n_kinds = len(self._place)
-        form = self._form(self._cells[target.cell], target.fates)
         wish[target.night * n_kinds : (target.night + 1) * n_kinds] = form
         # Which counts leave their class is tried at random, a whole row of them at a time.
         dear = np.exp(luck.normal(0, 2, self._groups.max() + 1))[self._groups[at]]
         limits = [
-            optimize.LinearConstraint(sparse.hstack([forms, slack, -slack]), known.lb, known.ub),
+            optimize.LinearConstraint(sparse.hstack([forms, slack, -slack]), low, high),
             optimize.LinearConstraint(wish, value, value),
         ]
         bounds = optimize.Bounds(
