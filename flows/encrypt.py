@@ -69,6 +69,7 @@ def encrypt_command(config: Path, answer: Reply) -> None:
 def _write_anew(site: Site) -> dict[str, Any]:
     from pipelines.ingest.changes import Nothing
     from pipelines.ingest.rewrite import rewrite
+    from warehouse.told import seal_again
 
     if site.privacy.encrypt:
         duck.check_crypto()
@@ -86,13 +87,17 @@ def _write_anew(site: Site) -> dict[str, Any]:
         for cache in (site.restricted / "cache", site.restricted / "replay"):
             shutil.rmtree(cache, ignore_errors=True)
     IdMap(site).seal_again()
+    seal_again(site)
     return {"n_batches": len(batches), "n_files": sum(len(one.event_files) for one in batches)}
 
 
 def not_as_said(site: Site) -> list[Path]:
-    """Return the files of the log that are plain and shall not be, or the other way round."""
+    """Return what is plain of log and told counts and shall not be, or the other way round."""
+    from warehouse.told import FILE
+
     log = site.log_root
     files = [path for path in log.rglob("*") if path.suffix in {".avro", ".json"}]
+    files += [path for path in [site.restricted / FILE] if path.is_file()]
     return [path for path in files if sealed.sealed_with(path) != _wanted(site)]
 
 

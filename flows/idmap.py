@@ -13,7 +13,7 @@ from pathlib import Path
 
 from flows.console import plural
 from flows.reply import Reply, UsageError, may_name
-from pipelines.base.files import append_line
+from pipelines.base.files import append_line, make_private
 from pipelines.base.keys import load_key
 from pipelines.base.site import Site, load_site
 from pipelines.base.storage import storing
@@ -71,12 +71,22 @@ def _note(site: Site, reason: str, *, is_known: bool) -> None:
     path = asked_path(site)
     told = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "account": pwd.getpwuid(os.getuid()).pw_name,
+        "account": _account(),
+        # The refresh has an account of its own: who became it is who asked.
+        "became_from": os.environ.get("SUDO_USER"),
         "reason": reason.strip(),
         "is_known": is_known,
     }
     with storing("noting that the map was asked", path):
+        make_private(path.parent)  # there is none before the first patient
         append_line(path, json.dumps(told))
+
+
+def _account() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # in a container an account may have a number alone
+        return str(os.getuid())
 
 
 def asked_path(site: Site) -> Path:

@@ -77,6 +77,8 @@ def rotate_command(config: Path, answer: Reply, *, accept_ties: bool) -> None:
 
 
 def _renew(site: Site, console: Console, *, accept_ties: bool) -> dict[str, Any]:
+    from warehouse.told import seal_again
+
     log = EventLog(site.log_root)
     log.check_site(site.site.id)
     if not (batches := [*log.committed(), *log.held()]):
@@ -101,6 +103,7 @@ def _renew(site: Site, console: Console, *, accept_ties: bool) -> dict[str, Any]
     with storing("letting the new generation of the log count", new.root):
         adopt(new.root)
     IdMap(site).seal_again()
+    seal_again(site)
     return {
         "n_batches": len(batches),
         "n_events": sum(file.rows for one in batches for file in one.types.values()),

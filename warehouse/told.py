@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,19 @@ def save_told(site: Site, told: Told) -> None:
     path = site.restricted / FILE
     with storing("recording what the report tells", path):
         sealed.write_bytes(path, told.to_json().encode())
+
+
+def seal_again(site: Site) -> None:
+    """Write what was told anew, as the site's settings and newest secret say, where it is there.
+
+    Errors:
+        StorageError: it cannot be written.
+    """
+    path = site.restricted / FILE
+    if path.is_file():
+        # A damaged one stays as it is: the next page or pack says so.
+        with suppress(sealed.SealedError), storing("sealing what was told", path):
+            sealed.copy(path, path)
 
 
 def number_of(page: Path) -> int:

@@ -18,6 +18,7 @@ from pipelines.base.errors import ConfigError
 _ROWS_AT_ONCE = 250
 
 _SCRATCH = "dripwatch_scratch"
+_DEFAULT_SPILL = ".tmp"  # of a database in memory
 _FLAGS = 20  # of a database file: after checksum (8), "DUCK" (4) and version (8)
 
 #: DuckDB deals a table out to its threads in groups of this many rows.
@@ -110,6 +111,7 @@ def attach(
         return
     if not read_only:
         load_crypto(con)
+    _spill_nowhere_else(con)
     sql = f"ATTACH {literal(str(path))} AS {name} {_options([*told, 'ENCRYPTION_KEY $1'])}"
     for one in [key or database_key(path, "database")] if is_new else _keys(path):
         try:
@@ -120,6 +122,16 @@ def attach(
         else:
             return
     raise vault.wrong_key(path)
+
+
+def _spill_nowhere_else(con: duckdb.DuckDBPyConnection) -> None:
+    """Keep rows of an encrypted file out of the folder that a process was started in.
+
+    A connection without a spill folder of its own would write them there, plain.
+    """
+    told = con.execute("SELECT current_setting('temp_directory')").fetchone()
+    if told and told[0] == _DEFAULT_SPILL:
+        con.execute("SET temp_directory = ''")
 
 
 def database_key(path: Path, purpose: Literal["database", "published"]) -> str:

@@ -18,6 +18,9 @@ from pipelines.base.files import fsync_path, write_durably
 from pipelines.base.storage import storing
 from pipelines.pooling.packs import MANIFEST, SIGNATURE, Pack, read_pack
 
+#: Characters of a folder's name: with the ending of its reason it is still a name.
+_LONGEST_NAME = 50
+
 #: SHA-256 of packs that are known, by site and number.
 Known = Mapping[tuple[str, int], str]
 
@@ -176,9 +179,15 @@ class Inbox:
 
     def _refuse(self, path: Path, found: Intake, what: str, site_id: str | None) -> None:
         self.refused.mkdir(parents=True, exist_ok=True)
-        place = _free(self.refused / path.name)
-        shutil.move(path, place)
-        write_durably(place.with_name(f"{place.name}.reason.txt"), f"{what}\n".encode())
+        place = _free(self.refused / path.name[:_LONGEST_NAME])
+        try:
+            shutil.move(path, place)
+        except OSError:
+            # Its sender's alone: one hospital's folder must not stop the round of all others.
+            shutil.rmtree(place, ignore_errors=True)
+            what = f"{what} It can't be moved out of the inbox: it is another account's."
+        else:
+            write_durably(place.with_name(f"{place.name}.reason.txt"), f"{what}\n".encode())
         found.refused.append(Refusal(path.name, what, site_id))
 
 
@@ -206,8 +215,13 @@ def _whole(path: Path, keys: Path) -> Pack:
 
 def _age_seconds(path: Path) -> float:
     """Return for how long nothing of a folder has changed, by what no sender can set."""
-    paths: Iterable[Path] = [path, *(path.iterdir() if path.is_dir() else ())]
-    return time.time() - max(one.lstat().st_ctime for one in paths)
+    changed = []
+    # A sender may have closed the folder, or take away files while it is looked at.
+    with suppress(OSError):
+        changed.append(path.lstat().st_ctime)
+        inside: Iterable[Path] = path.iterdir() if path.is_dir() else ()
+        changed += [one.lstat().st_ctime for one in inside]
+    return time.time() - max(changed, default=time.time())
 
 
 def _remove(path: Path) -> None:

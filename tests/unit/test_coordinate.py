@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,37 @@ def test_a_bad_pack_is_set_apart_and_the_last_good_one_is_pooled(network: Networ
         "west": ("late", 1),
     }
     assert network.look(AFTER).exit_code == ExitCode.LATE
+
+
+def test_one_hospital_s_folder_cannot_stop_the_round_of_all_others(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name too long for its reason, and a folder that may be neither read nor moved."""
+    spoil(network.send("west", "2031-Q2", folder="w" * 250))
+    network.send("north", "2031-Q2", folder="closed")
+    network.send("east", "2031-Q2")
+    closed = network.inbox / "closed"
+    seen, moved = Path.iterdir, shutil.move
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path == closed:
+            raise PermissionError(errno.EACCES, "closed")
+        return seen(path)
+
+    def move(path: Path, to: Path) -> object:
+        if path == closed:
+            raise PermissionError(errno.EACCES, "closed")
+        return moved(path, to)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)  # root would not be refused
+    monkeypatch.setattr(shutil, "move", move)
+    found = network.look()
+    assert [one.site_id for one in found.intake.taken] == ["east"]
+    assert {one.name: "another account's" in one.what for one in found.intake.refused} == {
+        "closed": True,
+        "w" * 250: False,
+    }
+    assert (found.done, found.exit_code) == ("pooled", ExitCode.PACK)
 
 
 def test_what_cannot_be_verified_yet_may_still_be_arriving(network: Network) -> None:

@@ -24,6 +24,7 @@ from tests.at_rest_kit import (
     site_that_encrypts,
 )
 from warehouse.guard import one_row
+from warehouse.query import open_reader
 
 __all__ = ["nobody_else"]
 
@@ -194,3 +195,5 @@ def test_readers_open_the_published_file_with_its_own_key_and_nothing_else_with_
         n_rows(site.warehouse)
     monkeypatch.setenv("DRIPWATCH_WAREHOUSE_KEY", key)
     assert n_rows(site.warehouse) == 1000
+    with open_reader(site.warehouse) as con:  # rows would lie plain where the reader stands
+        assert one_row(con.execute("SELECT current_setting('temp_directory')")) == ("",)

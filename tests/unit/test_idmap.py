@@ -71,6 +71,15 @@ def test_nothing_is_told_without_a_reason_and_nothing_noted(site: Site) -> None:
     assert not asked_path(site).exists()
 
 
+def test_whoever_became_the_account_of_the_refresh_is_noted(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUDO_USER", "k.weber")
+    asked(site, "0" * 64, "--reason", "call of the ward")
+    (line,) = asked_path(site).read_text().splitlines()
+    assert json.loads(line)["became_from"] == "k.weber"
+
+
 def test_it_follows_a_renewed_key(site: Site) -> None:
     IdMap(site).add([CHILD])
     set_key(site.root, SECRET, OTHER)

@@ -12,16 +12,21 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipelines.base.site import Site
+from flows.encrypt import not_as_said
+from pipelines.base import sealed
+from pipelines.base.site import Site, load_site
 from pipelines.disclosure import nested_counts
 from pipelines.disclosure.release import Release
 from pipelines.disclosure.tables import mask_counts
 from pipelines.signals.counts import COUNTS
 from studies.load import load_study
+from tests.at_rest_kit import needs_crypto, nobody_else, site_that_encrypts
 from tests.pack_kit import STUDY, Unit, counted, make_site, publish, units_of
 from warehouse.packing import Content, pack_content
 from warehouse.report.held import Held
-from warehouse.told import NotKnownError, Told, load_told, save_told
+from warehouse.told import NotKnownError, Told, load_told, save_told, seal_again
+
+__all__ = ["nobody_else"]
 
 T = 11
 AT = datetime(2026, 11, 23, tzinfo=UTC)
@@ -75,6 +80,20 @@ def test_what_was_told_under_a_lower_threshold_is_not_told_again() -> None:
     told = Held(5, {})
     told.rows("x", [{"n": 7}], {"n": 7})
     assert Held(T, told.now).rows("x", [{"n": 8}], {"n": 8}) == []
+
+
+def test_a_count_that_was_told_under_a_lower_threshold_still_moves_by_no_less() -> None:
+    told = Held(5, {})
+    told.count("x", 7)
+    held = Held(T, told.now)
+    assert held.count("x", 14) == 7
+    assert Held(T, held.now).count("x", 18) == 18
+
+
+def test_a_count_that_was_told_as_small_may_be_told_under_a_lower_threshold() -> None:
+    told = Held(T, {})
+    told.count("x", 7)  # the page said: fewer than 11
+    assert Held(5, told.now).count("x", 8) == 8
 
 
 def test_a_page_that_stands_alone_holds_nothing() -> None:
@@ -163,6 +182,22 @@ def test_what_was_told_survives_its_file(site: Site) -> None:
     again = load_told(site, [])
     assert again.to_json() == told.to_json()
     assert (site.restricted / "told.json").stat().st_mode & 0o077 == 0
+
+
+@needs_crypto
+def test_it_is_sealed_where_the_site_begins_to_encrypt(tmp_path: Path) -> None:
+    plain = site_that_encrypts(tmp_path / "north", encrypt=False)
+    save_told(plain, Told(3))
+    text = plain.config_path.read_text().replace("encrypt = false", "encrypt = true")
+    plain.config_path.write_text(text)
+    site = load_site(plain.config_path)
+    path = site.restricted / "told.json"
+    assert sealed.sealed_with(path) is None
+    assert path in not_as_said(site)
+    seal_again(site)
+    assert sealed.sealed_with(path) is not None
+    assert path not in not_as_said(site)
+    assert load_told(site, []).number == 3
 
 
 @pytest.mark.parametrize("harm", ["lost", "damaged", "older"])

@@ -46,6 +46,12 @@ def calendar(source: Source) -> Figure:
     ]
     if not rows:
         return Figure(name, title, absent="No record has a date.")
+    # Levels are of what is told: else one record more in the busiest month shows in the others.
+    busiest = {
+        feed: max(row["n"] for row in rows if row["feed"] == feed)
+        for feed in {row["feed"] for row in rows}
+    }
+    rows = [{**row, "most": busiest[row["feed"]]} for row in rows]
     months = sorted({row["month"] for row in rows})
     feeds = list(dict.fromkeys(row["feed"] for row in rows))[:MAX_FEEDS]
     marks = [_mark(row, source.min_cell) for row in rows if row["feed"] in feeds]
@@ -69,8 +75,7 @@ def _rows(source: Source) -> list[Row]:
                 sum(n_rows)::BIGINT AS n FROM quality.completeness GROUP BY ALL)
         SELECT CASE WHEN (SELECT count(DISTINCT source) FROM feed) > 1
                 THEN feed.source || ': ' ELSE '' END || feed.event_type AS feed,
-            month.month, coalesce(told.n, 0) AS n,
-            max(told.n) OVER (PARTITION BY feed.source, feed.event_type) AS most
+            month.month, coalesce(told.n, 0) AS n
         FROM feed CROSS JOIN month LEFT JOIN told USING (source, event_type, month)
         ORDER BY feed, month"""
     )

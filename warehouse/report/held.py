@@ -70,8 +70,8 @@ class Held:
         last = self._last.get(name)
         if last is not None:
             told: int = last["shown"]
-            # Of a small one no more than that was told, so that none of its changes can be seen.
-            is_vague = is_small(told, self._threshold) or (
+            # Of one that was small then no more was told, so that none of its changes can be seen.
+            is_vague = is_small(told, last["threshold"]) or (
                 not told and is_small(count, self._threshold)
             )
             if not is_vague and is_small(abs(count - told), self._threshold):
