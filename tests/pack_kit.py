@@ -172,7 +172,7 @@ def publish(site: Site, tables: Mapping[str, pa.Table]) -> None:
         )
         con.execute(
             "CREATE TABLE quality.reconciliation AS SELECT ? AS site_id, "
-            "'LabResulted' AS event_type, 1000 AS n_read, 23 AS n_quarantined",
+            "'LabResulted' AS event_type, 4000 AS n_read, 92 AS n_quarantined",
             [site.site.id],
         )
 

@@ -160,14 +160,16 @@ def _check_studies(con: duckdb.DuckDBPyConnection, site: Site, studies: Sequence
 
 def _feeds(con: duckdb.DuckDBPyConnection, site: Site) -> tuple[datetime | None, list[Row]]:
     """Return up to when all feeds are complete, and how good each is, without a count of rows."""
-    rows = con.execute(_FEEDS, [site.site.id, site.site.id]).fetchall()
+    least = 100 * site.privacy.min_cell
+    rows = con.execute(_FEEDS, [least, site.site.id, site.site.id]).fetchall()
     through = [at for _, at, _, _ in rows]
     feeds = [
         {
             "event_type": name,
             "complete_through": None if at is None else quarter(at.date()),
             "is_stale": stale,
-            # Whole percents: one more rejected row can't be seen from one pack to the next.
+            # Whole percents of so many rows that each stands for no small number of them: in a
+            # feed of fifty, 2 % is a row, and 4 % in the next pack another one.
             "quarantined_percent": share,
         }
         for name, at, stale, share in rows
@@ -184,7 +186,8 @@ SELECT
     any_value(r.share)
 FROM reference.freshness AS f
 LEFT JOIN (
-    SELECT event_type, round(100 * sum(n_quarantined) / nullif(sum(n_read), 0))::BIGINT AS share
+    SELECT event_type, CASE WHEN sum(n_read) >= ?
+        THEN round(100 * sum(n_quarantined) / sum(n_read))::BIGINT END AS share
     FROM quality.reconciliation WHERE site_id = ? GROUP BY event_type
 ) AS r USING (event_type)
 WHERE f.site_id = ?

@@ -8,6 +8,7 @@ import random
 import re
 import shutil
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import fastavro
@@ -22,8 +23,10 @@ from pipelines.base.site import Site
 from pipelines.ingest.log import EventLog
 from pipelines.pooling.packs import Pack, read_pack
 from pipelines.signals.counts import COUNTS
+from studies.load import load_study
 from tests.examples import examples
 from tests.pack_kit import Unit, counted, make_site, publish, units_of
+from warehouse.packing import pack_content
 
 NORTH = units_of(1, 150, 0.2)
 
@@ -65,6 +68,20 @@ def test_a_pack_is_what_its_site_signed(pack: Path, keys: Path) -> None:
     assert found.facts["data_through"] == "2026-Q2"
     assert found.facts["feeds"][0]["quarantined_percent"] == 2
     assert found.tables[COUNTS.name].num_rows == counted("north", NORTH)[COUNTS.name].num_rows
+
+
+def test_of_few_rows_no_share_is_told_that_one_of_them_moves(tmp_path: Path) -> None:
+    site = make_site(tmp_path / "north", "north", NORTH)
+    studies = [load_study(name, site.root) for name in site.site.studies]
+    shares = []
+    for n_rejected in range(3):
+        with connect(site.warehouse) as con:
+            con.execute(
+                "UPDATE quality.reconciliation SET n_read = 50, n_quarantined = ?", [n_rejected]
+            )
+        content = pack_content(site, studies, [], datetime(2026, 11, 23, tzinfo=UTC))
+        shares.append(content.facts["feeds"][0]["quarantined_percent"])
+    assert shares == [None, None, None]
 
 
 def test_the_csv_says_what_the_avro_file_says(pack: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,23 @@ import pytest
 
 from flows.encrypt import not_as_said
 from pipelines.base import sealed
+from pipelines.base.duck import connect
 from pipelines.base.site import Site, load_site
 from pipelines.disclosure import nested_counts
-from pipelines.disclosure.release import Release
+from pipelines.disclosure.others import Told as RuleTold
+from pipelines.disclosure.release import Release, StudyCounts
 from pipelines.disclosure.tables import mask_counts
+from pipelines.disclosure.watched import COLUMNS as WATCHED_COLUMNS
+from pipelines.disclosure.watched import NAME as WATCHED
+from pipelines.disclosure.watched import masked_watched, told_watched
 from pipelines.signals.counts import COUNTS
 from studies.load import load_study
 from tests.at_rest_kit import needs_crypto, nobody_else, site_that_encrypts
 from tests.pack_kit import STUDY, Unit, counted, make_site, publish, units_of
 from warehouse.packing import Content, pack_content
 from warehouse.report.held import Held
+from warehouse.report.looks import shown_looks
+from warehouse.report.read import Source
 from warehouse.told import NotKnownError, Told, load_told, save_told, seal_again
 
 __all__ = ["nobody_else"]
@@ -175,6 +182,60 @@ def test_without_the_page_s_state_a_pack_would_tell_of_one_child(site: Site) -> 
     found = events(pack_of(site, 1, []).tables[COUNTS.name])
     before = {c.denominator: row["n_events"] or 0 for c, row in told.releases[STUDY].whole.items()}
     assert found["all", "all", "complete"] - before["complete"] == 1
+
+
+def look(number: int, units: int, events: int) -> dict[str, Any]:
+    pair = {"study_id": STUDY, "outcome": "fever", "window_name": "risk", "watched": "all"}
+    counts = {"n_units_first": units, "n_units_later": 2 * units, "n_events": events}
+    return {**pair, **counts, "study_hash": "a", "key": f"{number}"}
+
+
+def looks_and_packs(*, is_alone: bool) -> list[dict[str, int]]:
+    """Return what 60 nights tell of a pair, one more unit and event a night.
+
+    Each third night there is a look; pages tell of looks, packs of the night.
+    """
+    told, looks, found, seen = Told(), [], [], set[str]()
+    con = connect()
+    con.execute("CREATE SCHEMA signals")
+    for night in range(60):
+        now = look(night, 300 + night, 50 + night)
+        if night % 3 == 0:
+            looks.append(now)
+            con.register("taken", pa.Table.from_pylist(looks))
+            con.execute("CREATE OR REPLACE TABLE signals.sequential AS FROM taken")
+        every = [{**now, "site_id": "north", "n_patients_later": 200, "pair_hash": "a" * 64}]
+        watched = pa.Table.from_pylist(every).select(list(WATCHED_COLUMNS))
+        source = Source(con, T, None if is_alone else told)
+        is_pack = night % 10 == 5
+        rows = watched if is_pack else source._looked_at(watched, STUDY)
+        last = told.releases.get(STUDY, Release(T))
+        state = RuleTold(StudyCounts({}, {}, [], frozenset()), Release(T), last, T)
+        release = Release(T, other={WATCHED: told_watched(rows, state)})
+        source.releases[STUDY] = release
+        if is_pack:
+            found += masked_watched(watched, release.other[WATCHED]).to_pylist()
+        else:
+            shown = zip(looks, shown_looks(source, looks), strict=True)
+            new = [one for one, is_shown in shown if is_shown and one["key"] not in seen]
+            seen |= {one["key"] for one in new}
+            found += new
+        told = Told(releases={STUDY: release}, figures=source.held.now)
+    con.close()
+    names = ("n_units_first", "n_units_later", "n_events")
+    return [{name: row[name] for name in names} for row in found if row["n_events"] is not None]
+
+
+def least_step(found: list[dict[str, int]]) -> int:
+    apart = (abs(a[name] - b[name]) for a, b in combinations(found, 2) for name in a)
+    return min(one for one in apart if one)
+
+
+def test_looks_of_the_page_and_what_packs_tell_as_watched_show_no_small_step() -> None:
+    found = looks_and_packs(is_alone=False)
+    assert len(found) > 4
+    assert least_step(found) >= T
+    assert least_step(looks_and_packs(is_alone=True)) < T  # else it would prove nothing
 
 
 def test_what_was_told_survives_its_file(site: Site) -> None:

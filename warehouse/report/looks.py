@@ -19,8 +19,8 @@ _NOTES = (
     "same infusions under the reference. A signal is a look at which events reach the boundary "
     "(MaxSPRT, Kulldorff 2011; the chance of any false signal is spent exactly over the looks). No "
     "interval is told: the ratio was looked at more than once.",
-    "A look is shown once what was added since the last one shown is 0 or large enough; the "
-    "decision of each look always is.",
+    "A look is shown where what was added since infusions and events were told last, by a page or "
+    "a pack, is 0 or large enough; the decision of each look always is.",
 )
 _DECISIONS = {"continue": "go on", "signal": "SIGNAL", "end": "end, no signal"}
 _LEFT, _RIGHT, _HEIGHT = 40, WIDTH - 110, 190
@@ -46,17 +46,17 @@ def charts(source: Source, study_id: str, prefix: str) -> tuple[Figure, ...]:
         return (Figure(f"{prefix}-looks", "Surveillance", absent=absent),)
     pairs = groupby(rows, key=lambda row: (row["outcome"], row["window_name"], row["watched"]))
     return tuple(
-        _figure(list(looks), source.min_cell, f"{prefix}-look-{place}")
+        _figure(source, list(looks), f"{prefix}-look-{place}")
         for place, (_, looks) in enumerate(pairs, start=1)
     )
 
 
-def _figure(looks: Sequence[Row], min_cell: int, name: str) -> Figure:
+def _figure(source: Source, looks: Sequence[Row], name: str) -> Figure:
     # A revision of the study starts anew: the last one is drawn.
     current = [row for row in looks if row["study_hash"] == looks[-1]["study_hash"]]
     watched = "" if looks[0]["watched"] == "all" else f", {looks[0]['watched'].replace('_', ' ')}"
     title = f"{looks[0]['label']}{watched}"
-    shown = _shown(current, min_cell)
+    shown = shown_looks(source, current)
     table = Table(f"Looks at {title}.", _HEAD, tuple(map(_row, current, shown)))
     last = current[-1]
     finding = (
@@ -68,6 +68,17 @@ def _figure(looks: Sequence[Row], min_cell: int, name: str) -> Figure:
     told = [row for row, is_shown in zip(current, shown, strict=True) if is_shown]
     drawn = svg(_chart(told), name, title, f"{finding} The table below has all numbers.")
     return Figure(name, title, svg=drawn, notes=(finding, *_NOTES), table=table)
+
+
+def shown_looks(source: Source, looks: Sequence[Row]) -> list[bool]:
+    """Say which looks of a pair are shown.
+
+    Packs tell the same units and events as of other nights: the page of a site shows a look only
+    where it may be told beside them, and then for good.
+    """
+    if source.is_alone or source.min_cell == 1:
+        return _shown(looks, source.min_cell)
+    return [source.may_show(row, f"{row['study_hash']}/{row['key']}") for row in looks]
 
 
 def _shown(looks: Sequence[Row], min_cell: int) -> list[bool]:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from pipelines.disclosure.release import Column, Release
+from pipelines.disclosure.watched import NAME as WATCHED
 from warehouse.counts import counts_of
 from warehouse.report.held import Held
-from warehouse.report.masking import told_risks
+from warehouse.report.masking import is_small, told_risks
 from warehouse.report.words import STRATA
 from warehouse.told import Told
 
 Row = dict[str, Any]
+
+#: What a look counts, and `signals.counts_watched` of the same night.
+LOOKED = ("n_units_first", "n_units_later", "n_events")
 
 #: The order of a stratum's values where the alphabet would be odd; the unknown comes last.
 _ORDER = {"first": "0", "later": "1", "unknown": "~"}
@@ -30,6 +35,7 @@ class Source:
         told: what the site has told so far; None for a file alone, whose page stands for itself.
 
     Attributes:
+        is_alone: whether the page stands for itself.
         held: figures besides risks that stay until their change may be told.
         releases: of each study that was read, the counts that are told from now on.
         moved: of each, the rows of all units that are told anew, before and now.
@@ -40,6 +46,7 @@ class Source:
     ) -> None:
         self.con = con
         self.min_cell = min_cell
+        self.is_alone = told is None
         self.held = Held(min_cell, None if told is None else told.figures)
         self.releases: dict[str, Release] = dict(told.releases) if told else {}
         self.moved: dict[str, Sequence[Row]] = {}
@@ -87,6 +94,8 @@ class Source:
         for site_id in dict.fromkeys(row["site_id"] for row in rows):
             some = [row for row in rows if row["site_id"] == site_id]
             counts = counts_of(self.con, site_id, name) if self.min_cell > 1 else {}
+            if WATCHED in counts:
+                counts[WATCHED] = self._looked_at(counts[WATCHED], name)
             last = self.releases.get(name) if site_id == facts["site_id"] else None
             shown, release = told_risks(some, counts, self.min_cell, study["settings"], last)
             found += shown
@@ -97,6 +106,36 @@ class Source:
                 moved = self._told.moved.get(name, ()) if is_again else _moved(shown, last)
                 self.moved[name] = moved
         return sorted(found, key=_place)
+
+    def _looked_at(self, watched: pa.Table, study_id: str) -> pa.Table:
+        """Return what is watched where a look saw just that: a page tells of looks alone."""
+        names = ("outcome", "window_name", "watched", *LOOKED)
+        seen = (
+            self.con.execute(
+                f"SELECT DISTINCT {', '.join(names)} FROM signals.sequential WHERE study_id = ?",
+                [study_id],
+            ).fetchall()
+            if self.has("signals.sequential")
+            else []
+        )
+        return looked_at(watched, {tuple(row) for row in seen})
+
+    def may_show(self, look: Row, key: str) -> bool:
+        """Whether the numbers of a look may be told: as they were, or as what is watched is now.
+
+        Args:
+            look: a row of `signals.sequential`.
+            key: of the look, the same every night.
+        """
+        name, figures = f"look/{key}", [{one: look[one] for one in LOOKED}]
+        release = self.releases.get(look["study_id"])
+        pairs = release.other.get(WATCHED, {}) if release else {}
+        pair = pairs.get((look["outcome"], look["window_name"], look["watched"]))
+        is_told = pair is not None and figures == [{one: pair[one] for one in LOOKED}]
+        if not is_told and self.held.told(name) != figures:
+            return False
+        self.held.rows(name, figures, {})
+        return not any(is_small(look[one], self.min_cell) for one in LOOKED)
 
     def _compared(self, study_id: str) -> list[str]:
         """Return the outcomes that are held against published numbers."""
@@ -122,6 +161,13 @@ class Source:
             ORDER BY r.outcome, r.denominator, r.stratum, r.stratum_value""",
             {"study": study_id, "strata": ["all", *STRATA], "compared": self._compared(study_id)},
         )
+
+
+def looked_at(watched: pa.Table, seen: Collection[tuple[object, ...]]) -> pa.Table:
+    """Return the rows of what is watched that a look saw: pair, units and events alike."""
+    names = ("outcome", "window_name", "watched", *LOOKED)
+    told = zip(*(watched[name].to_pylist() for name in names), strict=True)
+    return watched.filter(pa.array([one in seen for one in told], pa.bool_()))
 
 
 def _moved(rows: Sequence[Row], last: Release | None) -> list[Row]:
