@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pipelines.disclosure.audit import too_narrow
+from pipelines.disclosure.between import Between
 from pipelines.disclosure.nested import Links
 from pipelines.disclosure.release import (
     CROSSED,
@@ -70,7 +71,9 @@ def plan(counts: StudyCounts, threshold: int, last: Release | None = None) -> Re
         if column not in whole and is_small(row["n_events"] or 0, threshold)
     }
     told = Release(threshold, whole, {**divisions, **planner.crossed(divisions)}, few=few)
-    return _wide_enough(counts, told, before)
+    release = _wide_enough(counts, told, before)
+    between = Between(counts, before, Links(ordered(counts, before), counts.nested), threshold)
+    return replace(release, apart=between.apart(release))
 
 
 def _wide_enough(counts: StudyCounts, release: Release, last: Release) -> Release:
@@ -108,6 +111,7 @@ class _Whole:
         self._counts, self._t, self._known = counts, threshold, last.whole
         self._order = ordered(counts, last)
         self._links = Links(self._order, counts.nested)
+        self._between = Between(counts, last, self._links, threshold)
 
     def rows(self) -> dict[Column, Row]:
         """Return known rows, brought up to date where that gives nothing away, and new ones."""
@@ -142,7 +146,12 @@ class _Whole:
             for other, link in self._links.of(column):
                 if other not in told or place.get(other, -1) > place[column]:
                     continue
-                if not may_stand_together(told[column], told[other], self._t, link):
+                both = told[column], told[other]
+                if not may_stand_together(*both, self._t, link):
+                    return column
+                pair = column, other
+                is_one_instant = is_now(told[other], self._counts.whole.get(other))
+                if is_one_instant and not self._between.may_move(pair, both, link):
                     return column
         return None
 
@@ -159,6 +168,7 @@ class _Strata:
         self._counts, self._t, self._last = counts, threshold, last
         self._order = ordered(counts, last)
         self._links = Links(self._order, counts.nested)
+        self._between = Between(counts, last, self._links, threshold)
         # Of a row that stays as it was, no stratum can be brought up to date either.
         self._current = [
             one for one in self._order if one in whole and is_now(whole[one], counts.whole.get(one))
@@ -220,7 +230,11 @@ class _Strata:
         older = [column for column in columns if column in last.rows]
         for column in [*older, *(one for one in columns if one not in last.rows)]:
             for told in self._options(stratum, column, merged, last):
-                if self._stands_with(column, told, kept):
+                if self._stands_with(column, told, kept) and all(
+                    self._between.may_divide(stratum, (column, other), (told, kept[other]), link)
+                    for other, link in self._links.of(column)
+                    if other in kept and other not in frozen
+                ):
                     kept[column] = told
                     break
             else:

@@ -36,6 +36,10 @@ CROSSED = " x "
 ALL = "all"
 
 Rows = Mapping[Column, Row]
+#: Stratum and value.
+Place = tuple[str, str]
+#: By two columns, stratum and value: what lies between them, see `between`.
+Apart = Mapping[tuple[Column, Column, str, str], Sequence[int]]
 #: Rows of a stratum by its value.
 Values = Mapping[str, Row]
 
@@ -85,6 +89,7 @@ class Release:
         few: columns of which the row of all units is left out for its few events alone. That they
             have from 1 to threshold - 1 of them is told: those who pool need a bound. With their
             units, where a told column has the same; else None.
+        apart: what was last known between two columns of which only one has moved since.
     """
 
     threshold: int
@@ -93,6 +98,7 @@ class Release:
     statuses: Mapping[tuple[str, str], Row] = field(default_factory=dict)
     other: Mapping[str, Mapping[tuple[Any, ...], Row]] = field(default_factory=dict)
     few: Mapping[Column, int | None] = field(default_factory=dict)
+    apart: Apart = field(default_factory=dict)
 
     def row(self, column: Column, stratum: str, value: str) -> Row | None:
         """Return the row that is told; None where none is."""
@@ -116,6 +122,10 @@ class Release:
                 name: [[list(key), dict(row)] for key, row in sorted(rows.items())]
                 for name, rows in sorted(self.other.items())
             },
+            "apart": [
+                [_key(a), _key(b), *place, was]
+                for (a, b, *place), was in sorted(self.apart.items())
+            ],
         }
         return json.dumps(told, separators=(",", ":"))
 
@@ -136,6 +146,10 @@ class Release:
             },
             {(o, w): row for o, w, row in told["statuses"]},
             {name: {tuple(key): row for key, row in rows} for name, rows in told["other"].items()},
+            apart={
+                (Column(*a), Column(*b), stratum, value): was
+                for a, b, stratum, value, was in told.get("apart", ())
+            },
         )
 
 

@@ -132,15 +132,19 @@ def may_stand_together(one: Row, other: Row, threshold: int, link: Link) -> bool
     Whatever hangs together, the events of one may lie among the units of the other: what is left
     of these must not be small.
     """
+    return not has_small(left(one, other, link), threshold)
+
+
+def left(one: Row, other: Row, link: Link) -> list[int]:
+    """Return what is known of two rows by subtraction; patients, if both tell them, are last."""
     e, f, *n = gaps(one, other)
-    found = [
+    return [
         (one["n_units"] or 0) - (other["n_events"] or 0),
         (other["n_units"] or 0) - (one["n_events"] or 0),
         *([e] if link.has_events else ()),
         *([f] if link.has_others else ()),
         *(n if link.has_units else ()),
     ]
-    return not has_small(found, threshold)
 
 
 def may_follow(new: Row, old: Row, threshold: int) -> bool:

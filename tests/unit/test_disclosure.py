@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pyarrow as pa
 import pytest
@@ -237,6 +238,40 @@ def test_a_figure_stays_until_what_has_changed_may_be_told() -> None:
     assert soon.whole == first.whole
     later = plan(by_sex(row(31, 150)), THRESHOLD, Release.from_json(soon.to_json()))
     assert later.whole[FEVER]["n_events"] == 31
+
+
+@pytest.mark.parametrize("boys", [0, 1])
+def test_how_few_more_children_were_lost_does_not_follow_from_several_nights(boys: int) -> None:
+    columns = [FEVER, Column("fever", "risk", "all")]
+
+    def night(number: int, lost: int) -> StudyCounts:
+        """As many girls as boys, more each night; of the girls more are lost."""
+        e, n = 40 + 15 * number, 300 + 30 * number
+        values = [
+            {"girls": row(e, n + more * lost), "boys": row(e, n + more * (150 + boys * number))}
+            for more in (0, 1)
+        ]
+        whole = [row(2 * e, sum(one["n_units"] or 0 for one in rows.values())) for rows in values]
+        strata = {"sex": dict(zip(columns, values, strict=True))}
+        return StudyCounts(dict(zip(columns, whole, strict=True)), strata, columns, frozenset())
+
+    known: dict[str, list[int]] = {}
+    release = None
+    for number, lost in enumerate((150, 152, 152, 158, 175)):
+        now = night(number, lost)
+        release = Release.from_json(plan(now, THRESHOLD, release).to_json())
+        rows = true_rows(release, now)
+        for stratum, value in {key[1:] for key in rows}:
+            units = [rows.get((column, stratum, value)) for column in columns]
+            if units[0] and units[1]:
+                gap = (units[1]["n_units"] or 0) - (units[0]["n_units"] or 0)
+                known.setdefault(value, []).append(gap)
+    assert known["all"][-1] == 325 + 4 * boys
+    # A stratum moves as a whole: four more boys are too few.
+    assert known["girls"][-1] == (150 if boys else 175)
+    for gaps in known.values():
+        changes = {abs(b - a) for a, b in pairwise(gaps)}
+        assert not changes & set(range(1, THRESHOLD))
 
 
 def test_what_is_part_of_another_outcome_is_not_told_where_little_is_left() -> None:
