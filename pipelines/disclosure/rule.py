@@ -87,6 +87,13 @@ def coarse(row: Row, threshold: int) -> Row:
     return {**row, "sum_e2": e2, "sum_en": en, "sum_n2": max(n2, en)}
 
 
+def is_coarse(row: Row, threshold: int) -> bool:
+    """Whether a told row's sums over patients may be coarser than they are (`coarse`)."""
+    e, n = row["n_events"] or 0, row["n_units"] or 0
+    e2, n2 = row.get("sum_e2"), row.get("sum_n2")
+    return 2 * threshold in ((e2 or e) - e, (n2 or n) - n)
+
+
 def is_now(told: Row, now: Row | None) -> bool:
     """Whether a told row is the present one, with or without its number of patients."""
     return now is not None and told in (now, without_patients(now))

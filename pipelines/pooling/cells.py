@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.disclosure import FEW
-from pipelines.disclosure.rule import fewest_patients
+from pipelines.disclosure.rule import fewest_patients, is_coarse
 from pipelines.pooling.packs import Pack
 from pipelines.signals.counts import COUNTS, KEY_COLUMNS
 from pipelines.signals.risk import Risks, estimate_risks
@@ -32,6 +32,8 @@ class Cell:
         reason: why they are, or why the number of patients is.
         least, most: events and units at which its risk is lowest and highest; both are the counts
             where they are told, None where nothing bounds them.
+        n_units: fewest and most units, where they are not told either.
+        is_coarse: whether sums over patients may be told coarsely.
     """
 
     site_id: str
@@ -40,6 +42,7 @@ class Cell:
     least: tuple[int, int] | None
     most: tuple[int, int] | None
     n_units: tuple[int, int] | None = None
+    is_coarse: bool = False
 
     @property
     def ends(self) -> tuple[tuple[int, int], tuple[int, int]] | None:
@@ -49,6 +52,20 @@ class Cell:
         (e, n), (other_e, other_n) = self.least, self.most
         ordered = min(n, other_n), max(n, other_n)
         return (min(e, other_e), max(e, other_e)), self.n_units or ordered
+
+    @property
+    def corners(self) -> tuple[tuple[int, int], ...] | None:
+        """Events and units that all they can be lies between; None where nothing bounds them.
+
+        Units that are not told are at least the events, and at most those of `n_units` that
+        are left when the events that are not its own are not its units either.
+        """
+        if self.least is None or self.most is None:
+            return None
+        if self.n_units is None:
+            return tuple(dict.fromkeys((self.least, self.most)))
+        fewest, most = self.n_units
+        return tuple(dict.fromkeys(((0, fewest), self.least, self.most, (self.most[0], most))))
 
 
 def cells_of(packs: Iterable[Pack]) -> dict[Key, list[Cell]]:
@@ -110,7 +127,7 @@ def _cell(
     reason = row["suppressed_reason"]
     if row["n_events"] is not None:
         both = row["n_events"], row["n_units"]
-        return Cell(site_id, row, reason, both, both)
+        return Cell(site_id, row, reason, both, both, is_coarse=is_coarse(row, threshold))
     whole = rows[_whole(key)]
     told = groups.get(_without_value(key), [])
     if reason == FEW and row["n_units"] is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,10 @@ _Z = float(special.ndtri(0.975))
 _VALUE = ABOUT.index("stratum_value")
 _STRATUM = ABOUT.index("stratum")
 _SIDE = ("n_events", "n_units", "n_patients", "sum_e2", "sum_en", "sum_n2")
-#: Events and units of both sides.
-Corner = tuple[tuple[int, int], tuple[int, int]]
+#: What a hospital adds above and below in Mantel and Haenszel's ratio.
+Parts = tuple[float, float]
+#: Sums that differ by less are the same.
+_ROUNDING = 1e-12
 
 Row = dict[str, Any]
 
@@ -53,11 +55,19 @@ class Pair:
         """Sums of both sides, where they are told."""
         return sums(self.one.row or {}), sums(self.other.row or {})
 
-    def corner(self, *, is_least: bool) -> Corner | None:
-        """Return counts at which the ratio is least or greatest; None where nothing bounds it."""
-        one = self.one.least if is_least else self.one.most
-        other = self.other.most if is_least else self.other.least
-        return None if one is None or other is None else (one, other)
+    @property
+    def parts(self) -> list[Parts] | None:
+        """What the pair can add to the ratio of all; None where nothing bounds it."""
+        one, other = self.one.corners, self.other.corners
+        if one is None or other is None:
+            return None
+        return [_parts(*mine, *theirs) for mine, theirs in product(one, other)]
+
+
+def _parts(e: int, n: int, other_e: int, other_n: int) -> Parts:
+    if not n + other_n:
+        return 0.0, 0.0
+    return e * other_n / (n + other_n), other_e * n / (n + other_n)
 
 
 def pooled_ratios(
@@ -131,7 +141,7 @@ def _pooled(pairs: Sequence[Pair]) -> Row:
     if not told:
         return {**row, "note": ALL_MASKED}
     if len(told) < len(pairs):
-        return {**row, **_range(pairs), "note": RANGE}
+        return {**row, **pooled_ranges(pairs), "note": RANGE}
     mh = _mantel_haenszel(told)
     row |= {"mh_ratio": mh[0], "mh_low": mh[1], "mh_high": mh[2]}
     row |= {"ratio_lowest": mh[0], "ratio_highest": mh[0]}
@@ -167,7 +177,7 @@ def _own(pair: Pair) -> Row:
     row: Row = {"site_id": pair.one.site_id}
     if not pair.is_told:
         reasons = [cell.reason for cell in (pair.one, pair.other) if cell.row is None]
-        return {**row, **_range([pair]), "suppressed_reason": reasons[0]}
+        return {**row, **pooled_ranges([pair]), "suppressed_reason": reasons[0]}
     one, other = pair.sides
     found = risk_ratios(_group([one]), _group([other]), _together([pair]))
     for name in ("n_events", "n_units"):
@@ -220,18 +230,35 @@ def _mantel_haenszel(pairs: Sequence[Pair]) -> tuple[float | None, ...]:
     return tuple(None if math.isnan(one) else one for one in ends)
 
 
-def _range(pairs: Sequence[Pair]) -> Row:
-    ends = [[pair.corner(is_least=is_least) for pair in pairs] for is_least in (True, False)]
-    least, most = (None if None in corners else _ratio(corners) for corners in ends)
-    return {"ratio_lowest": least, "ratio_highest": most}
+def pooled_ranges(pairs: Sequence[Pair]) -> Row:
+    """Return the least and greatest that Mantel and Haenszel's ratio of plain counts can be.
+
+    A sum above over a sum below: each side's counts enter both so that the ratio is farthest where
+    each lies in a corner of what it can be. Which corners, is found by Dinkelbach 1967, Management
+    Science 13:492: a ratio r is the greatest where no choice has more above than r times below.
+    """
+    parts = [pair.parts for pair in pairs]
+    known = [one for one in parts if one is not None]
+    if len(known) < len(parts):
+        return {"ratio_lowest": None, "ratio_highest": None}
+    return {"ratio_lowest": _farthest(known, -1), "ratio_highest": _farthest(known, 1)}
 
 
-def _ratio(corners: Sequence[Corner | None]) -> float | None:
-    """Return Mantel and Haenszel's ratio of plain counts; None without events on the other side."""
-    top = bottom = 0.0
-    for corner in corners:
-        if corner is not None:
-            (e, n), (oe, on) = corner
-            top += e * on / (n + on) if n + on else 0.0
-            bottom += oe * n / (n + on) if n + on else 0.0
-    return top / bottom if bottom else None
+def _farthest(parts: Sequence[Sequence[Parts]], sign: int) -> float | None:
+    """Return the greatest ratio of sums (sign 1) or the least; None where nothing is below."""
+    top, bottom = _sum_of(max(one, key=lambda part: part[1]) for one in parts)
+    while bottom:
+        ratio = top / bottom
+        top, bottom = _sum_of(_chosen(one, ratio, sign) for one in parts)
+        if sign * (top - ratio * bottom) <= _ROUNDING * (top + ratio * bottom):
+            return ratio
+    return None
+
+
+def _chosen(parts: Sequence[Parts], ratio: float, sign: int) -> Parts:
+    return max(parts, key=lambda part: sign * (part[0] - ratio * part[1]))
+
+
+def _sum_of(parts: Iterable[Parts]) -> Parts:
+    above, below = zip(*parts, strict=True)
+    return math.fsum(above), math.fsum(below)

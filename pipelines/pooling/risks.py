@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -20,6 +23,11 @@ NO_BOUND = "a site tells neither its counts nor a bound"
 NO_END = "no range: a masked site may have no unit, and then there is no risk"
 ALL_MASKED = "no site tells its counts"
 RANGE = "a range: the counts of masked sites can be anything inside their bounds"
+PATIENTS_RANGE = "a range: a site without events, or with nothing else, does not tell its patients"
+COARSE = "patients, or few repeats of theirs, are not told exactly: a site may weigh too little"
+
+#: Masked hospitals of which every choice is tried; a fit takes a twentieth of a second.
+MOST_TRIED = 3
 
 Row = dict[str, Any]
 Counts = list[tuple[float, float]]
@@ -31,7 +39,8 @@ def pooled_risk(cells: Sequence[Cell]) -> Row:
     Estimand: the risk of the middle hospital (binomial-normal model, `glmm`), from events and units
     as many as they are worth given that infusions cluster in children. One hospital: its own.
     Where a hospital's counts are masked, `risk` is null and the lowest and highest that it can be
-    are told, from its least and its most events; where nothing bounds them, neither.
+    are told, from its least and its most events and from what its units may be worth; where nothing
+    bounds them, neither.
 
     Returns:
         the columns of `pooled.risk` besides what the row is about.
@@ -44,6 +53,9 @@ def pooled_risk(cells: Sequence[Cell]) -> Row:
         return {**row, "method": "none", "note": NO_BOUND}
     if len(told) == len(cells):
         found = _estimate(told)
+        if len(told) > 1 and any(map(_hides_weight, told)) and found["risk"] not in (0.0, 1.0):
+            names = ("crude_risk", "crude_low", "crude_high")
+            return {**row, **{name: found[name] for name in names}, **_range(told)}
         ends = {
             f"{name}_{end}": found.get(name)
             for name, end in (("risk", "lowest"), ("risk", "highest"))
@@ -55,38 +67,74 @@ def pooled_risk(cells: Sequence[Cell]) -> Row:
             "ci_lowest": found["ci_low"],
             "ci_highest": found["ci_high"],
         }
-    least, most = (_model(_counts(cells, is_least=is_least)) for is_least in (True, False))
-    if not (least.converged and most.converged):
-        return {**row, "method": "none", "note": NO_MAXIMUM}
+    return {**row, **_range(cells)}
+
+
+def _range(cells: Sequence[Cell]) -> Row:
+    """Return between what the risk and its limits lie, whatever it is that is not told."""
+    found: list[PooledRisk] = []
+    for told in _told(cells):
+        for one in _choices(told, cells):
+            found.append(one)
+            if not one.converged:
+                break
+    if not all(one.converged for one in found):
+        return {"method": "none", "note": NO_MAXIMUM}
     known = [
         (one.risk, one.low, one.high)
-        for one in (least, most)
+        for one in found
         if one.risk is not None and one.low is not None and one.high is not None
     ]
-    if len(known) < 2:  # one end alone would pass for the range
-        return {**row, "method": "none", "note": NO_END}
+    if len(known) < len(found):  # one end alone would pass for the range
+        return {"method": "none", "note": NO_END}
     risks, lows, highs = zip(*known, strict=True)
     return {
-        **row,
         "risk_lowest": min(risks),
         "risk_highest": max(risks),
         "ci_lowest": min(lows),
         "ci_highest": max(highs),
         "method": MODEL,
-        "note": RANGE,
+        "note": RANGE if any(cell.row is None for cell in cells) else PATIENTS_RANGE,
     }
+
+
+def _choices(told: Counts, cells: Sequence[Cell]) -> Iterator[PooledRisk]:
+    """Yield the model at what masked counts can be where it could be lowest or highest.
+
+    How much a masked hospital's units are worth is not known: where one child had all events it
+    is next to nothing. So each goes in with all of its units or not at all: every choice of a few
+    hospitals; of more, those whose end lies beyond the pooled risk.
+    """
+    yield _model(told)
+    masked = [cell for cell in cells if cell.row is None]
+    for sign, ends in ((-1, [one.least for one in masked]), (1, [one.most for one in masked])):
+        counts: Counts = [(float(e), float(n)) for e, n in filter(None, ends) if n]
+        added = counts
+        for _ in range(len(counts) + 1):
+            found = _model([*told, *added])
+            yield found
+            risk = found.risk
+            beyond = [(e, n) for e, n in counts if risk is None or sign * (e / n - risk) > 0]
+            if beyond == added:
+                break
+            added = beyond
+        for size in range(1, len(counts)) if len(counts) <= MOST_TRIED else ():
+            for some in combinations(counts, size):
+                yield _model([*told, *some])
 
 
 def _estimate(told: Sequence[Cell]) -> Row:
     total = summed(told)
     crude = estimate_risk(*total.values())
     row: Row = {"crude_risk": crude.risk, "crude_low": crude.low, "crude_high": crude.high}
+    coarse = COARSE if any(map(_is_inexact, told)) else None
     if len(told) == 1:
         own = {"risk": crude.risk, "ci_low": crude.low, "ci_high": crude.high}
-        return {**row, **own, "method": ONE_SITE, "note": crude.note}
-    counts = _counts(told, is_least=True)
+        return {**row, **own, "method": ONE_SITE, "note": crude.note or coarse}
+    counts = _effective(told)
     found = _model(counts)
-    row |= {"risk": found.risk, "ci_low": found.low, "ci_high": found.high, "note": found.note}
+    row |= {"risk": found.risk, "ci_low": found.low, "ci_high": found.high}
+    row["note"] = found.note or coarse
     if found.logit is None:
         return {**row, "method": "none" if found.risk is None else FLAT}
     return {**row, "tau2": found.tau2, "method": MODEL, **_spread(found, counts)}
@@ -94,6 +142,12 @@ def _estimate(told: Sequence[Cell]) -> Row:
 
 def _model(counts: Counts) -> PooledRisk:
     """Return the model's risk; at none or nothing but events its interval is an exact one."""
+    return _fitted(tuple(counts))
+
+
+# Rows of different denominators often have the same counts.
+@lru_cache(maxsize=4096)
+def _fitted(counts: tuple[tuple[float, float], ...]) -> PooledRisk:
     found = pool_risks([e for e, _ in counts], [n for _, n in counts])
     if found.risk is None or found.low is not None:
         return found
@@ -103,17 +157,33 @@ def _model(counts: Counts) -> PooledRisk:
     return PooledRisk(found.n_sites, None, None, None, found.risk, low, high, note=found.note)
 
 
-def _counts(cells: Sequence[Cell], *, is_least: bool) -> Counts:
-    """Return effective events and units of each cell; of a masked one its least or its most."""
-    risks = iter(_effective(cells))
-    found: Counts = []
-    for cell in cells:
-        if cell.row is not None:
-            found.append(next(risks))
-        else:
-            bound = cell.least if is_least else cell.most
-            found.append((float(bound[0]), float(bound[1])) if bound else (0.0, 0.0))
+def _told(cells: Sequence[Cell]) -> list[Counts]:
+    """Return effective events and units of the cells that are told; twice where they are a range.
+
+    Of a hospital with no events, or nothing but events, units are worth as many as its patients.
+    """
+    found = [_effective(cells)]
+    if any(map(_hides_weight, cells)):
+        found.append(_effective([_with_most_patients(cell) for cell in cells]))
     return found
+
+
+def _is_inexact(cell: Cell) -> bool:
+    return cell.row is not None and (cell.is_coarse or cell.row["n_patients"] is None)
+
+
+def _hides_weight(cell: Cell) -> bool:
+    """Whether a told cell's effective units hang on a number of patients that is not told."""
+    if cell.row is None or cell.row["n_patients"] is not None:
+        return False
+    return cell.row["n_events"] in (0, cell.row["n_units"])
+
+
+def _with_most_patients(cell: Cell) -> Cell:
+    if cell.row is None or cell.row["n_patients"] is not None:
+        return cell
+    # Each with one unit: their squares may be told coarsely, and then don't say how many of more.
+    return replace(cell, row={**cell.row, "n_patients": cell.row["n_units"]})
 
 
 def _effective(cells: Sequence[Cell]) -> Counts:

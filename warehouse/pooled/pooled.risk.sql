@@ -22,13 +22,13 @@
 --   n_events_high BIGINT - The most events that there can be; null where nothing bounds them.
 --   n_units_low BIGINT - The fewest units that there can be.
 --   n_units_high BIGINT - The most units that there can be; null where nothing bounds them.
---   risk DOUBLE - Risk of the middle hospital, a proportion; one hospital: its own; null where a site's counts are masked.
+--   risk DOUBLE - Risk of the middle hospital, a proportion; one hospital: its own; null where a site's counts are masked, or the patients of one without events.
 --   ci_low DOUBLE - Its 95 % limit.
 --   ci_high DOUBLE - Its 95 % limit.
---   risk_lowest DOUBLE - The least that the risk can be, given what masked counts can be; null where nothing bounds them.
+--   risk_lowest DOUBLE - The least that the risk can be, given what masked counts can be, and what they are worth; null where nothing bounds them.
 --   risk_highest DOUBLE - The greatest that it can be.
---   ci_lowest DOUBLE - Lower 95 % limit at the least risk.
---   ci_highest DOUBLE - Upper 95 % limit at the greatest risk.
+--   ci_lowest DOUBLE - Least lower 95 % limit at the ends of what masked counts can be; at counts between it can be lower.
+--   ci_highest DOUBLE - Greatest upper 95 % limit at these ends; between them it can be higher.
 --   tau2 DOUBLE - Variance of the logits between sites; null for one site.
 --   i2 DOUBLE - Share of the variance that is between sites (Higgins and Thompson 2002), 0 to 1; null for one site.
 --   prediction_low DOUBLE - Where another site's risk is expected, 95 %; null with fewer than three.
