@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -40,7 +42,8 @@ def connect(
         path: database file, or `:memory:`.
         read_only: open for reading; fails where a writer holds the file.
         memory_limit: DuckDB size such as `2GB`; None keeps DuckDB's default.
-        temp_dir: folder for spill files, which can hold rows of patients: make it 0700. They are
+        temp_dir: folder for spill files, which can hold rows of patients: make it 0700. Each
+            connection has a folder of its own in it, made when it spills. They are
             encrypted where the folder's site says so; Parquet can then be, too.
         threads: worker threads; None keeps DuckDB's default.
 
@@ -56,7 +59,7 @@ def connect(
     if memory_limit:
         config["memory_limit"] = memory_limit
     if temp_dir:
-        config["temp_directory"] = str(temp_dir)
+        config["temp_directory"] = str(_own_folder(temp_dir))
     elif vault.encrypts_any():
         # It would spill beside the file, or into the folder that the process was started in.
         config["temp_directory"] = ""
@@ -122,6 +125,17 @@ def attach(
         else:
             return
     raise vault.wrong_key(path)
+
+
+def _own_folder(temp_dir: Path) -> Path:
+    """Return a folder for the spill files of one connection.
+
+    DuckDB numbers them from 0: two databases of one folder write over each other's rows, and end
+    in a crash or in wrong numbers.
+    """
+    with suppress(OSError):  # it matters only where something is spilled
+        temp_dir.mkdir(mode=0o700, exist_ok=True)
+    return temp_dir / f"spill-{secrets.token_hex(8)}"
 
 
 def _spill_nowhere_else(con: duckdb.DuckDBPyConnection) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
@@ -104,13 +105,11 @@ def spilled(folder: Path) -> tuple[int, int]:
 
     def look() -> None:
         while not is_over.is_set():
-            for path in folder.glob("*"):
-                try:
+            with suppress(OSError):  # files come and go
+                for path in folder.glob("*/*"):
                     data = path.read_bytes()
-                except OSError:
-                    continue
-                seen[0] = max(seen[0], len(data))
-                shown[0] += PLANTED.encode() in data
+                    seen[0] = max(seen[0], len(data))
+                    shown[0] += PLANTED.encode() in data
 
     watcher = threading.Thread(target=look)
     with duck.connect(temp_dir=folder, memory_limit="30MB", threads=1) as con:
@@ -132,6 +131,22 @@ def test_what_does_not_fit_into_memory_is_spilled_encrypted(tmp_path: Path) -> N
     n_bytes, n_shown = spilled(site.restricted / "tmp")
     assert n_bytes > 100_000
     assert n_shown == 0
+
+
+def test_connections_of_one_folder_spill_apart(tmp_path: Path) -> None:
+    """DuckDB's files have the same names in each: of one folder, both would crash or mix rows."""
+    with duck.connect(temp_dir=tmp_path) as one, duck.connect(temp_dir=tmp_path) as other:
+        asked = "SELECT current_setting('temp_directory')"
+        folders = {Path(one_row(con.execute(asked))[0]) for con in (one, other)}
+        assert len(folders) == 2
+        assert {folder.parent for folder in folders} == {tmp_path}
+        for con in (one, other):
+            con.execute("SET memory_limit = '20MB'")
+            con.execute(f"CREATE TABLE t AS {ROWS.format(n=200_000)} ORDER BY hash(i)")
+        assert {*tmp_path.iterdir()} == folders
+        sums = [one_row(con.execute("SELECT sum(hash(told)) FROM t")) for con in (one, other)]
+        assert sums[0] == sums[1]
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_without_a_folder_of_its_own_nothing_is_spilled_beside_an_encrypting_site(
