@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from flows.pool import pool
 from flows.reply import Reply
 from pipelines.base.duck import connect
 from pipelines.base.errors import PackError
-from pipelines.disclosure.tables import REASON
+from pipelines.disclosure.tables import REASON, mask_counts
 from pipelines.pooling import packs, signing
 from pipelines.pooling.cells import ABOUT, Cell, cells_of
 from pipelines.pooling.effects import pool_effects
@@ -420,3 +421,40 @@ def test_a_signed_pack_that_lacks_something_is_refused(
     changed = world.resign("east", change)
     with pytest.raises(PackError, match=r"manifest|thresholds"):
         world.pool(changed, *world.packs[1:])
+
+
+def test_pooled_tables_are_the_same_whatever_lies_behind_masked_counts(
+    masked: World, tmp_path: Path
+) -> None:
+    # A site that takes its own counts from pooled ones learns of the others what their packs tell.
+    name, drawn = SMALL
+    units = units_of(*drawn)
+    true = mask_counts(counted(name, units), 11).tables
+    others = [one for one in changed(units) if mask_counts(counted(name, one), 11).tables == true]
+    assert sum(one.event for one in others[-1]) < sum(one.event for one in units) / 2
+    other = World(tmp_path, {name: others[-1]})
+    for one in masked.keys.iterdir():
+        if not (other.keys / one.name).exists():
+            shutil.copy(one, other.keys)
+    other.pool(*masked.packs[:2], *other.packs)
+    with connect(masked.out) as con:
+        tables = con.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'pooled'")
+        names = [table for (table,) in tables.fetchall()]
+    assert {"risk", "counts", "comparison", "forest", "leave_one_out"} <= set(names)
+    for table in names:
+        assert told_in(other, table) == told_in(masked, table), table
+
+
+def changed(units: Sequence[Unit]) -> Iterator[list[Unit]]:
+    """Yield the same infusions with ever fewer events."""
+    made = list(units)
+    for number, one in enumerate(made):
+        if one.event:
+            made[number] = one._replace(event=False)
+            yield list(made)
+
+
+def told_in(world: World, table: str) -> list[Row]:
+    """Return the rows of a table without the mark of a pack, which its signature is part of."""
+    rows = [{k: v for k, v in row.items() if "digest" not in k} for row in world.rows(table)]
+    return sorted(rows, key=repr)
