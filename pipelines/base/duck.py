@@ -63,6 +63,8 @@ def connect(
     elif vault.encrypts_any():
         # It would spill beside the file, or into the folder that the process was started in.
         config["temp_directory"] = ""
+    elif folder := vault.spill_folder():
+        config["temp_directory"] = str(_own_folder(folder))
     if threads:
         config["threads"] = str(threads)
     # Only an attached file takes its key as a parameter, which no statement's text shows.

@@ -79,6 +79,15 @@ def encrypts_any() -> bool:
     return any(site.privacy.encrypt for site in _SITES.values())
 
 
+def spill_folder() -> Path | None:
+    """Return where the one site that is known here spills; None where it is not made, or not one.
+
+    Without a folder of its own a connection would spill into the one that a run was started in.
+    """
+    found = [site.spill for site in _SITES.values()]
+    return found[0] if len(found) == 1 and found[0].is_dir() else None
+
+
 def masters(path: Path) -> tuple[Master, ...]:
     """Return what the keys of a file can have been made from, newest first.
 

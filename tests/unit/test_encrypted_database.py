@@ -157,6 +157,16 @@ def test_without_a_folder_of_its_own_nothing_is_spilled_beside_an_encrypting_sit
     assert site.privacy.encrypt
 
 
+def test_without_a_folder_of_its_own_a_connection_spills_into_the_restricted_one(
+    tmp_path: Path,
+) -> None:
+    site = site_that_encrypts(tmp_path / "north", encrypt=False)
+    site.spill.mkdir(mode=0o700, exist_ok=True)
+    with duck.connect() as con:
+        told = one_row(con.execute("SELECT current_setting('temp_directory')"))
+    assert Path(told[0]).parent == site.spill
+
+
 @needs_crypto
 def test_parquet_is_read_by_the_process_that_wrote_it_alone(site: Site) -> None:
     table = pa.table({"i": [1, None], "told": [PLANTED, None], "share": [0.1, 1e-300]})
