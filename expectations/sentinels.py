@@ -109,6 +109,7 @@ def _plant(
         for number, check in enumerate(checks_of(event_type), start=1)
     )
     con.execute(f"INSERT INTO {planted} {' UNION ALL '.join(bad)}")
+    con.execute(f"DROP TABLE temp.{_GOOD_ROW}")
 
 
 def _judged(con: duckdb.DuckDBPyConnection, event_type: str, latest_at: datetime) -> Judged:
