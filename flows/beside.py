@@ -114,7 +114,7 @@ def refuse_to_replace(site: Site, target: Path) -> None:
     elif any(place.is_relative_to(one.resolve()) for one in _own_folders(site)):
         wrong = "That is a folder of the site's own."
     elif not place.parent.is_dir():
-        wrong = "There is no such folder."
+        wrong = "There is no folder for that file."
     elif place.exists() and BESIDE not in _facts_of(place):
         wrong = "That file is there already, and no --as-of or --study made it."
     if wrong:

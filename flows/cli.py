@@ -104,8 +104,9 @@ def init(
 def doctor(config: Config = HERE, as_json: AsJson = False) -> None:
     """Find what would fail tonight.
 
-    Looks at versions, paths, permissions, key, disk, studies, mappings.
-    Changes nothing. Ends with 12 if anything would fail.
+    Looks at versions, paths, permissions, key, disk, studies, mappings; of a
+    coordinator at settings, folders and public keys. Changes nothing. Ends with 12
+    if anything would fail.
     """
     with reply("doctor", as_json=as_json) as answer:
         from flows.doctor import examine, show

@@ -35,11 +35,12 @@ def watch(
 
 
 def deploy(config: Config = HERE, as_json: AsJson = False) -> None:
-    """Put the site on a self-hosted Prefect server.
+    """Put the site, or a coordinator's rounds, on a self-hosted Prefect server.
 
     Writes prefect.yaml beside site.toml and registers the deployment, its nightly
-    schedule, its trigger on arrival, and webhook and e-mail for changed alerts.
-    Doing it again brings all of them up to date.
+    schedule, its trigger on arrival, and webhook and e-mail for changed alerts;
+    of coordinator.toml the rounds and their schedule. Doing it again brings all
+    of them up to date.
     """
     with reply("deploy", as_json=as_json) as answer:
         from flows.deploy import deploy_command

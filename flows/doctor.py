@@ -30,11 +30,17 @@ DISK_PER_DELIVERED_BYTE = 5
 
 
 def examine(config: Path) -> list[Finding]:
-    """Return everything found about an installation and a site."""
+    """Return everything found about an installation, and a site or a coordinator."""
     findings = list(installation())
     try:
+        # Here, for a package that shadows one of ours is a finding, not the end.
+        from flows.doctor_coordinator import coordinated
+        from pipelines.pooling.coordinator import is_coordinator
+
+        if is_coordinator(config):
+            return [*findings, *coordinated(config, _writable)]
         site = load_site(config)
-    except DripwatchError as error:
+    except (DripwatchError, ImportError) as error:
         return [*findings, failed("site.toml", error)]
     may_name(site)
     findings.append(Finding("ok", "site.toml", str(site.config_path)))

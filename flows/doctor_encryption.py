@@ -44,7 +44,7 @@ def encryption(site: Site) -> Iterator[Finding]:
         yield Finding(
             "ok",
             _NAME,
-            "log, quarantine, store, staging, spill files; plain are inbox, warehouse and report",
+            "log, quarantine, store, staging, spill files; not of it: inbox, warehouse and report",
         )
     else:
         yield Finding("ok", _NAME, "not asked for ([privacy] encrypt): files lie as they are")

@@ -9,7 +9,7 @@ from typing import Any
 from flows.console import plural
 from flows.lock import site_lock
 from flows.refresh import answer_with, private_by_default, refresh
-from flows.replay import Proof, rebuilding
+from flows.replay import Proof, rebuilding, remember
 from flows.reply import Reply, UsageError, may_name
 from pipelines.base import duck, sealed, vault
 from pipelines.base.errors import DripwatchError, ExitCode
@@ -42,13 +42,14 @@ def encrypt_command(config: Path, answer: Reply) -> None:
     """
     site = load_site(config)
     may_name(site)
-    with site_lock(site), private_by_default(site):
-        told = _write_anew(site)
     proof = Proof()
+    with site_lock(site), private_by_default(site):
+        remember(site, proof)
+        told = _write_anew(site)
     result = refresh(site, console=answer.console, stages=rebuilding(proof))
     answer_with(result, answer)
     answer.result = {**told, "generation": site.log_root.name, "digest": proof.digest_after}
-    if proof.before and proof.inputs_before == proof.inputs_after and proof.before != proof.after:
+    if proof.must_be_equal and proof.differ:
         raise DiffersError(
             "The same log led to other results.",
             remedy="Report it; it is a fault of the program.",

@@ -12,7 +12,7 @@ from flows.console import Step, plural
 from flows.context import RunContext
 from flows.reply import Reply, UsageError, may_name
 from flows.run import Stage, StageResult
-from pipelines.base.errors import ExitCode, LockedError, LogError, StorageError
+from pipelines.base.errors import ExitCode, KeyFileError, LockedError, LogError, StorageError
 from pipelines.base.site import Site, load_site
 
 if TYPE_CHECKING:
@@ -125,6 +125,27 @@ def _rebuild(site: Site, answer: Reply) -> None:
         _tell_difference(answer, site, proof.differ)
 
 
+def remember(site: Site, proof: Proof) -> None:
+    """Note what the store says, before the log that it was made from gives way to another one.
+
+    A store that is not there or cannot be read is nothing to compare with.
+    """
+    import duckdb
+
+    from flows.plan import LINKED
+    from pipelines.base import duck
+    from warehouse.digest import table_digests
+
+    if not site.store_path.is_file():
+        return
+    with suppress(duckdb.Error, KeyFileError), duck.connect() as con:
+        duck.attach(con, site.store_path, "store", read_only=True)
+        found = table_digests(con, "store")
+        linked = con.execute("SELECT value FROM store.ops.state WHERE name = ?", [LINKED])
+        if row := linked.fetchone():
+            proof.before, proof.inputs_before = found, str(row[0])
+
+
 def rebuilding(proof: Proof, *, is_forgetting: bool = False) -> list[Stage[RunContext]]:
     """Return the stages that make a site again from its log, and note what was there before.
 
@@ -158,7 +179,8 @@ def rebuilding(proof: Proof, *, is_forgetting: bool = False) -> list[Stage[RunCo
             proof.after = table_digests(store.con, "store")
             proof.n_batches = len(store.batch_ids())
             proof.inputs_after = store.get_state(LINKED)
-        return StageResult("compare", note=f"{plural(len(proof.differ), 'table')} differ")
+        differ = f"{plural(len(proof.differ), 'table')} differ"
+        return StageResult("compare", note=differ if proof.before else "with nothing")
 
     kept = [one for one in STAGES if one.name not in _OF_DELIVERIES]
     return [

@@ -50,8 +50,11 @@ def units_of(seed: int, n_patients: int, risk: float, again: float = 0.8) -> lis
     return found
 
 
-def counted(site_id: str, units: Iterable[Unit]) -> dict[str, pa.Table]:
-    """Count a hospital unit by unit: fever, risk window, three strata and one crossed."""
+def counted(site_id: str, units: Iterable[Unit], never: str = "") -> dict[str, pa.Table]:
+    """Count a hospital unit by unit: fever, risk window, three strata and one crossed.
+
+    `never` is an outcome that nobody had: its counts tell how many units there are.
+    """
     rows, shared = [], []
     every = list(units)
     for denominator in ("all", "complete"):
@@ -59,6 +62,11 @@ def counted(site_id: str, units: Iterable[Unit]) -> dict[str, pa.Table]:
         for stratum, value, some in _strata(inside):
             rows.append(_row(site_id, stratum, value, denominator, some, every))
         shared += _shared(site_id, denominator, inside)
+    if never:
+        none = {"outcome": never, "n_events": 0, "sum_e2": 0, "sum_en": 0}
+        rows += [row | none for row in rows]
+        none = {"outcome": never, **dict.fromkeys(("sum_ee", "sum_en", "sum_ne"), 0)}
+        shared += [row | none for row in shared]
     tables = {name: form.schema.empty_table() for name, form in COUNT_TABLES.items()}
     tables[COUNTS.name] = pa.Table.from_pylist(rows, schema=COUNTS.schema)
     tables[SHARED.name] = pa.Table.from_pylist(shared, schema=SHARED.schema)
@@ -140,7 +148,9 @@ def _shared(site_id: str, denominator: str, units: list[Unit]) -> list[Row]:
     return found
 
 
-def make_site(root: Path, site_id: str, units: Iterable[Unit], min_cell: int = 11) -> Site:
+def make_site(
+    root: Path, site_id: str, units: Iterable[Unit], min_cell: int = 11, never: str = ""
+) -> Site:
     """Make a site whose warehouse holds these units' counts, as if it had been refreshed."""
     make_private(root / "restricted")
     values: dict[str, Mapping[str, Any]] = {
@@ -149,7 +159,7 @@ def make_site(root: Path, site_id: str, units: Iterable[Unit], min_cell: int = 1
     }
     write_new(root / "site.toml", site_toml(values), 0o644)
     site = load_site(root)
-    publish(site, counted(site_id, units))
+    publish(site, counted(site_id, units, never))
     return site
 
 

@@ -155,7 +155,10 @@ def test_a_site_that_switches_on_reads_both_kinds_until_all_is_written_anew(
     assert kinds(site) == {False, True}
     assert duck.is_encrypted(site.store_path)
     before = state(site)
-    assert answer(site, "encrypt")["exit_code"] == 0
+    with duck.connect(site.store_path) as con:  # a store that says something else is noticed
+        con.execute("UPDATE signals.risk SET n_events = n_events + 1")
+    told = answer(site, "encrypt")
+    assert (told["exit_code"], told["error"]["type"]) == (12, "DiffersError")
     assert kinds(site) == {True}
     fresh = small_site(tmp_path / "fresh", hospital)
     deliver(fresh, hospital, 1, 2)

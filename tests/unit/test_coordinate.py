@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from flows.coordinate import Round, run_round
 from flows.deploy import deploy_command
 from flows.deploy_coordinator import coordinator_yaml
+from flows.doctor import examine
 from flows.export import export, export_key
 from flows.init import make_coordinator
 from pipelines.base.errors import ConfigError, ExitCode, PackError
@@ -341,6 +342,14 @@ def test_a_site_that_is_expected_twice_is_a_mistake(network: Network) -> None:
     path.write_text(path.read_text().replace('"north"', '"east"'))
     with pytest.raises(ConfigError, match="names a site twice"):
         load_coordinator(path)
+
+
+def test_doctor_names_the_key_that_is_missing_or_no_key(network: Network) -> None:
+    (network.root / "keys" / "east.pub").unlink()
+    (network.root / "keys" / "west.pub").write_text("not a key")
+    found = {one.what: one.level for one in examine(network.root)}
+    keys = {name: found[f"public key of {name}"] for name in SITES}
+    assert keys == {"east": "warn", "north": "ok", "west": "fail"}
 
 
 def test_the_settings_that_init_writes_are_the_defaults(network: Network) -> None:

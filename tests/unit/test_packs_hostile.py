@@ -152,6 +152,18 @@ def test_a_manifest_lists_no_file_of_another_folder(insider: Insider) -> None:
         assert "other files" in refusal(insider, folder)
 
 
+def test_a_pack_with_fewer_tables_is_of_another_version_and_says_so(insider: Insider) -> None:
+    folder = insider.sign(insider.facts, dict(insider.pack.tables))
+    facts = json.loads((folder / packs.MANIFEST).read_text())
+    for kind in ("avro", "csv"):
+        del facts["files"][f"signals.counts_watched.{kind}"]
+        (folder / f"signals.counts_watched.{kind}").unlink()
+    data = {packs.MANIFEST: json.dumps(facts).encode()}
+    (folder / packs.MANIFEST).write_bytes(data[packs.MANIFEST])
+    (folder / packs.SIGNATURE).write_bytes(packs.sign(data, insider.key))
+    assert "to one version" in refusal(insider, folder)
+
+
 def test_a_csv_that_says_something_else_than_its_avro_file_is_refused(insider: Insider) -> None:
     files = {f"{COUNT}.csv": b'outcome\n"=cmd|calc"\n'}
     folder = insider.sign(insider.facts, dict(insider.pack.tables), **files)
