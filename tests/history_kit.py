@@ -323,7 +323,8 @@ class Knowing:
             gaps = [abs(int(form @ one[target.night]) - value) for one in self._proven]
             nearest = [one for one, gap in zip(self._proven, gaps, strict=True) if gap == min(gaps)]
             were = forms @ nearest[luck.integers(len(nearest))].ravel()
-            low, high = (np.where(self._soft, were, one) for one in (low, high))
+            low, high = low.copy(), high.copy()
+            low[at] = high[at] = were[at]
         slack = sparse.csr_array(
             (np.ones(at.size), (at, np.arange(at.size))), shape=(known.lb.size, at.size)
         )
