@@ -21,6 +21,7 @@ from pipelines.disclosure.release import Release
 from pipelines.disclosure.rule import SMALLEST_THRESHOLD
 from pipelines.disclosure.tables import REASON, mask_counts
 from pipelines.disclosure.watched import NAME as WATCHED
+from pipelines.disclosure.watched import masked_watched
 from pipelines.pooling.content_rows import RISK
 from pipelines.pooling.rounds import quarter
 from pipelines.signals.counts import COUNT_TABLES, COUNTS
@@ -101,6 +102,8 @@ def pack_content(
         name: pa.concat_tables([one.tables[name] for one in masked.values()])
         for name in (*COUNT_TABLES, WATCHED)
     }
+    if not site.privacy.tell_watched:
+        tables[WATCHED] = masked_watched(tables[WATCHED], {})
     tables[RISK] = risks_of(tables[COUNTS.name])
     number = max((row["pack_number"] or 0 for row in recorded), default=0) + 1
     facts = {

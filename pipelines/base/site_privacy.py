@@ -39,6 +39,12 @@ class PrivacyTable(Checked):
         description="Encrypt what lies in the restricted folder, each file under a key made from "
         "the site's; needs the extra `encryption`. `dripwatch encrypt` writes anew what is there.",
     )
+    tell_watched: bool = Field(
+        default=False,
+        description="Whether packs tell units at risk and events of what a study watches, for "
+        "looks at all hospitals together. Beside a pack's other counts, a small change from one "
+        "pack to the next in how many children reacted twice can follow.",
+    )
     row_columns: list[RowColumn] = Field(
         ["drug", "sex"],
         description="What de-identified rows tell of what could be known from outside; `patient`: "

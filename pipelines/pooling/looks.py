@@ -30,7 +30,10 @@ PooledDecision = Literal["signal", "continue", "end", "cannot_tell"]
 OWN_BASELINE = (
     "each site has a baseline of its own; give [[pair]] rates, or counts of others, for all of them"
 )
-NOT_WATCHED = "no pack tells of this pair: the study does not watch it, or every site masks it"
+NOT_WATCHED = (
+    "no pack tells of this pair: the study does not watch it, or every site masks it "
+    "(or has no [privacy] tell_watched)"
+)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import fastavro
+import pyarrow as pa
 import pytest
 
 from flows.console import TextConsole
@@ -25,7 +26,7 @@ from pipelines.pooling.packs import Pack, read_pack
 from pipelines.signals.counts import COUNTS
 from studies.load import load_study
 from tests.examples import examples
-from tests.pack_kit import Unit, counted, make_site, publish, units_of
+from tests.pack_kit import STUDY, Unit, counted, make_site, publish, units_of
 from warehouse.packing import pack_content
 
 NORTH = units_of(1, 150, 0.2)
@@ -217,3 +218,20 @@ def test_a_warehouse_of_another_version_is_to_be_refreshed_first(tmp_path: Path)
         con.execute("DROP TABLE signals.counts_watched")
     with pytest.raises(ConfigError, match="another version of Dripwatch"):
         told(site.root)
+
+
+def test_what_is_watched_is_told_only_where_the_site_says_so(tmp_path: Path) -> None:
+    site = make_site(tmp_path, "north", NORTH[:40])
+    units = {"n_units_first": 60, "n_units_later": 200, "n_patients_later": 50}
+    texts = {"study_id": STUDY, "site_id": "north", "outcome": "chills", "window_name": "risk"}
+    row = {**texts, "watched": "all", "pair_hash": "a" * 64, **units, "n_events": 30}
+    watched = pa.Table.from_pylist([row])
+    publish(site, {**counted("north", NORTH[:40]), "signals.counts_watched": watched})
+    studies, at = [load_study(STUDY, site.root)], datetime(2026, 11, 23, tzinfo=UTC)
+    events = []
+    for tells in (False, True):
+        privacy = site.privacy.model_copy(update={"tell_watched": tells})
+        content = pack_content(site.model_copy(update={"privacy": privacy}), studies, [], at)
+        [found] = content.tables["signals.counts_watched"].to_pylist()
+        events.append((found["n_units_first"], found["n_events"]))
+    assert events == [(None, None), (60, 30)]
