@@ -13,6 +13,7 @@ from pipelines.base.site import Site, load_site
 SECRET = "5f" * 8 + "0123456789abcdef" * 3
 OTHER = "ab" * 16 + "0123456789abcdef" * 2
 
+# The lock has the module; on DuckDB 2 (make test-duckdb) there is none to install.
 needs_crypto = pytest.mark.skipif(
     duck.crypto_file() is None, reason="no crypto module for this version of DuckDB is installed"
 )

@@ -9,12 +9,11 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipelines.base import vault
-from pipelines.base.errors import ConfigError
 from pipelines.base.generations import newest
 from pipelines.base.site_nights import AnnounceTable, FeedsTable, WatchTable
 from pipelines.base.site_privacy import PrivacyTable as PrivacyTable
 from pipelines.base.site_privacy import RowColumn as RowColumn
-from pipelines.base.tomlcheck import Checked, parse_model, read_toml
+from pipelines.base.tomlcheck import Checked, read_settings
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -249,13 +248,6 @@ def load_site(path: Path) -> Site:
     Errors:
         ConfigError: naming each wrong line, its cause and its remedy.
     """
-    file = path / "site.toml" if path.is_dir() else path
-    data, text = read_toml(file)
-    if "config_path" in data:
-        raise ConfigError(
-            "config_path is not a setting.", where=str(file), remedy="Delete that line."
-        )
-    site = parse_model(Site, data, text, file)
-    whole = site.model_copy(update={"config_path": file.absolute()})
-    vault.know(whole)
-    return whole
+    site = read_settings(Site, path, "site.toml")
+    vault.know(site)
+    return site

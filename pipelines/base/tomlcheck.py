@@ -165,6 +165,23 @@ def parse_model(model: type[ModelT], data: dict[str, Any], text: str, path: Path
     )
 
 
+def read_settings(model: type[ModelT], path: Path, name: str) -> ModelT:
+    """Read and check a settings file; a folder means the file of that name in it.
+
+    The model has `config_path`, which is set here and never read from the file.
+
+    Errors:
+        ConfigError: naming each wrong line, its cause and its remedy.
+    """
+    file = path / name if path.is_dir() else path
+    data, text = read_toml(file)
+    if "config_path" in data:
+        raise ConfigError(
+            "config_path is not a setting.", where=str(file), remedy="Delete that line."
+        )
+    return parse_model(model, data, text, file).model_copy(update={"config_path": file.absolute()})
+
+
 def try_model(model: type[ModelT], data: dict[str, Any]) -> ModelT | list[Mistake]:
     """Return the model of a parsed TOML file, or every mistake in it."""
     try:

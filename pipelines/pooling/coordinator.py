@@ -8,9 +8,8 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from pipelines.base.errors import ConfigError
 from pipelines.base.site import PrefectTable
-from pipelines.base.tomlcheck import Checked, parse_model, read_toml
+from pipelines.base.tomlcheck import Checked, read_settings, read_toml
 from studies.surveillance import MAX_ALPHA, PairTable
 
 SiteName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
@@ -132,14 +131,7 @@ def load_coordinator(path: Path) -> Coordinator:
     Errors:
         ConfigError: naming each wrong line, its cause and its remedy.
     """
-    file = path / "coordinator.toml" if path.is_dir() else path
-    data, text = read_toml(file)
-    if "config_path" in data:
-        raise ConfigError(
-            "config_path is not a setting.", where=str(file), remedy="Delete that line."
-        )
-    found = parse_model(Coordinator, data, text, file)
-    return found.model_copy(update={"config_path": file.absolute()})
+    return read_settings(Coordinator, path, "coordinator.toml")
 
 
 def is_coordinator(path: Path) -> bool:
