@@ -46,7 +46,12 @@ def export(
 def export_key(
     config: Config = HERE,
     out: Annotated[
-        Path | None, typer.Option(help="File, or folder, to write the public key to as well.")
+        str | None,
+        typer.Option(
+            metavar="<path>",
+            help="File to write the public key to as well; a folder, or NAME/ that is made, gets "
+            "SITE.pub.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

@@ -55,7 +55,7 @@ def export(config: Path, out: Path | None, answer: Reply, *, is_preview: bool) -
             answer.message = f"{_rows(content)}. Nothing was written, and nothing counts as told."
             answer.console.say(answer.message)
             return
-        is_new = not before and not export_path(site).exists()
+        is_new = not before and not os.path.lexists(export_path(site))
         if is_new:
             signing.make_key(export_path(site))
         signature = packs.sign(files, signing.load_key(export_path(site)))
@@ -128,11 +128,17 @@ def _write(files: dict[str, bytes], out: Path) -> None:
         fsync_path(out.parent)
 
 
-def export_key(config: Path, out: Path | None, answer: Reply) -> None:
+def export_key(config: Path, out: Path | str | None, answer: Reply) -> None:
     """Tell the public key of a site, and make the pair where there is none.
+
+    Args:
+        config: site.toml, or its folder.
+        out: file for the public key; a folder, or a name that ends as one, gets SITE.pub in it.
+        answer: gets the key.
 
     Errors:
         KeyFileError: the private key cannot be used.
+        UsageError: another file is there.
         StorageError: a file cannot be written.
     """
     from pipelines.base.files import make_private, write_durably
@@ -142,15 +148,33 @@ def export_key(config: Path, out: Path | None, answer: Reply) -> None:
 
     site = load_site(config)
     path = export_path(site)
-    if not path.exists():
+    if not os.path.lexists(path):
         make_private(site.restricted)
         signing.make_key(path)
     public = signing.public_text(signing.load_key(path))
     answer.result = {"site_id": site.site.id, "public_key": public}
     answer.message = f"{site.site.id} {public}"
     if out is not None:
-        target = out / f"{site.site.id}.pub" if out.is_dir() else out
+        target, text = _public_file(site, out), f"{public}\n".encode()
         with storing("writing a public key", target):
-            write_durably(target, f"{public}\n".encode())
+            if target.exists() and target.read_bytes() != text:
+                raise UsageError(
+                    "Another file is there.",
+                    where=str(target),
+                    remedy="Name another one with --out. If it is an older key of this site, "
+                    "remove it first.",
+                )
+            write_durably(target, text)
         answer.message += f"\nwritten to {target}"
     answer.console.say(answer.message)
+
+
+def _public_file(site: Site, out: Path | str) -> Path:
+    """Return the file that is meant; a folder that is named as one is made."""
+    from pipelines.base.storage import storing
+
+    folder = Path(out)
+    if str(out).endswith("/"):  # a Path has lost it
+        with storing("making a folder for a public key", folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{site.site.id}.pub" if folder.is_dir() else folder

@@ -9,14 +9,13 @@ from __future__ import annotations
 import importlib
 import os
 import secrets
-import stat
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from pipelines.base import vault
 from pipelines.base.errors import KeyFileError
 from pipelines.base.files import write_durably
+from pipelines.base.private import read_private
 from pipelines.base.site import Site
 from pipelines.base.sitekey import SiteKey as SiteKey  # part of what this module offers
 from pipelines.base.sitekey import encode_parts as encode_parts
@@ -57,7 +56,12 @@ def _source(site: Site) -> tuple[str, str]:
         return text, where
     if site.key.keyring:
         return _asked(site, where), where
-    return _read_private(site.at(site.key.file), site.key.env), where
+    absent = KeyFileError(
+        "The site has no key.",
+        where=where,
+        remedy=f"Set {site.key.env}, or restore the key file from its backup. {_KEEP}",
+    )
+    return read_private(site.at(site.key.file), "The key file", absent), where
 
 
 def _asked(site: Site, where: str) -> str:
@@ -115,53 +119,6 @@ def add_secret(site: Site) -> None:
     else:
         write_durably(site.at(site.key.file), longer.encode(), mode=0o600)
     vault.forget_keys(site)
-
-
-def _read_private(path: Path, variable: str) -> str:
-    """Return the text of a key file; judged after opening, so it cannot be swapped between."""
-    try:
-        # O_NONBLOCK: opening a named pipe would wait for a writer for ever.
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise KeyFileError(
-            "The site has no key.",
-            where=str(path),
-            remedy=f"Set {variable}, or restore the key file from its backup. {_KEEP}",
-        ) from None
-    except OSError as error:
-        raise KeyFileError(
-            f"The key file cannot be opened: {error.strerror}.",
-            where=str(path),
-            remedy="Name the file itself, no link to it, owned by the account of the refresh.",
-        ) from None
-    try:
-        _check_private(os.fstat(handle), path)
-        return os.read(handle, 65536).decode("ascii")
-    except UnicodeDecodeError:
-        raise _malformed(str(path)) from None
-    finally:
-        os.close(handle)
-
-
-def _check_private(found: os.stat_result, path: Path) -> None:
-    if not stat.S_ISREG(found.st_mode):
-        raise KeyFileError(
-            "The key file is not a regular file.",
-            where=str(path),
-            remedy="Name a file with hex digits in it.",
-        )
-    if found.st_mode & 0o7177:
-        raise KeyFileError(
-            f"The key file has mode {stat.S_IMODE(found.st_mode):04o}; others may read it.",
-            where=str(path),
-            remedy=f"chmod 600 {path}",
-        )
-    if found.st_uid != os.geteuid():
-        raise KeyFileError(
-            "The key file belongs to another account.",
-            where=str(path),
-            remedy="chown it to the account that runs the refresh.",
-        )
 
 
 def _lines(text: str) -> list[str]:

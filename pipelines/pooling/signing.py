@@ -6,6 +6,7 @@ Source: RFC 8032 (EdDSA), by the `cryptography` library.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -13,9 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pipelines.base.errors import KeyFileError, PackError
+from pipelines.base.private import read_private
 from pipelines.base.storage import storing
 
-N_BYTES = 32
+_DIGITS = re.compile(r"[0-9A-Fa-f]{64}")
 SIGNATURE_BYTES = 64
 
 
@@ -36,33 +38,25 @@ def make_key(path: Path) -> None:
 
 
 def load_key(path: Path) -> Ed25519PrivateKey:
-    """Return the private key of a file.
+    """Return the private key of a file, under the same rules as the site's own key.
 
     Errors:
-        KeyFileError: there is none, others can read it, or it is not 64 hex digits.
+        KeyFileError: there is none, it is no file of this account's alone, or not 64 hex digits.
     """
-    try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="ascii").strip()
-        secret = bytes.fromhex(text)
-    except (OSError, ValueError):
-        raise _no_key(path, "The key that signs packs cannot be read.") from None
-    if mode & 0o077:
-        raise KeyFileError(
-            "The key that signs packs can be read by others.",
-            where=str(path),
-            remedy=f"chmod 600 {path}",
+    absent = _no_key(path, "There is no key that signs packs.", "run")
+    text = read_private(path, "The key that signs packs", absent).strip()
+    if not _DIGITS.fullmatch(text):
+        raise _no_key(
+            path, "The key that signs packs is not 64 hex digits.", "remove the file and run"
         )
-    if len(secret) != N_BYTES:
-        raise _no_key(path, "The key that signs packs is not 64 hex digits.")
-    return Ed25519PrivateKey.from_private_bytes(secret)
+    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(text))
 
 
-def _no_key(path: Path, what: str) -> KeyFileError:
+def _no_key(path: Path, what: str, otherwise: str) -> KeyFileError:
     return KeyFileError(
         what,
         where=str(path),
-        remedy="Restore it from its backup, or remove the file and run `dripwatch export-key`; the "
+        remedy=f"Restore it from its backup, or {otherwise} `dripwatch export-key`; the "
         "coordinator then needs the new public key.",
     )
 

@@ -38,7 +38,7 @@ from pipelines.ingest.log import EventLog
 from studies.load import HERE
 from tests.canary_kit import UNIQUE_VALUE, canaries, finder, forms, plant
 from tests.functional.refresh_site import deliver, hospital, make_site
-from tests.functional.test_replay import _keep_outcomes
+from tests.functional.small_kit import keep_outcomes
 
 __all__ = ["hospital"]
 
@@ -73,7 +73,7 @@ def _failing(name: str) -> list[Stage[RunContext]]:
 def _site(root: Path, hospital: Path) -> Site:
     shutil.copytree(HERE / "iv_bisphosphonate", root / "study")
     (root / "study" / "published.csv").unlink()
-    _keep_outcomes(root / "study" / "study.toml", "fever")
+    keep_outcomes(root / "study" / "study.toml", "fever")
     settings: dict[str, object] = {"studies": ["study"], "row_level": "none"}
     return make_site(root, hospital, site=settings, resources={"buckets": 1})
 

@@ -29,10 +29,10 @@ from schemas import CLINICAL_TYPES
 from tests.at_rest_kit import needs_crypto, nobody_else
 from tests.canary_kit import UNIQUE_VALUE, canaries, finder, plant
 from tests.functional.refresh_site import KEY, deliver, hospital, run, state
-from tests.functional.test_replay import _site as small_site
+from tests.functional.small_kit import one_night, small_site
 from warehouse.digest import LEVELS, digest
 
-__all__ = ["hospital", "nobody_else"]
+__all__ = ["hospital", "nobody_else", "one_night"]
 
 _HEX = re.compile(rb"(?=([0-9a-f]{64}))")
 pytestmark = [pytest.mark.slow, needs_crypto]
@@ -122,15 +122,6 @@ def test_at_no_time_of_a_night_can_anything_be_read_and_the_results_are_the_same
         assert found_in(tmp_path / f"copies-secret-{night}", texts) == {}
     for level in LEVELS:
         assert digest(plain.warehouse, level) == digest(secret.warehouse, level)
-
-
-@pytest.fixture(scope="module")
-def one_night(tmp_path_factory: pytest.TempPathFactory, hospital: Path) -> Site:
-    """A plain site after its first night, of which nothing was forgotten; read only."""
-    site = small_site(tmp_path_factory.mktemp("one-night"), hospital)
-    deliver(site, hospital, 1)
-    run(site)
-    return site
 
 
 @pytest.fixture

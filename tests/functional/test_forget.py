@@ -18,7 +18,7 @@ from pipelines.base.search import search
 from pipelines.base.site import Site
 from pipelines.ingest.log import EventLog
 from tests.functional.refresh_site import deliver, hospital, run, state
-from tests.functional.test_replay import _site as small_site
+from tests.functional.small_kit import small_site
 
 __all__ = ["hospital"]
 

@@ -23,8 +23,8 @@ from flows.nights import BEFORE, Night
 from pipelines.base import duck
 from pipelines.base.errors import ExitCode
 from pipelines.base.site import Site
-from studies.load import HERE
-from tests.functional.refresh_site import deliver, hospital, make_site, run
+from tests.functional.refresh_site import deliver, hospital, run
+from tests.functional.small_kit import small_site
 from warehouse.digest import LEVELS, digest
 
 __all__ = ["hospital"]
@@ -33,25 +33,10 @@ __all__ = ["hospital"]
 @pytest.fixture(scope="module")
 def refreshed(tmp_path_factory: pytest.TempPathFactory, hospital: Path) -> Site:
     """A site that was refreshed once, after both nights; read only."""
-    site = _site(tmp_path_factory.mktemp("refreshed"), hospital)
+    site = small_site(tmp_path_factory.mktemp("refreshed"), hospital)
     deliver(site, hospital, 1, 2)
     run(site)
     return site
-
-
-def _site(root: Path, hospital: Path) -> Site:
-    shutil.copytree(HERE / "iv_bisphosphonate", root / "study")
-    (root / "study" / "published.csv").unlink()  # of outcomes that are left out here
-    _keep_outcomes(root / "study" / "study.toml", "fever")
-    return make_site(root, hospital, site={"studies": ["study"]}, resources={"buckets": 1})
-
-
-def _keep_outcomes(path: Path, *names: str) -> None:
-    """Leave these outcomes in a study: linkage of one outcome takes a fraction of all twelve's."""
-    head, *outcomes = path.read_text(encoding="utf-8").split("[[outcome]]\n")
-    kept = [one for one in outcomes if any(one.startswith(f'name = "{name}"') for name in names)]
-    assert len(kept) == len(names)
-    path.write_text("[[outcome]]\n".join([head, *kept]), encoding="utf-8")
 
 
 @pytest.fixture
@@ -93,7 +78,7 @@ def nights_of(site: Site, warehouse: Path | None = None) -> list[str]:
 def test_nights_replayed_and_dated_are_what_each_night_published(
     hospital: Path, tmp_path: Path
 ) -> None:
-    site = _site(tmp_path, hospital)
+    site = small_site(tmp_path, hospital)
     published = []
     for night in (1, 2):
         deliver(site, hospital, night)

@@ -17,19 +17,10 @@ from pipelines.base.keys import load_key
 from pipelines.base.site import Site, load_site
 from schemas import CLINICAL_TYPES
 from tests.functional.refresh_site import deliver, hospital, run, state
-from tests.functional.test_replay import _site as small_site
+from tests.functional.small_kit import one_night, small_site
 from warehouse.digest import LEVELS, digest
 
-__all__ = ["hospital"]
-
-
-@pytest.fixture(scope="module")
-def one_night(tmp_path_factory: pytest.TempPathFactory, hospital: Path) -> Site:
-    """A site after its first night; read only."""
-    site = small_site(tmp_path_factory.mktemp("one-night"), hospital)
-    deliver(site, hospital, 1)
-    run(site)
-    return site
+__all__ = ["hospital", "one_night"]
 
 
 @pytest.fixture

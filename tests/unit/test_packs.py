@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 import re
 import shutil
@@ -14,14 +15,17 @@ from pathlib import Path
 import fastavro
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
+from flows.cli import app
 from flows.console import TextConsole
 from flows.export import export, export_key
 from flows.reply import Reply, UsageError
 from pipelines.base.duck import connect
-from pipelines.base.errors import ConfigError, PackError
+from pipelines.base.errors import ConfigError, KeyFileError, PackError
 from pipelines.base.site import Site
 from pipelines.ingest.log import EventLog
+from pipelines.pooling import signing
 from pipelines.pooling.packs import Pack, read_pack
 from pipelines.signals.counts import COUNTS
 from studies.load import load_study
@@ -235,3 +239,63 @@ def test_what_is_watched_is_told_only_where_the_site_says_so(tmp_path: Path) -> 
         [found] = content.tables["signals.counts_watched"].to_pylist()
         events.append((found["n_units_first"], found["n_events"]))
     assert events == [(None, None), (60, 30)]
+
+
+# The keys -----------------------------------------------------------------------------------
+
+
+def test_a_key_that_others_can_have_touched_signs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pack.key"
+    signing.make_key(path)
+    public = signing.public_text(signing.load_key(path))
+
+    def refusal() -> str:
+        with pytest.raises(KeyFileError) as told:
+            signing.load_key(path)
+        return told.value.what
+
+    for mode in (0o640, 0o604, 0o660, 0o700, 0o4600):
+        path.chmod(mode)
+        assert f"mode {mode:04o}" in refusal()
+    path.chmod(0o400)
+    assert signing.public_text(signing.load_key(path)) == public
+    stranger = os.geteuid() + 1
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "geteuid", lambda: stranger)
+        assert "another account" in refusal()
+    kept = path.rename(tmp_path / "kept.key")
+    assert "There is no key" in refusal()
+    path.symlink_to(kept)
+    assert "cannot be opened" in refusal()
+    path.unlink()
+    os.mkfifo(path, 0o600)
+    assert "not a regular file" in refusal()
+    path.unlink()
+    path.write_text("5f" * 31 + "\N{DEGREE SIGN}")
+    path.chmod(0o600)
+    assert "not 64 hex digits" in refusal()
+
+
+def test_a_public_key_gets_the_sites_name_in_a_folder_that_is_there_or_named_as_one(
+    north: Site, tmp_path: Path
+) -> None:
+    (tmp_path / "there").mkdir()
+    for out in ("there", "there/", "new/keys/", "mine.pub"):
+        command = ["export-key", "-c", str(north.root), "--out", f"{tmp_path}/{out}"]
+        assert CliRunner().invoke(app, command).exit_code == 0
+    found = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*.pub")}
+    assert {str(path) for path in found} == {"there/north.pub", "new/keys/north.pub", "mine.pub"}
+    assert len(set(found.values())) == 1
+
+
+def test_a_public_key_is_written_over_no_other_file(north: Site, tmp_path: Path) -> None:
+    signs = north.restricted / "pack.key"
+    export_key(north.root, None, answer())
+    before = signs.read_bytes()
+    with pytest.raises(UsageError, match="Another file"):
+        export_key(north.root, signs, answer())
+    assert signs.read_bytes() == before
+    for _ in range(2):  # the same again is no other
+        export_key(north.root, tmp_path, answer())
