@@ -188,7 +188,8 @@ def sql(
     """Ask a warehouse a question in SQL.
 
     The file is opened for reading. The statement can neither write nor reach
-    other files or the network.
+    other files or the network. In a terminal that is too narrow for the table,
+    each value has a line. `select * from reference.dictionary` lists what there is.
     """
     with reply("sql", as_json=as_json) as answer:
         from flows.query import ask

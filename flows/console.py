@@ -7,6 +7,7 @@ night's log stays short and still shows that the run is alive.
 from __future__ import annotations
 
 import sys
+import textwrap
 import threading
 import time
 import unicodedata
@@ -117,12 +118,19 @@ class TextConsole:
         from rich.console import Console as RichConsole
 
         stream = sys.stderr if stderr else sys.stdout
-        # A log has no width of its own, whatever COLUMNS says about somebody's terminal.
-        return RichConsole(file=stream, highlight=False, width=None if stream.isatty() else width)
+        # A log has no width of its own, whatever COLUMNS says about somebody's terminal. And what
+        # is printed is no markup: the unit [degF] would be gone, [/x] an error, :on: a picture.
+        return RichConsole(
+            file=stream,
+            highlight=False,
+            markup=False,
+            emoji=False,
+            width=None if stream.isatty() else width,
+        )
 
     def say(self, text: str) -> None:
         """Print a line for the reader."""
-        self._rich(stderr=self._to_stderr).print(text, markup=False, soft_wrap=True)
+        self._rich(stderr=self._to_stderr).print(text, soft_wrap=True)
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table; columns whose header starts with `>` are numbers, set to the right."""
@@ -131,10 +139,11 @@ class TextConsole:
     def wide_table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a query's result, one line a row, or one a value where a terminal is narrow."""
         rich = self._rich(stderr=self._to_stderr, width=10_000)
-        drawn = self._drawn("", header, rows)
+        safe = [[_harmless(cell) for cell in row] for row in rows]
+        drawn = self._drawn("", header, safe)
         if rich.is_terminal and _width(drawn) > rich.width:
-            for line in _records(header, rows):
-                rich.print(line, markup=False, soft_wrap=True)
+            for line in _records(header, safe, rich.width):
+                rich.print(line, soft_wrap=True)
         else:
             rich.print(drawn)
 
@@ -183,23 +192,43 @@ class TextConsole:
 
     def _tick(self, counter: _Counter, ended: threading.Event) -> None:
         while not ended.wait(self._minute):
-            self._rich(stderr=True).print(counter.line(), markup=False, soft_wrap=True)
+            self._rich(stderr=True).print(counter.line(), soft_wrap=True)
 
 
 def _width(table: Table) -> int:
     """Return how many columns of a terminal a table takes where nothing is folded."""
     from rich.console import Console as RichConsole
 
-    return RichConsole(width=10_000).measure(table).maximum
+    return RichConsole(width=10_000, markup=False, emoji=False).measure(table).maximum
 
 
-def _records(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def _harmless(cell: str) -> str:
+    """Return a text of which nothing but its line breaks does anything to a terminal."""
+    return "\n".join(printable(line) for line in cell.split("\n"))
+
+
+def _records(header: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+    """Yield rows as a line a value; sentences are folded below where they begin."""
     names = [name.removeprefix(">") for name in header]
     wide = max(map(len, names), default=0)
+    if not rows:
+        told = f"- no row; columns: {', '.join(names)}"
+        yield from textwrap.wrap(told, width, subsequent_indent="  ", break_long_words=False)
     for number, row in enumerate(rows, start=1):
         yield f"- row {number} of {len(rows)}"
         for name, cell in zip(names, row, strict=True):
-            yield f"  {name:<{wide}}  {cell}".rstrip()
+            lines = _folded(cell, width - wide - 4)
+            yield f"  {name:<{wide}}  {lines[0]}".rstrip()
+            yield from (f"  {'':<{wide}}  {line}".rstrip() for line in lines[1:])
+
+
+def _folded(cell: str, width: int) -> list[str]:
+    """Return a text's lines; a key or a path, which may be copied, is never cut."""
+    lines = (
+        textwrap.wrap(line, max(width, 20), break_long_words=False, break_on_hyphens=False)
+        for line in cell.split("\n")
+    )
+    return [part for some in lines for part in some or [""]]
 
 
 class SilentConsole(TextConsole):

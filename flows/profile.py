@@ -132,7 +132,7 @@ def _print_table(table: Table, answer: Reply, k: int) -> None:
         console.say(f"! {note}")
     if table.columns:
         head = "element" if table.kind == "fhir" else "column"
-        rows = [[_plain(c.name), c.kind, c.filled, c.role] for c in table.columns]
+        rows = [[c.name, c.kind, c.filled, c.role] for c in table.columns]
         has_roles = any(c.role for c in table.columns)
         header = [head, "looks like", ">filled", "seems to be"]
         console.table(
@@ -143,7 +143,7 @@ def _print_table(table: Table, answer: Reply, k: int) -> None:
     if table.times:
         rows = [
             [
-                _plain(one.name),
+                one.name,
                 " to ".join(dict.fromkeys(one.span)) if one.span else "not told",
                 ", ".join(f"{name} {share}" for name, share in one.forms.items()) or "not told",
             ]
@@ -154,7 +154,7 @@ def _print_table(table: Table, answer: Reply, k: int) -> None:
         _print_codes(codes, answer, has_patients=table.counts == "patients", k=k)
     rows = [
         [
-            _plain(" + ".join(one.columns)),
+            " + ".join(one.columns),
             f"fewer than {k}" if one.repeats is None else f"{one.repeats:,}",
             one.empty,
         ]
@@ -187,8 +187,8 @@ def _values(
 ) -> tuple[list[str], list[list[str]]]:
     """Return header and rows of a table of values, without columns that are empty."""
     columns: list[tuple[str, list[str]]] = [
-        ("value", [_plain(one.value) for one in some]),
-        ("text", [_plain(_short(one.label or "")) for one in some]),
+        ("value", [one.value for one in some]),
+        ("text", [_short(one.label or "") for one in some]),
         (">rows", [f"{one.n_rows:,}" for one in some]),
         (
             ">patients",
@@ -197,7 +197,7 @@ def _values(
                 for one in some
             ],
         ),
-        ("units", [_plain(_units(one)) for one in some]),
+        ("units", [_units(one) for one in some]),
     ]
     if codes.is_coded:
         columns.append(("study", [", ".join(one.concepts) or "unmapped" for one in some]))
@@ -214,10 +214,3 @@ def _units(one: Count) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= _LABEL else text[: _LABEL - 1] + "…"
-
-
-def _plain(text: str) -> str:
-    """Return a text that rich prints as it is: units such as [degF] are no markup."""
-    from rich.markup import escape
-
-    return escape(text)

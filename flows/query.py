@@ -26,8 +26,14 @@ def ask(file: Path, statement: str, answer: Reply, *, as_csv: bool) -> None:
     if as_csv:
         write_csv(found.columns, found.rows)
         return
-    rows = [["" if cell is None else str(cell) for cell in row] for row in found.rows]
+    rows = [[_text(cell) for cell in row] for row in found.rows]
     answer.console.wide_table(_header(found), rows)
+
+
+def _text(cell: object) -> str:
+    if isinstance(cell, list | tuple):
+        return "; ".join(_text(one) for one in cell)
+    return "" if cell is None else str(cell)
 
 
 def _header(found: QueryResult) -> list[str]:

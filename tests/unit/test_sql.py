@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.console import TextConsole
 from pipelines.base import duck
 from pipelines.base.errors import (
     ExitCode,
@@ -73,6 +74,47 @@ def test_sql_shortens_and_rounds_nothing_in_a_narrow_terminal(published: Path) -
     ]
     wide = in_terminal(200, "sql", str(published), statement)
     assert any(["0.1234567890123456", long, long] == line.split() for line in wide.splitlines())
+
+
+def test_in_a_narrow_terminal_sentences_are_folded_and_keys_stay_whole(published: Path) -> None:
+    sentence, key = "nobody looked, " * 8 + "or could tell", "k/" * 45 + "all"
+    statement = (
+        f"select '{sentence}' as denominator_words, '{key}' as signal_key, ['a b', 'c'] as cautions"
+        ", 'one' || chr(10) || 'two' as note"
+    )
+    told = in_terminal(80, "sql", str(published), statement)
+    lines = [line for line in told.splitlines() if key not in line]
+    assert max(map(len, lines)) <= 80
+    assert " ".join(told.split()[6:]).startswith(sentence)
+    assert f"signal_key         {key}" in told
+    assert "  cautions           a b; c\n  note               one\n" + 21 * " " + "two" in told
+    none = in_terminal(40, "sql", str(published), statement + " where false")
+    assert none.splitlines() == [
+        "- no row; columns: denominator_words,",
+        "  signal_key, cautions, note",
+    ]
+
+
+@pytest.mark.parametrize("title", ["", "[/x]"])
+def test_what_stands_in_a_table_is_no_markup(
+    title: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = ["[degF]", "[/x]", ":on:", "[red]a[/red]"]
+    console = TextConsole()
+    console.table(title, [">[IU]"], [[cell] for cell in cells])
+    console.wide_table(["[IU]"], [[cell] for cell in cells])
+    console.say(" ".join(cells))
+    told = capsys.readouterr().out.split()
+    assert [one for one in told if "─" not in one] == [
+        *([title] if title else []),
+        *("[IU]", *cells) * 2,
+        *cells,
+    ]
+
+
+def test_a_cell_does_nothing_to_a_terminal(published: Path) -> None:
+    found = sql(published, "select chr(27) || '[31m' || chr(13) || 'x' as told").stdout
+    assert found.split()[2] == r"\x1b[31m\rx"
 
 
 def test_sql_prints_a_table_csv_or_json(published: Path) -> None:
