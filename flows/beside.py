@@ -17,6 +17,8 @@ from flows.derived import (
 )
 from flows.refresh import new_run_id
 from flows.reply import Reply, UsageError, may_name
+from pipelines.base import vault
+from pipelines.base.errors import KeyFileError
 from pipelines.base.site import Site, load_site
 from pipelines.ingest.log import EventLog
 from pipelines.ingest.past import PastLog
@@ -101,13 +103,19 @@ def label(site: Site) -> str:
     return "SYNTHETIC: " if site.site.synthetic else ""
 
 
-def refuse_to_replace(site: Site, target: Path) -> None:
+def refuse_to_replace(site: Site, target: Path, under: Site | None = None) -> None:
     """Let a file made beside a site replace another such file, and nothing else.
+
+    Args:
+        site: whose own files are not to be replaced.
+        target: the file that is to be written.
+        under: whose key an earlier one is encrypted under, if it is; by default the site's.
 
     Errors:
         UsageError: it would replace something else, or lie where only the site's own files may.
     """
     place = target.resolve()
+    vault.know_published(place, under or site)
     wrong = ""
     if place == site.warehouse.resolve():
         wrong = "That is the site's published warehouse."
@@ -116,7 +124,7 @@ def refuse_to_replace(site: Site, target: Path) -> None:
     elif not place.parent.is_dir():
         wrong = "There is no folder for that file."
     elif place.exists() and BESIDE not in _facts_of(place):
-        wrong = "That file is there already, and no --as-of or --study made it."
+        wrong = "That is there already, and no --as-of, --study or `pool-logs` made it."
     if wrong:
         raise UsageError(
             wrong, where=str(target), remedy="Name another file with --out; nothing was done."
@@ -136,5 +144,5 @@ def _facts_of(path: Path) -> dict[str, Any]:
     try:
         with duck.connect(path, read_only=True) as con:
             return dict(con.execute("SELECT name, value FROM ops.state").fetchall())
-    except duckdb.Error:
+    except (duckdb.Error, KeyFileError):
         return {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +21,7 @@ from flows.derived import bring_up, derived_context, derived_site, put_in_place
 from flows.news import keep_fresh
 from flows.refresh import new_run_id
 from flows.reply import Reply, UsageError, may_name
-from pipelines.base.errors import ConfigError
+from pipelines.base.errors import ConfigError, ExitCode
 from pipelines.base.site import Site, load_site
 from pipelines.ingest.log import EventLog
 from pipelines.ingest.past import PastLog
@@ -49,12 +50,12 @@ def pool_logs(configs: Sequence[Path], out: Path, answer: Reply) -> None:
     """
     sites = [load_site(config) for config in configs]
     _check_names(sites)
+    whole = all_of(sites)
     for site in sites:
         may_name(site)
-        refuse_to_replace(site, out)
+        refuse_to_replace(site, out, under=whole)
     studies = _same_studies(sites)
     logs = {site.site.id: _log_of(site) for site in sites}
-    whole = _all_of(sites)
     scratch = out.absolute().with_name(f".{out.name}.pooling")
     try:
         found = _pool(sites, whole, studies, logs, scratch, out, answer)
@@ -68,6 +69,11 @@ def pool_logs(configs: Sequence[Path], out: Path, answer: Reply) -> None:
         f"{_TWO_PLACES}."
     )
     answer.console.say(answer.message)
+    if whole.privacy.encrypt_published:
+        keeper = keeper_of(sites).config_path
+        answer.console.say(
+            f"It is encrypted; its key is told by `dripwatch key warehouse --config {keeper}`."
+        )
 
 
 def _pool(
@@ -103,10 +109,21 @@ def _pool(
                     reference.setdefault(table, []).extend(rows)
             store.load_reference(reference)
             add_up(store, studies, run_id)
-            version = metadata.version("dripwatch")
-            store.record_run(RunRecord(run_id, ALL_SITES, started_at, version, "in_process"))
+            run = RunRecord(
+                run_id, ALL_SITES, started_at, metadata.version("dripwatch"), "in_process"
+            )
+            store.record_run(run)
             found = people(store)
-            publish(store, together, run_id)
+            n_batches = sum(len(log.in_force()) for log in logs.values())
+            ended = replace(
+                run,
+                status="done",
+                finished_at=datetime.now(UTC),
+                exit_code=int(ExitCode.OK),
+                n_batches_applied=n_batches,
+                message=f"{plural(len(sites), 'hospital')} put together.",
+            )
+            publish(store, together, run_id, ended)
         facts = {"pooled_sites": ", ".join(sorted(found)), "patients_at_two_sites": _TWO_PLACES}
         with duck.connect(together.warehouse) as con:
             settings = json.dumps({site.site.id: settings_of(site) for site in sites})
@@ -115,17 +132,31 @@ def _pool(
     return found
 
 
-def _all_of(sites: Sequence[Site]) -> Site:
+def keeper_of(sites: Sequence[Site]) -> Site:
+    """Return the hospital under whose key is encrypted what must be."""
+    return max(sites, key=lambda one: (one.privacy.encrypt_published, one.privacy.encrypt))
+
+
+def all_of(sites: Sequence[Site]) -> Site:
     """Return the site that the pooled store is of; encrypted where a hospital encrypts its own."""
     from warehouse.together import ALL_SITES
 
-    base = next((site for site in sites if site.privacy.encrypt), sites[0])
+    base = keeper_of(sites)
     told = {
         "id": ALL_SITES,
         "row_level": "internal",
         "synthetic": any(site.site.synthetic for site in sites),
     }
-    return base.model_copy(update={"site": base.site.model_copy(update=told)})
+    secret = {
+        "encrypt": any(one.privacy.encrypt for one in sites),
+        "encrypt_published": any(one.privacy.encrypt_published for one in sites),
+    }
+    return base.model_copy(
+        update={
+            "site": base.site.model_copy(update=told),
+            "privacy": base.privacy.model_copy(update=secret),
+        }
+    )
 
 
 def _log_of(site: Site) -> PastLog:

@@ -63,6 +63,11 @@ def know(site: Site) -> None:
     _MASTERS.pop(folder, None)
 
 
+def know_published(path: Path, site: Site) -> None:
+    """Let a warehouse that is made beside a site be read with the site's key, if it needs one."""
+    _PUBLISHED[_normal(path)] = _normal(site.restricted)
+
+
 def forget_keys(site: Site) -> None:
     """Read the site's key again when it is next needed: it has been renewed."""
     _MASTERS.pop(_normal(site.restricted), None)

@@ -12,7 +12,10 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
+from flows.beside import BESIDE, refuse_to_replace
 from flows.cli import app
+from flows.pool_logs import all_of, keeper_of
+from flows.reply import UsageError
 from pipelines.base import duck, parquet, vault
 from pipelines.base.errors import ConfigError, ExitCode, KeyFileError
 from pipelines.base.site import Site, load_site
@@ -222,3 +225,40 @@ def test_readers_open_the_published_file_with_its_own_key_and_nothing_else_with_
     assert n_rows(site.warehouse) == 1000
     with open_reader(site.warehouse) as con:  # rows would lie plain where the reader stands
         assert one_row(con.execute("SELECT current_setting('temp_directory')")) == ("",)
+
+
+@needs_crypto
+def test_a_file_that_was_made_beside_a_site_is_replaced_though_it_is_encrypted(
+    site: Site, tmp_path: Path
+) -> None:
+    other = site_that_encrypts(tmp_path / "south", OTHER)
+    path = tmp_path / "trust.duckdb"
+    with duck.connect() as con:
+        duck.attach(con, path, "w", key=duck.database_key(site.warehouse, "published"))
+        con.execute("CREATE SCHEMA w.ops")
+        con.execute(f"CREATE TABLE w.ops.state AS SELECT '{BESIDE}' AS name, 'pool_logs' AS value")
+    refuse_to_replace(site, path)
+    refuse_to_replace(other, path, under=site)
+    with pytest.raises(UsageError, match="is there already"):
+        refuse_to_replace(other, path)
+
+
+def test_rows_of_several_hospitals_lie_as_the_most_careful_of_them_wants_it(tmp_path: Path) -> None:
+    plain, sealed, published = (
+        site_that_encrypts(tmp_path / name, encrypt=name == "sealed")
+        for name in ("plain", "sealed", "published")
+    )
+    path = published.config_path
+    path.write_text(path.read_text().replace("encrypt = false", "encrypt_published = true"))
+    published = load_site(path)
+    for some, keeper in (
+        ((plain, sealed, published), published),
+        ((published, sealed, plain), published),
+        ((plain, sealed), sealed),
+    ):
+        whole = all_of(some)
+        assert keeper_of(some) is keeper
+        assert whole.at(whole.key.file) == keeper.at(keeper.key.file)
+        assert whole.privacy.encrypt
+        assert whole.privacy.encrypt_published == (published in some)
+    assert not all_of((plain, plain)).privacy.encrypt
