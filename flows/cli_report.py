@@ -27,6 +27,13 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="The page; default: index.html in the site's report folder.")
     ] = None,
+    begin_anew: Annotated[
+        bool,
+        typer.Option(
+            help="Forget what pages have told. Only if nobody kept one: beside an old page, "
+            "the new one tells of single children."
+        ),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the report of a warehouse: one page for a browser, no network.
@@ -37,4 +44,4 @@ def report(
     with reply("report", as_json=as_json) as answer:
         from flows.report import report_command
 
-        report_command(config, warehouse, out, answer)
+        report_command(config, warehouse, out, answer, begin_anew=begin_anew)

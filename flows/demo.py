@@ -19,6 +19,7 @@ from flows.run import RunResult
 from flows.server import own_server
 from pipelines.base.files import make_private
 from pipelines.base.site import Site, load_site
+from warehouse.told import begin_anew
 
 if TYPE_CHECKING:
     from pipelines.simulate import Form, SimulationSummary
@@ -114,6 +115,8 @@ def run_demo(
         server.wait()
         with environment("PREFECT_API_URL", server.api_url):
             for folder in sorted((out / "hospital" / "deliveries").iterdir()):
+                # Figures of a page stay until they may move; nobody sees those of earlier nights.
+                begin_anew(site)
                 results.append(_one_night(site, folder, is_first=not results, console=console))
     show_result(results[-1], console)
     _point_out(out, console)

@@ -46,9 +46,21 @@ def write_page(context: RunContext) -> str:
 
 
 def report_command(
-    config: Path | None, warehouse: Path | None, out: Path | None, answer: Reply
+    config: Path | None,
+    warehouse: Path | None,
+    out: Path | None,
+    answer: Reply,
+    *,
+    begin_anew: bool = False,
 ) -> None:
     """Write the report of a site, or of a published file alone.
+
+    Args:
+        config: the site.
+        warehouse: a published file, in place of the site's.
+        out: the page, in place of the site's.
+        answer: to the user.
+        begin_anew: whether figures that earlier pages told may move by less than the threshold.
 
     Errors:
         ConfigError: there is no such site.
@@ -57,6 +69,7 @@ def report_command(
         StorageError: the warehouse cannot be read, or the page not be written.
         UsageError: neither a site nor a file and a page are named.
     """
+    from warehouse import told
     from warehouse.report import write_report
 
     site = _site(config, warehouse)
@@ -67,9 +80,16 @@ def report_command(
             "It is not known where the page shall go.",
             remedy="Name it: dripwatch report --warehouse FILE --out PAGE.html",
         )
+    if begin_anew and (site is None or warehouse or out):
+        raise UsageError(
+            "Only a site's own page can begin anew.",
+            remedy="dripwatch report --config site.toml --begin-anew",
+        )
     # A file alone does not say which counts its hospital takes for small.
     privacy = site.privacy if site else PrivacyTable.model_validate({})
     with site_lock(site) if site else nullcontext():  # what is told is recorded
+        if site and begin_anew:
+            told.begin_anew(site)
         written = write_report(file, page, privacy.min_cell, site)
     answer.result = {
         "report": str(written.path),

@@ -34,6 +34,7 @@ _NIGHT = (
     "GROUP BY source, event_type, date_trunc('month', occurred_date))",
     "UPDATE quality.reconciliation SET n_read = n_read + {n} "
     "WHERE rowid = (SELECT min(rowid) FROM quality.reconciliation)",
+    "UPDATE reference.freshness SET complete_through_at = complete_through_at + INTERVAL 1 DAY",
     "UPDATE ops.state SET value = value || '+' WHERE name = 'state_hash'",
 )
 

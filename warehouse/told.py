@@ -138,6 +138,20 @@ def save_told(site: Site, told: Told) -> None:
         sealed.write_bytes(path, told.to_json().encode())
 
 
+def begin_anew(site: Site) -> None:
+    """Take away what pages have told, and the page: the next one is held against packs alone.
+
+    For a page that nobody outside has seen: while a hospital's history was still being loaded.
+
+    Errors:
+        StorageError: they cannot be removed.
+    """
+    # The page first: a state without its page is one that was told; the other way nothing goes on.
+    for path in (site.report / PAGE, site.restricted / FILE):
+        with storing("taking away what pages have told", path):
+            path.unlink(missing_ok=True)
+
+
 def seal_again(site: Site) -> None:
     """Write what was told anew, as the site's settings and newest secret say, where it is there.
 

@@ -32,6 +32,7 @@ from tests.report_nights import night, told_cells
 from tests.report_page import links, read_tables
 from warehouse.query import run_query
 from warehouse.report import build, write_report
+from warehouse.told import begin_anew
 
 
 def servers_of(folder: Path) -> list[str]:
@@ -232,6 +233,8 @@ def test_a_night_of_one_child_more_changes_no_number_that_was_told(
     write_report(later, pages[2], 2, site)
     write_report(later, pages[3], 2)
     assert pages[0].read_text("utf-8") == pages[1].read_text("utf-8")
+    texts = [one.read_text("utf-8") for one in pages]
+    assert [one.count("As of data to") > 0 for one in texts] == [False, False, True, False]
     before, held, alone = (told_cells(pages[at]) for at in (0, 2, 3))
     assert {key: held.get(key) for key in before} == before
     changed = {key[0] for key, cell in before.items() if alone.get(key) != cell}
@@ -243,6 +246,9 @@ def test_a_night_of_one_child_more_changes_no_number_that_was_told(
     assert report.write_page(context) == "no page"
     assert "told.json is missing" in context.remarks[0]
     assert told_cells(pages[0]) == before
+    begin_anew(site)
+    write_report(later, pages[0], 2, site)
+    assert told_cells(pages[0]) == alone
 
 
 def context_of(site: Site) -> RunContext:

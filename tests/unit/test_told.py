@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,23 @@ def test_a_count_that_was_told_as_small_may_be_told_under_a_lower_threshold() ->
     told = Held(T, {})
     told.count("x", 7)  # the page said: fewer than 11
     assert Held(5, told.now).count("x", 8) == 8
+
+
+def test_a_figure_that_stays_says_how_far_the_data_reached_when_it_was_told() -> None:
+    may, june = date(2019, 5, 22), date(2019, 6, 30)
+    told = Held(T, {}, may)
+    told.rows("x", [{"n": 50}], {"n": 50})
+    told.decided("risk", [50, 400], is_now=True)
+    assert told.as_of("x", "risk") == ""
+    later = Held(T, told.now, june)
+    later.rows("x", [{"n": 51}], {"n": 51})
+    later.decided("risk", [50, 400], is_now=False)
+    assert [later.as_of(one) for one in ("x", "risk", "not told")] == ["22 May 2019"] * 2 + [""]
+    # Told by a pack since: of the publication that the last page is of.
+    by_pack = Held(T, later.now, date(2019, 7, 1))
+    by_pack.decided("risk", [70, 500], is_now=False)
+    assert by_pack.as_of("risk", "x") == "22 May 2019"
+    assert by_pack.as_of("risk") == "30 June 2019"
 
 
 def test_a_page_that_stands_alone_holds_nothing() -> None:

@@ -76,7 +76,8 @@ def _answer(row: Row, question: str, noun: str) -> Answer:
         return Answer(asked, words.DASH, f"There are no {noun} with a closed window yet.", "", key)
     patients = f" of {words.many(row['n_patients'], 'patient')}" if row["n_patients"] else ""
     counts = f"{row['n_events']:,} of {row['n_units']:,} {noun}"
-    counted = f"{counts}{patients} were followed by the event."
+    told = f" {words.as_of(row['as_of'])}" if row["as_of"] else ""
+    counted = f"{counts}{patients} were followed by the event.{told}"
     spread = f"95 % interval {words.interval(row['ci_low'], row['ci_high'])}"
     return Answer(asked, words.percent(row["risk"]), counted, spread, key)
 

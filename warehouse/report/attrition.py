@@ -48,7 +48,8 @@ def flow(
     steps = tuple(Step(one["text"], one["count"], _pairs(one["left_out"])) for one in told)
     if not steps:
         return Figure(name, title, absent="It may not be told yet: too little has changed.")
-    return Figure(name, title, notes=(_NOTE,), steps=steps)
+    notes = (_NOTE, *source.held.notes(f"flow/{study_id}"))
+    return Figure(name, title, notes=notes, steps=steps)
 
 
 def _pairs(told: list[list[str]]) -> tuple[tuple[str, str], ...]:

@@ -53,7 +53,9 @@ def effect(source: Source, study_id: str, measure: str, known: set[int], prefix:
         return Figure(name, title, absent=f"No estimate: {words.listed(why)}.", table=table)
     chart = number_chart(_groups(drawn), _AXES[measure])
     finding = f"{_who(drawn[0])}: {_text(drawn[0])}. The table below has all numbers."
-    return Figure(name, title, svg=svg(chart, name, title, finding), notes=_NOTES, table=table)
+    names = [_name(study_id, measure, one) for one in {row["stratum"] for row in rows}]
+    notes = (*_NOTES, *source.held.notes(*names))
+    return Figure(name, title, svg=svg(chart, name, title, finding), notes=notes, table=table)
 
 
 def _rows(source: Source, study_id: str, measure: str, known: set[int]) -> list[Row]:
@@ -75,7 +77,7 @@ def _rows(source: Source, study_id: str, measure: str, known: set[int]) -> list[
             for name in _COUNTS
             if row["stratum"] == stratum and row[name] is not None
         }
-        name = f"effect/{study_id}/{measure}/{stratum}"
+        name = _name(study_id, measure, stratum)
         if not source.held.has(name) and all(row["note"] == words.HIDDEN for row in some):
             told += some
             continue
@@ -84,6 +86,11 @@ def _rows(source: Source, study_id: str, measure: str, known: set[int]) -> list[
         found = source.held.rows(name, some, counts, may_move=may_move or stratum == "all")
         told += found or [_hidden(row) for row in some]
     return told
+
+
+def _name(study_id: str, measure: str, stratum: str) -> str:
+    """Return the name of what is held, the same every night."""
+    return f"effect/{study_id}/{measure}/{stratum}"
 
 
 def _without_run(row: Row) -> Row:

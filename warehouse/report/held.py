@@ -8,11 +8,15 @@ stays as it was last told, whole.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
+from warehouse.report import words
 from warehouse.report.masking import is_small
 
 Row = dict[str, Any]
+#: In place of a figure's name: the page itself.
+_PAGE = "page"
 
 
 class Held:
@@ -21,14 +25,19 @@ class Held:
     Args:
         threshold: smallest count that is shown.
         last: what was told, by name; None where no site's pages are compared: nothing stays.
+        day: how far tonight's data reach; None where no source says.
     """
 
-    def __init__(self, threshold: int, last: Mapping[str, Row] | None) -> None:
+    def __init__(
+        self, threshold: int, last: Mapping[str, Row] | None, day: date | None = None
+    ) -> None:
         self._threshold = threshold
+        self._day = day.isoformat() if day else ""
         self._last = last or {}
         self._is_held = last is not None
         # What is not on tonight's page was told all the same.
         self.now: dict[str, Row] = dict(self._last)
+        self._keep(_PAGE, [], {})
 
     def has(self, name: str) -> bool:
         """Whether a group was told, or is."""
@@ -65,6 +74,32 @@ class Held:
             return []  # never told; or told when less was small
         return list(last["shown"])
 
+    def decided(self, name: str, shown: Sequence[object], *, is_now: bool) -> None:
+        """Note what is told by another rule, for `as_of`.
+
+        What is neither what the last page told nor what is counted now was told by a pack since: a
+        pack is made of the publication that the last page is of.
+        """
+        last, found = self._last.get(name), list(shown)
+        if last is not None and found == last["shown"]:
+            return
+        then = str(self._last.get(_PAGE, {}).get("day", ""))
+        self._keep(name, found, {}, self._day if is_now else then)
+
+    def as_of(self, *names: str) -> str:
+        """Return how far the data reached when the oldest of these was told; empty if tonight's.
+
+        Whether a figure has changed since is not said: that would tell of a small change.
+        """
+        days = {str(self.now[one].get("day", "")) for one in names if one in self.now}
+        older = days - {self._day, ""}
+        return words.day(date.fromisoformat(min(older))) if older else ""
+
+    def notes(self, *names: str) -> tuple[str, ...]:
+        """Return the note of a figure that shows these: as of when, where that is not tonight."""
+        found = words.as_of(self.as_of(*names))
+        return (f"Its oldest part: {found[0].lower()}{found[1:]}",) if found else ()
+
     def count(self, name: str, count: int) -> int:
         """Return a count that stands alone as it may be told; a small one is told as a bound."""
         last = self._last.get(name)
@@ -88,10 +123,13 @@ class Held:
         # Other values of the same counts: those of other patients, or corrected ones.
         return any(changes) or any(gone) or set(now) != set(before)
 
-    def _keep(self, name: str, shown: object, counts: Mapping[str, int]) -> None:
+    def _keep(
+        self, name: str, shown: object, counts: Mapping[str, int], day: str | None = None
+    ) -> None:
         if self._is_held:
             self.now[name] = {
                 "threshold": self._threshold,
                 "counts": dict(counts),
                 "shown": shown,
+                "day": self._day if day is None else day,
             }

@@ -48,20 +48,24 @@ def bands(source: Source, study_id: str, prefix: str) -> tuple[Figure, ...]:
         return (Figure(name, title, absent="No result was found around an infusion."),)
     by_analyte = groupby(rows, key=lambda row: str(row["concept"]))
     return tuple(
-        _figure(concept, [_told(source, row) for row in some], f"{prefix}-{concept}")
-        for concept, some in by_analyte
+        _figure(source, concept, list(some), f"{prefix}-{concept}") for concept, some in by_analyte
     )
 
 
 def _told(source: Source, row: Row) -> Row:
     """Return a day as it may be told: as it was, until enough patients have come or gone."""
     masked = _masked(row, source.min_cell)
-    name = f"laboratory/{row['study_id']}/{row['concept']}/{row['day']}"
+    name = _name(row)
     shown = {column: masked[column] for column in (*_ABOUT, *_QUANTILES)}
     if masked["n_patients"] is None and not source.held.has(name):
         return masked
     found = source.held.rows(name, [shown], {"n_patients": row["n_patients"]})
     return {**masked, **dict.fromkeys((*_QUANTILES, "n_patients")), **(found[0] if found else {})}
+
+
+def _name(row: Row) -> str:
+    """Return the name of a day's bands, the same every night."""
+    return f"laboratory/{row['study_id']}/{row['concept']}/{row['day']}"
 
 
 _ABOUT = ("concept", "day", "unit", "n_patients")
@@ -81,13 +85,15 @@ def _masked(row: Row, min_cell: int) -> Row:
     return told
 
 
-def _figure(concept: str, rows: Sequence[Row], name: str) -> Figure:
+def _figure(source: Source, concept: str, days: Sequence[Row], name: str) -> Figure:
+    rows = [_told(source, row) for row in days]
+    notes = (*_NOTES, *source.held.notes(*map(_name, days)))
     title = f"{concept.replace('_', ' ').capitalize()} around infusions, {rows[0]['unit']}"
     table = Table(f"{title}: quantiles over patients by day.", _HEAD, tuple(map(_row, rows)))
     drawn = [row for row in rows if row["median"] is not None]
     if len(drawn) < 2:
         absent = "Too few patients were tested on all days but one to draw a band."
-        return Figure(name, title, absent=absent, notes=_NOTES, table=table)
+        return Figure(name, title, absent=absent, notes=notes, table=table)
     chart = _chart(rows)
     first, last = drawn[0]["day"], drawn[-1]["day"]
     least = min(drawn, key=lambda row: row["median"])
@@ -95,7 +101,7 @@ def _figure(concept: str, rows: Sequence[Row], name: str) -> Figure:
         f"Days {first} to {last}; the lowest median is {words.number(least['median'], 1)} "
         f"{least['unit']}, on day {least['day']}. The table below has all numbers."
     )
-    return Figure(name, title, svg=svg(chart, name, title, finding), notes=_NOTES, table=table)
+    return Figure(name, title, svg=svg(chart, name, title, finding), notes=notes, table=table)
 
 
 def _chart(rows: Sequence[Row]) -> Spec:

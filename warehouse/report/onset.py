@@ -6,6 +6,7 @@ By days where an event is known by its day alone: a curve by hours would have to
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from warehouse.report import words
@@ -73,7 +74,9 @@ def _figure(source: Source, outcome: Row, told: Sequence[Row], name: str) -> Fig
         ]
         lines = [one for one in found if len(one[2]) > 1]
         if lines:
-            return _drawn(outcome["label"], lines, scale, name)
+            names = [_name(outcome, (stratum, value), scale) for stratum, value, _ in wanted]
+            drawn = _drawn(outcome["label"], lines, scale, name)
+            return replace(drawn, notes=(*drawn.notes, *source.held.notes(*names)))
     return Figure(name, outcome["label"])
 
 
@@ -87,6 +90,12 @@ def _drawn(title: str, lines: Sequence[Line], scale: str, name: str) -> Figure:
     return Figure(name, title, svg=drawn, notes=(finding, *_NOTES), table=table)
 
 
+def _name(outcome: Row, line: tuple[str, str], scale: str) -> str:
+    """Return the name of a curve, the same every night."""
+    about = [outcome[name] for name in ("study_id", "outcome", "window_name")]
+    return "/".join(("onset", *about, *line, scale))
+
+
 def _told(
     source: Source, outcome: Row, line: tuple[str, str], scale: str, *, is_current: bool
 ) -> list[Row]:
@@ -94,8 +103,7 @@ def _told(
 
     At other times the counts of two nights would be those of other groups, which differ by few.
     """
-    about = [outcome[name] for name in ("study_id", "outcome", "window_name")]
-    name = "/".join(("onset", *about, *line, scale))
+    name = _name(outcome, line, scale)
     before = [one["end"] for one in source.held.told(name)]
     points = _points(source, outcome, line, scale, before)
     if not points and not before:

@@ -83,7 +83,7 @@ def _rows(source: Source, study_id: str, risks: Sequence[Row]) -> list[Row]:
 
 def _as_told(row: Row, risk: Row) -> Row:
     """Return a row with the risk that the page tells, which can be older than the file's."""
-    same = ("n_units", "n_events", "n_patients", "risk", "ci_low", "ci_high")
+    same = ("n_units", "n_events", "n_patients", "risk", "ci_low", "ci_high", "as_of")
     return {**row, **{name: risk[name] for name in same}}
 
 
@@ -129,6 +129,6 @@ def _row(row: Row) -> TableRow:
         Cell(words.interval(row["ci_low"], row["ci_high"]), "ci", is_number=True),
         Cell(words.count(row["n_events"]), "n_events", is_number=True),
         Cell(words.count(row["n_units"]), "n_units", is_number=True),
-        Cell(row["source"] or ""),
+        Cell(". ".join(filter(None, (row["source"], words.as_of(row.get("as_of", "")))))),
     )
     return TableRow(cells, row["signal_key"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from datetime import date
 from typing import Any
 
 import duckdb
@@ -21,6 +22,9 @@ Row = dict[str, Any]
 
 #: What a look counts, and `signals.counts_watched` of the same night.
 LOOKED = ("n_units_first", "n_units_later", "n_events")
+
+#: The counts of a row of risks.
+RISKS = ("n_units", "n_events", "n_patients")
 
 #: The order of a stratum's values where the alphabet would be odd; the unknown comes last.
 _ORDER = {"first": "0", "later": "1", "unknown": "~"}
@@ -47,7 +51,6 @@ class Source:
         self.con = con
         self.min_cell = min_cell
         self.is_alone = told is None
-        self.held = Held(min_cell, None if told is None else told.figures)
         self.releases: dict[str, Release] = dict(told.releases) if told else {}
         self.moved: dict[str, Sequence[Row]] = {}
         self._told = told or Told()
@@ -58,6 +61,7 @@ class Source:
                 "UNION SELECT schema_name, view_name FROM duckdb_views()"
             ).fetchall()
         }
+        self.held = Held(min_cell, None if told is None else told.figures, self.day())
 
     def has(self, table: str) -> bool:
         """Whether the file has a table: one that an older version made may lack it."""
@@ -72,6 +76,13 @@ class Source:
     def facts(self) -> dict[str, str]:
         """Return `ops.state`: what the file is."""
         return {row["name"]: row["value"] for row in self.rows("FROM ops.state")}
+
+    def day(self) -> date | None:
+        """Return how far the newest data reach; None where no source says."""
+        if not self.has("reference.freshness"):
+            return None
+        (row,) = self.rows("SELECT max(complete_through_at) AS day FROM reference.freshness")
+        return row["day"].date() if row["day"] else None
 
     def studies(self) -> list[Row]:
         """Return the studies, with their settings read."""
@@ -98,14 +109,23 @@ class Source:
                 counts[WATCHED] = self._looked_at(counts[WATCHED], name)
             last = self.releases.get(name) if site_id == facts["site_id"] else None
             shown, release = told_risks(some, counts, self.min_cell, study["settings"], last)
-            found += shown
             if site_id == facts["site_id"]:
                 self.releases[name] = release
+                shown = [self._dated(row) for row in shown]
                 # A page that is made again for the same state says what the first one said.
                 is_again = self._told.state == facts["state_hash"]
                 moved = self._told.moved.get(name, ()) if is_again else _moved(shown, last)
                 self.moved[name] = moved
+            found += shown
         return sorted(found, key=_place)
+
+    def _dated(self, row: Row) -> Row:
+        """Return a row with `as_of`: how far data reached when it was told, if not tonight."""
+        name, figures = f"risk/{row['signal_key']}", [row[one] for one in RISKS]
+        if row["n_events"] is None:
+            return {**row, "as_of": ""}
+        self.held.decided(name, figures, is_now=row["is_current"])
+        return {**row, "as_of": self.held.as_of(name)}
 
     def _looked_at(self, watched: pa.Table, study_id: str) -> pa.Table:
         """Return what is watched where a look saw just that: a page tells of looks alone."""

@@ -157,6 +157,6 @@ def _row(row: Row) -> TableRow:
         Cell(words.interval(row["ci_low"], row["ci_high"]), "ci", is_number=True),
         Cell(words.interval(row["wilson_low"], row["wilson_high"]), "wilson", is_number=True),
     )
-    return TableRow(
-        (*head, *numbers, Cell(words.NOTES.get(row["note"], row["note"] or ""))), row["signal_key"]
-    )
+    remarks = (words.NOTES.get(row["note"], row["note"] or ""), words.as_of(row["as_of"]))
+    remark = Cell(". ".join(one for one in remarks if one))
+    return TableRow((*head, *numbers, remark), row["signal_key"])

@@ -77,6 +77,11 @@ def day(when: datetime | date | None) -> str:
     return f"{when.day} {when:%B %Y}" if when else "not known"
 
 
+def as_of(when: str) -> str:
+    """Return of when a figure is that was not told anew tonight; empty where it was."""
+    return f"As of data to {when}." if when else ""
+
+
 def instant(when: datetime | None) -> str:
     """Return a UTC instant as people write it."""
     return f"{day(when)}, {when:%H:%M} UTC" if when else "not known"
