@@ -79,7 +79,10 @@ def test_the_table_of_every_risk_figure_equals_the_warehouse(
         assert n_events == 0 or n_events >= 11
         if risk is not None:
             assert row["risk"] == f"{percent(risk)}\u00a0%"
-            assert row["ci"] == f"{percent(low)} to {percent(high)}\u00a0%"
+            # Sums over few patients are told coarser than they are: never a narrower interval.
+            told = [float(one) for one in row["ci"].removesuffix("\u00a0%").split(" to ")]
+            assert told[0] <= float(percent(low)) <= float(percent(high)) <= told[1]
+            assert told[1] - told[0] < 1.5 * float(percent(high - low)) + 0.2
     assert shown or page.locator(f'figure[id$="-{figure}"] .absent').count()
 
 

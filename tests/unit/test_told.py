@@ -19,6 +19,7 @@ from pipelines.base.site import Site, load_site
 from pipelines.disclosure import nested_counts
 from pipelines.disclosure.others import Told as RuleTold
 from pipelines.disclosure.release import Release, StudyCounts
+from pipelines.disclosure.rule import coarse
 from pipelines.disclosure.tables import mask_counts
 from pipelines.disclosure.watched import COLUMNS as WATCHED_COLUMNS
 from pipelines.disclosure.watched import NAME as WATCHED
@@ -30,6 +31,7 @@ from tests.pack_kit import STUDY, Unit, counted, make_site, publish, units_of
 from warehouse.packing import Content, pack_content
 from warehouse.report.held import Held
 from warehouse.report.looks import shown_looks
+from warehouse.report.masking import told_risks
 from warehouse.report.read import Source
 from warehouse.told import NotKnownError, Told, load_told, save_told, seal_again
 
@@ -118,6 +120,17 @@ def test_a_figure_that_stays_says_how_far_the_data_reached_when_it_was_told() ->
     by_pack.decided("risk", [70, 500], is_now=False)
     assert by_pack.as_of("risk", "x") == "22 May 2019"
     assert by_pack.as_of("risk") == "30 June 2019"
+
+
+def test_a_row_whose_sums_are_told_coarsely_is_told_as_it_is_now() -> None:
+    """Onset and flow of a page wait for rows that are not."""
+    counts = counted("north", units_of(2, 200, 0.08))
+    rows = [dict(row) for row in counts[COUNTS.name].to_pylist()]
+    settings = load_study(STUDY).model.model_dump(mode="json")
+    told, _ = told_risks(rows, counts, T, settings, None)
+    shown = [(row, one) for row, one in zip(rows, told, strict=True) if one["n_events"] is not None]
+    assert any(coarse(row, T) != row for row, _ in shown)
+    assert all(one["is_current"] for _, one in shown)
 
 
 def test_a_page_that_stands_alone_holds_nothing() -> None:

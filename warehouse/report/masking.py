@@ -87,7 +87,7 @@ def told_risks(
     table = masked.tables[COUNTS.name]
     told = {_about(row): row for row in table.to_pylist()}
     risks = {_about(row): row for row in risks_of(table).to_pylist()}
-    return [_as_told(row, told[_about(row)], risks) for row in rows], masked.release
+    return [_as_told(row, told[_about(row)], risks, min_cell) for row in rows], masked.release
 
 
 def _about(row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -110,15 +110,21 @@ def _nested(study: Mapping[str, Any], places: set[Where]) -> Nested:
 
 
 def _as_told(
-    row: Mapping[str, Any], told: Mapping[str, Any], risks: Mapping[tuple[Any, ...], Row]
+    row: Mapping[str, Any],
+    told: Mapping[str, Any],
+    risks: Mapping[tuple[Any, ...], Row],
+    min_cell: int,
 ) -> Row:
     """Return a row with its counts as they may be told; hidden ones take along all else."""
+    from pipelines.disclosure.rule import coarse
+
     if told["n_events"] is None:
         kept = {name: value if name in _KEPT else None for name, value in row.items()}
         return {**kept, "suppressed_reason": told["suppressed_reason"], "is_current": False}
     found = risks[_about(row)]
     counts = {name: told[name] for name in ("n_units", "n_events", "n_patients")}
-    is_current = all(row[name] == told[name] for name in _MOMENTS if name != "n_patients")
+    now = coarse(row, min_cell)  # sums over patients are told so, whenever they are
+    is_current = all(now[name] == told[name] for name in _MOMENTS if name != "n_patients")
     estimates = {name: found[name] for name in _ESTIMATES}
     return {**row, **counts, **estimates, "suppressed_reason": None, "is_current": is_current}
 
