@@ -104,7 +104,8 @@ def coordinate(
     Verifies what lies in the inbox, says who is late, and pools when all packs of
     the quarter are there or their deadline has passed; a late one pools again. A
     pack that is refused is set apart and stops no other. The same packs twice
-    change nothing. Ends with 15 where a hospital is late, 14 where a pack was refused.
+    change nothing. Ends with 14 where a pack was refused in this round, else with 15
+    where a hospital is late.
     """
     with reply("coordinate", as_json=as_json) as answer:
         from flows.coordinate import coordinate as run

@@ -43,6 +43,7 @@ class Round:
         out: the pooled file.
         n_rows: by table of it; empty where it was left as it was.
         watched: what became of each pair that is looked at.
+        unbelieved: sites of which a pack that was taken in is no longer believed.
     """
 
     period: str
@@ -53,14 +54,17 @@ class Round:
     out: Path
     n_rows: dict[str, int] = field(default_factory=dict)
     watched: Sequence[Watched] = ()
+    unbelieved: Sequence[str] = ()
 
     @property
     def exit_code(self) -> ExitCode:
-        """A pack that was refused is told first; who is awaited is not late yet."""
+        """A pack that was refused is told first, then who is late; who is awaited is not yet."""
         if self.intake.refused:
             return ExitCode.PACK
         is_short = any(one.state != "in_time" for one in self.standings)
-        return ExitCode.LATE if is_short and self.done != "waiting" else ExitCode.OK
+        if is_short:
+            return ExitCode.OK if self.done == "waiting" else ExitCode.LATE
+        return ExitCode.PACK if self.unbelieved else ExitCode.OK
 
     @property
     def message(self) -> str:
@@ -131,7 +135,8 @@ def _round(coordinator: Coordinator, today: date, *, is_now: bool) -> Round:
     watched: list[Watched] = []
     if done == "pooled":
         done, n_rows, watched = _pool(coordinator, found, period, ledger)
-    return Round(period, until, done, found, intake, out, n_rows, watched)
+    unbelieved = [site_id for site_id, (_, note) in kept.items() if note]
+    return Round(period, until, done, found, intake, out, n_rows, watched, unbelieved)
 
 
 def _note(coordinator: Coordinator, site_id: str, note: str) -> str:

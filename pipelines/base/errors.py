@@ -81,11 +81,11 @@ EXIT_MEANING: dict[ExitCode, tuple[str, str]] = {
     ExitCode.QUERY: ("The SQL given to `dripwatch sql` is wrong.", "Mend the statement."),
     ExitCode.PACK: (
         "A pack for pooling is damaged, not from whom it says, old, or of another study.",
-        "The message says which pack and why; ask that site for it again. `pool` pooled nothing, "
-        "`coordinate` the packs of the others.",
+        "The message says which pack and why; ask that site for it again. `pool` pooled nothing; "
+        "`coordinate` goes on with the packs of the others, and tells this before who is late.",
     ),
     ExitCode.LATE: (
-        "Pooled, without this quarter's pack of at least one hospital.",
+        "At least one hospital's pack of this quarter is not there; what is there was pooled.",
         "Ask the hospitals that are named; when their packs come, the next run pools again.",
     ),
     ExitCode.INTERRUPTED: (

@@ -150,13 +150,21 @@ class Inbox:
             raise _NotNewError(what, site_id)
         same = known.get((site_id, number))
         newest = max((n for site, n in known if site == site_id), default=0)
-        if same == pack.sha256:
+        if same == pack.sha256 and self._is_kept(pack):
             raise _KnownError
-        if same is not None:
+        if same not in {None, pack.sha256}:
             raise _NotNewError(f"Another pack {number} of {site_id} is known.", site_id)
         if number < newest:
             what = f"Pack {number} of {site_id} is older than its pack {newest}, which is here."
             raise _NotNewError(what, site_id)
+
+    def _is_kept(self, pack: Pack) -> bool:
+        """Whether a known pack lies here as it came; else it was sent again for a reason."""
+        try:
+            read_pack(self.folder_of(pack.site_id, pack.number, pack.sha256), self.keys)
+        except PackError:
+            return False
+        return True
 
     def _keep(self, pack: Pack, path: Path) -> Pack:
         """Copy a pack to its place and return it as it lies there.
@@ -172,6 +180,8 @@ class Inbox:
             write_durably(aside / name, (path / name).read_bytes())
         copied = read_pack(aside, self.keys)
         place.parent.mkdir(parents=True, exist_ok=True)
+        if place.exists():  # damaged
+            shutil.rmtree(place)
         aside.rename(place)
         fsync_path(place.parent)
         _remove(path)

@@ -228,6 +228,33 @@ def test_a_bad_pack_is_set_apart_and_the_last_good_one_is_pooled(network: Networ
     assert network.look(AFTER).exit_code == ExitCode.LATE
 
 
+def test_a_pack_that_is_damaged_where_it_is_kept_is_told_and_taken_when_it_is_sent_again(
+    network: Network,
+) -> None:
+    for name in SITES:
+        network.send(name, "2031-Q2")
+    network.look()
+    sent = shutil.copytree(network.send("west", "2031-Q2", 2), network.root / "again")
+    assert network.look(EARLY).exit_code == ExitCode.OK
+    assert network.states()["west"] == ("in_time", 2)
+    (network.root / "pooled.duckdb").unlink()  # it would say that nothing older may be pooled
+    [kept] = (network.root / "packs" / "west").glob("0002-*")
+    spoil(kept)
+    for _ in range(2):  # an older pack of the same quarter is used: nobody is late
+        found = network.look()
+        assert (found.exit_code, network.states()["west"]) == (ExitCode.PACK, ("in_time", 1))
+        assert found.intake.refused == []
+    shutil.rmtree(network.root / "packs" / "east")
+    assert network.look().exit_code == ExitCode.LATE
+    network.send("east", "2031-Q2")
+    shutil.copytree(sent, network.inbox / "again")
+    found = network.look()
+    assert [one.site_id for one in found.intake.taken] == ["west", "east"]
+    assert (found.exit_code, network.states()["west"]) == (ExitCode.OK, ("in_time", 2))
+    shutil.copytree(sent, network.inbox / "again")
+    assert network.look().intake.n_again == 1
+
+
 def test_one_hospital_s_folder_cannot_stop_the_round_of_all_others(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:

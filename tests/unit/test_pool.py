@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -31,6 +32,7 @@ from pipelines.pooling.risks import NO_END, pooled_risk
 from pipelines.signals.comparison import Group, Shared, risk_ratios
 from pipelines.signals.counts import COUNTS, MOMENT_COLUMNS, SUM_COLUMNS
 from pipelines.signals.risk import estimate_risk
+from tests.conftest import ROOT
 from tests.pack_kit import Unit, counted, make_site, units_of
 from tests.together_kit import counts_of, linked_site, together
 from warehouse.packing import export_path
@@ -469,3 +471,25 @@ def told_in(world: World, table: str) -> list[Row]:
     """Return the rows of a table without the mark of a pack, which its signature is part of."""
     rows = [{k: v for k, v in row.items() if "digest" not in k} for row in world.rows(table)]
     return sorted(rows, key=repr)
+
+
+@pytest.mark.parametrize("name", ["pooled", "network"])
+def test_other_clients_find_the_tables_as_the_documentation_says(tmp_path: Path, name: str) -> None:
+    file = tmp_path / f"{name}.duckdb"
+    with duckdb.connect(file) as con:
+        con.execute("CREATE SCHEMA other")
+        con.execute("CREATE SCHEMA pooled")
+        con.execute(f"CREATE TABLE {name}.pooled.risk AS SELECT 7 AS n")
+    with duckdb.connect(file, read_only=True) as con:
+        assert con.execute(f"FROM {name}.pooled.risk").fetchall() == [(7,)]
+        if name == "network":
+            assert con.execute("FROM pooled.risk").fetchall() == [(7,)]
+        else:
+            with pytest.raises(duckdb.Error, match="Ambiguous"):
+                con.execute("FROM pooled.risk")
+    page = (ROOT / "docs" / "pooling.md").read_text(encoding="utf-8")
+    attach = re.search(r"ATTACH '(\S+)' AS network \(READ_ONLY\);\nUSE network;", page)
+    assert attach
+    with duckdb.connect() as con:
+        con.execute(attach[0].replace(attach[1], str(file)))
+        assert con.execute("FROM pooled.risk").fetchall() == [(7,)]
