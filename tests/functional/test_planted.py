@@ -20,7 +20,7 @@ from tests.functional.planted import (
 
 @pytest.fixture(scope="module")
 def after_one_night(tmp_path_factory: pytest.TempPathFactory) -> Planted:
-    made = make(tmp_path_factory.mktemp("planted"), 100, 4, cases=2, silent_days=5, has_strata=True)
+    made = make(tmp_path_factory.mktemp("planted"), 60, 4, cases=2, silent_days=5, has_strata=True)
     arrive(made, 1)
     return made
 

@@ -192,6 +192,7 @@ def test_a_held_batch_waits_until_its_own_files_are_read_or_somebody_drops_it(
     assert run(site).exit_code == ExitCode.OK
 
 
+@pytest.mark.slow
 def test_a_mended_mapping_settles_the_batch_that_was_held(tmp_path: Path, hospital: Path) -> None:
     site = make_site(tmp_path, hospital, thresholds={"min_rows": 0, "reject_share": 0.3})
     deliver(site, hospital, 1)

@@ -48,6 +48,7 @@ def empty_inbox(site: Site) -> None:
     (site.root / "inbox").mkdir()
 
 
+@pytest.mark.slow
 def test_another_namespace_is_refused_while_older_batches_use_the_one_before(
     site: Site, hospital: Path
 ) -> None:

@@ -19,7 +19,7 @@ from warehouse.results import ARROW_TYPES
 from warehouse.store import Store
 
 ROOT = Path(__file__).parents[2]
-N_PUBLICATIONS = 6
+N_PUBLICATIONS = 4
 N_ROWS = 2_000
 
 #: Opens the file again and again; each time two tables must tell of one and the same publication.

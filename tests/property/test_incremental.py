@@ -270,6 +270,7 @@ def test_a_night_of_touched_patients_comes_to_what_linking_everybody_does() -> N
     assert 1 <= touched < 12, "some are touched, and some are left"
 
 
+@pytest.mark.slow
 def test_feeds_that_move_alone_touch_whose_windows_they_close_or_open() -> None:
     [first] = nights_of(2, 8, 1)
     later = {name: at + timedelta(days=400) for name, at in first.through.items()}

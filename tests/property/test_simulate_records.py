@@ -287,16 +287,20 @@ def differences(folder: Path, resolves: bool) -> tuple[list[str], int]:
 CASES: dict[str, Callable[[Path], object]] = {
     "named, clean": lambda out: simulate(NAMED_PATIENTS, NAMED_SEED, NAMED_NIGHTS, 0.0, out),
     "named, dirty": lambda out: simulate(NAMED_PATIENTS, NAMED_SEED, NAMED_NIGHTS, 0.03, out),
+}
+MORE: dict[str, Callable[[Path], object]] = {
     "another, clean": lambda out: simulate(150, "another", 4, 0.0, out),
     "a third, dirty": lambda out: simulate(150, "third", 1, 0.02, out),
 }
 
 
 @pytest.mark.no_cover  # the slow reading of the records is what would be traced
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [*CASES, *(pytest.param(one, marks=pytest.mark.slow) for one in MORE)]
+)
 def test_the_records_say_what_the_truth_says(case: str, tmp_path: Path) -> None:
     out = tmp_path / "hospital"
-    CASES[case](out)
+    {**CASES, **MORE}[case](out)
     rows_of_truth = read(out / "truth" / "unit.csv")
     for resolves in (True, False):
         found, n_units = differences(out, resolves)

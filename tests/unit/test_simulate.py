@@ -356,7 +356,9 @@ def test_a_folder_with_deliveries_is_refused(tmp_path: Path) -> None:
         simulate(1, "x", 1, 0.0, tmp_path)
 
 
-@pytest.mark.parametrize("patients", [1, 2, 3, 5])
+@pytest.mark.parametrize(
+    "patients", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 3)), 5]
+)
 def test_a_tiny_hospital_can_be_made(patients: int, tmp_path: Path) -> None:
     for seed in range(8):
         out = tmp_path / str(seed)
