@@ -74,9 +74,10 @@ def record_failure(context: RunContext, error: DripwatchError, *, is_alone: bool
 
 def _record_failure(context: RunContext, record: RunRecord, *, is_alone: bool) -> None:
     """Write the log of runs, through the store where nobody else has that."""
-    from warehouse.store import Store
+    from warehouse.store import Store, damaged_mark
 
-    if not (is_alone and context.site.store_path.exists()):
+    is_there = context.site.store_path.exists() and not damaged_mark(context.site).exists()
+    if not (is_alone and is_there):  # the next run begins a damaged one anew, and says so
         RunLog(context.site).append(LoggedRun(record))
         return
     try:

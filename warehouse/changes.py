@@ -16,7 +16,7 @@ import duckdb
 
 from pipelines.base.duck import attach
 from warehouse import memory
-from warehouse.guard import transaction
+from warehouse.guard import is_broken, transaction
 
 #: Reasons in the order in which they are told, and the column that counts each.
 REASONS = {
@@ -85,6 +85,18 @@ def tell(
     Errors:
         duckdb.Error: the store cannot be written.
     """
+    try:
+        return _tell(con, path, run_id, facts)
+    except duckdb.Error as error:
+        # A store that was begun anew is well, so it is the published file that is not: it goes.
+        if is_broken(error) and memory.is_empty(con):
+            return []
+        raise
+
+
+def _tell(
+    con: duckdb.DuckDBPyConnection, path: Path, run_id: str, facts: Mapping[str, str]
+) -> list[Change]:
     with _published(con, path) as is_there, transaction(con):
         if not is_there:
             return []
@@ -109,8 +121,13 @@ def tell(
 def restore(con: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Fill `ops.change` of a store that was made anew from the published file, where it can."""
     with _published(con, path) as is_there:
-        if is_there:
+        if not is_there:
+            return
+        try:
             con.execute("INSERT INTO ops.change BY NAME SELECT * FROM before.ops.change")
+        except duckdb.Error as error:
+            if not is_broken(error):
+                raise
 
 
 def _compare_units(con: duckdb.DuckDBPyConnection) -> None:

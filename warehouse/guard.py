@@ -16,6 +16,8 @@ from pipelines.base.storage import database_error, errno_in, storage_error
 #: How long a writer waits for readers; `explain` has the file open for a second or two.
 READERS_SECONDS = 60.0
 _PAUSE_SECONDS = 0.05
+#: A block's checksum (plain files) or tag (encrypted ones) is another one.
+_BROKEN = ("computed checksum", "Computed AES tag differs")
 _NEXT = "The next run continues from the last committed batch."
 
 
@@ -33,6 +35,29 @@ def is_damage(error: duckdb.Error) -> bool:
     text = str(error)
     is_passing = _is_held(text) or errno_in(text) is not None
     return not is_passing and not isinstance(error, duckdb.OutOfMemoryException)
+
+
+def is_broken(error: BaseException | None) -> bool:
+    """Tell whether what was read of a database is not what was written: by DuckDB's own words.
+
+    A file can be opened and be like that further in; only who reads the place finds out.
+    """
+    while error is not None:
+        if isinstance(error, duckdb.Error) and any(one in str(error) for one in _BROKEN):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def broken(doing: str, where: str) -> StorageError:
+    """Return the error of a database of which a part is not what was written."""
+    return StorageError(
+        f"A part of a database is not what was written ({doing}).",
+        where=where,
+        remedy="Run it again: a refresh makes the site store anew from the log, by itself. If "
+        "it comes back, look at the disk (`dmesg`).",
+        next_run="Makes the site store anew from the log.",
+    )
 
 
 def roll_back(con: duckdb.DuckDBPyConnection) -> None:
@@ -123,6 +148,8 @@ def _ours(error: duckdb.Error | OSError, doing: str, path: Path) -> DripwatchErr
         refused = database_error(error, doing, where, path)
         if refused is not None:
             return refused
+    if is_broken(error):
+        return broken(doing, where)
     if isinstance(error, duckdb.Error) and is_damage(error) and "not a valid DuckDB" in text:
         return StorageError(
             f"The file is damaged or no DuckDB file ({doing}).",

@@ -17,7 +17,7 @@ import duckdb
 
 from pipelines.base import vault
 from pipelines.base.duck import attach, connect, is_encrypted, threads_for
-from pipelines.base.errors import KeyFileError
+from pipelines.base.errors import DripwatchError, KeyFileError
 from pipelines.base.files import make_private
 from pipelines.base.keys import load_key
 from pipelines.base.site import Site
@@ -37,7 +37,9 @@ from warehouse.batch import AppliedBatch, Batch, committed_batch
 from warehouse.digest import table_digests
 from warehouse.guard import (
     READERS_SECONDS,
+    broken,
     guarded,
+    is_broken,
     is_damage,
     lost_batches,
     patiently,
@@ -51,6 +53,11 @@ _LAYOUT = "layout_hash"
 #: The generation of the log (its folder's name) that the store was filled from.
 _GENERATION = "log_generation"
 _FIRST = "log"
+
+
+def damaged_mark(site: Site) -> Path:
+    """Return the file that is there where somebody came upon damage inside a site's store."""
+    return site.store_path.with_suffix(".damaged")
 
 
 class Store:
@@ -96,8 +103,15 @@ class Store:
             self.rebuilt_because = reason
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self.close()
+        if not is_broken(error):
+            return
+        # Whoever opens it next begins it anew; in this run, an empty one would be taken as it is.
+        with guarded("noting that the site store is damaged", self.path):
+            damaged_mark(self.site).touch(mode=0o600)
+        if not isinstance(error, DripwatchError):
+            raise broken("reading the site store", str(self.path)) from None
 
     def close(self) -> None:
         """Release the file; harmless where it is closed."""
@@ -123,6 +137,7 @@ class Store:
                 self.set_state(_LAYOUT, layout_hash())
                 self.set_state(_GENERATION, self.site.log_root.name)
             changes.restore(self.con, self.site.warehouse)
+            damaged_mark(self.site).unlink(missing_ok=True)
 
     def _attach(self) -> None:
         self.close()
@@ -147,6 +162,8 @@ class Store:
         if not self.path.exists():
             self.rebuild()
             return None
+        if damaged_mark(self.site).exists():
+            return "a part of it was not what was written"
         with guarded("opening the site store", self.path):
             try:
                 patiently(self._attach, *self._waiting)

@@ -15,6 +15,8 @@ from pipelines.base.errors import LockedError, LogError, ReconciliationError, St
 from tests.unit.store_batches import event, make_batch, make_site, night
 from warehouse import layout
 from warehouse.batch import Fates
+from warehouse.guard import one_row
+from warehouse.publish import publish
 from warehouse.store import RunRecord, Store
 
 
@@ -45,6 +47,67 @@ def reconciled(store: Store, batch: str) -> dict[str, tuple[int, ...]]:
 def test_the_file_is_its_owners_alone(store: Store) -> None:
     assert stat.S_IMODE(store.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(store.path.parent.stat().st_mode) == 0o700
+
+
+def flip(path: Path, table: str, column: str) -> None:
+    """Flip a bit where a column of a table lies: after three headers, a block is 256 KiB long."""
+    with duck.connect(path, read_only=True) as con:
+        block = one_row(
+            con.execute(
+                "SELECT max(block_id) FROM pragma_storage_info(?) WHERE column_name = ? "
+                "AND segment_type <> 'VALIDITY' AND persistent",
+                [table, column],
+            )
+        )[0]
+    data = bytearray(path.read_bytes())
+    data[3 * 4096 + block * 2**18 + 1000] ^= 1
+    path.write_bytes(data)
+
+
+def test_a_store_that_is_damaged_further_in_is_begun_anew_by_the_next_who_opens_it(
+    tmp_path: Path,
+) -> None:
+    site = make_site(tmp_path)
+    with Store(site) as store:
+        store.apply([make_batch("a", {"LabResulted": [lab("a", 1.0)]})])
+        store.con.execute("CREATE TABLE ops.many AS SELECT hash(i) AS n FROM range(60_000) t(i)")
+    flip(site.store_path, "ops.many", "n")
+
+    def read() -> None:
+        with Store(site) as store:
+            assert store.rebuilt_because is None  # it opens, and what was read is well
+            assert values(store) == {"a": 1.0}
+            store.con.execute("SELECT sum(n % 7) FROM ops.many").fetchall()
+
+    with pytest.raises(StorageError, match="not what was written"):
+        read()
+    with Store(site) as store:
+        assert store.rebuilt_because == "a part of it was not what was written"
+        assert values(store) == {}
+    with Store(site) as store:
+        assert store.rebuilt_because is None
+
+
+def test_a_published_file_that_is_damaged_further_in_gives_way_to_the_next(tmp_path: Path) -> None:
+    site = make_site(tmp_path)
+    with Store(site) as store:
+        publish(store, site, "one")
+    with duck.connect(site.warehouse) as con:
+        con.execute(
+            "INSERT INTO ops.change BY NAME SELECT hash(i)::VARCHAR AS outcome, 'one' AS run_id, "
+            "'x' AS study_id, 'x' AS site_id, 'x' AS window_name FROM range(60_000) AS t(i)"
+        )
+    flip(site.warehouse, "ops.change", "outcome")
+    with (
+        duck.connect(site.warehouse, read_only=True) as con,
+        pytest.raises(duckdb.Error, match="checksum"),
+    ):
+        con.execute("SELECT max(outcome) FROM ops.change").fetchall()
+    site.store_path.unlink()
+    with Store(site) as store:
+        publish(store, site, "two")
+    with duck.connect(site.warehouse, read_only=True) as con:
+        assert con.execute("SELECT count(*) FROM ops.change").fetchall() == [(0,)]
 
 
 def test_few_rows_are_worked_on_by_one_thread_and_many_by_all(
