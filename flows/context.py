@@ -69,7 +69,6 @@ class RunContext:
         remarks: what the reader must be told at the end.
         is_changed: whether this run replaced the published warehouse.
         must_link: whether anything that linkage depends on has changed.
-        is_forgetting: a patient was taken out: what differs from before would be the patient.
         is_replay: the store is made again from the log, and published whatever the file in place
             says that it shows.
         linked: what linkage gave; None where it did not run.
@@ -93,7 +92,6 @@ class RunContext:
     remarks: list[str] = field(default_factory=list)
     is_changed: bool = False
     must_link: bool = True
-    is_forgetting: bool = False
     is_replay: bool = False
     linked: LinkageResult | None = None
     relinked: Relinked | None = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from flows.console import plural
 from flows.installation import Finding
-from pipelines.base import duck
+from pipelines.base import duck, sealed
 from pipelines.base.site import Site
 from pipelines.ingest.idmap import IdMap
 
@@ -28,7 +29,10 @@ def encryption(site: Site) -> Iterator[Finding]:
             "asked for, and DuckDB has nothing here to write encrypted files with",
             "pip install 'dripwatch[encryption]', with DuckDB 1.5.5.",
         )
-    if wrong:
+    plain = [path for path in wrong if sealed.sealed_with(path) is None and path != store]
+    if plain and site.privacy.encrypt:
+        yield _plain(site, plain)
+    elif wrong:
         yield Finding(
             "warn",
             _NAME,
@@ -63,3 +67,20 @@ def encryption(site: Site) -> Iterator[Finding]:
             f"{plural(len(IdMap(site).named()), 'identifier')} of patients, sealed, {kept}",
             "" if site.privacy.idmap else f"Delete {there.parent} where nobody needs it.",
         )
+
+
+def _plain(site: Site, files: list[Path]) -> Finding:
+    """Say what to do about files that no run reads, for they could be anybody's."""
+    if sealed.is_begun(site.log_root):
+        return Finding(
+            "fail",
+            _NAME,
+            f"{plural(len(files), 'plain file')} among encrypted ones, such as {files[0]}",
+            "No run of this site wrote them: restore them from backup.",
+        )
+    return Finding(
+        "fail",
+        _NAME,
+        "asked for, and the event log is not encrypted",
+        "`dripwatch encrypt`; until then no run reads it.",
+    )

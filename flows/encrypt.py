@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ def encrypt_command(config: Path, answer: Reply) -> None:
     Errors:
         ConfigError: encryption is asked for and cannot be had here.
         KeyFileError: the key cannot be read, or is not the log's.
+        LogError: a file of the log is damaged, or plain among sealed ones.
         DiffersError: the warehouse came out differently; the log is whole.
         UsageError: there is no log yet.
         LockedError: another run is at work.
@@ -44,8 +45,11 @@ def encrypt_command(config: Path, answer: Reply) -> None:
     may_name(site)
     proof = Proof()
     with site_lock(site), private_by_default(site):
-        remember(site, proof)
-        told = _write_anew(site)
+        # Where anything is sealed, a plain file is foreign: this must not make it one of ours.
+        is_first = site.privacy.encrypt and not sealed.is_begun(site.log_root)
+        with sealed.believing_plain() if is_first else nullcontext():
+            remember(site, proof)
+            told = _write_anew(site)
     result = refresh(site, console=answer.console, stages=rebuilding(proof))
     answer_with(result, answer)
     answer.result = {**told, "generation": site.log_root.name, "digest": proof.digest_after}
@@ -83,12 +87,11 @@ def _write_anew(site: Site) -> dict[str, Any]:
         )
     log.check_key(log.fit_key(load_key(site), site.site.id).check_value(site.site.id))
     new = rewrite(log, building(site.restricted), Nothing())
-    with storing("letting the new generation of the log count", new.root):
-        adopt(new.root)
-        for cache in (site.restricted / "cache", site.restricted / "replay"):
-            shutil.rmtree(cache, ignore_errors=True)
     IdMap(site).seal_again()
     seal_again(site)
+    # Last of all: from here on everything is taken as written anew.
+    with storing("letting the new generation of the log count", new.root):
+        adopt(new.root)
     return {"n_batches": len(batches), "n_files": sum(len(one.event_files) for one in batches)}
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import getpass
 import re
-import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,8 @@ from flows.lock import site_lock
 from flows.refresh import answer_with, private_by_default, refresh
 from flows.replay import Proof, rebuilding
 from flows.reply import Reply, UsageError, may_name
-from pipelines.base.errors import DripwatchError, ExitCode
-from pipelines.base.generations import adopt, building
+from pipelines.base.errors import DripwatchError, ExitCode, LogError
+from pipelines.base.generations import adopt, building, older
 from pipelines.base.keys import load_key
 from pipelines.base.site import Site, load_site
 from pipelines.base.storage import storing
@@ -38,7 +38,7 @@ def forget_command(config: Path, answer: Reply, *, patient: str | None, namespac
     """Take a patient out of log, store, warehouse and report, and search everything for a rest.
 
     Killed before the new generation of the log counts, nothing has changed; killed after it, the
-    next refresh rebuilds and publishes, and a second `forget` of the patient searches.
+    next refresh does the rest but the search, and a second `forget` of the patient all of it.
 
     Errors:
         UsageError: no identifier was given, or the site knows nobody of that identifier.
@@ -51,7 +51,7 @@ def forget_command(config: Path, answer: Reply, *, patient: str | None, namespac
     with site_lock(site), private_by_default(site):
         keys, told = _take_out(site, id_, namespace)
     proof = Proof()
-    result = refresh(site, console=answer.console, stages=rebuilding(proof, is_forgetting=True))
+    result = refresh(site, console=answer.console, stages=rebuilding(proof))
     answer_with(result, answer)
     searched = _search(site, keys)
     answer.result = {**told, **searched, "digest": proof.digest_after}
@@ -83,7 +83,6 @@ def _asked(patient: str | None) -> str:
 def _take_out(site: Site, id_: str, namespace: str) -> tuple[frozenset[str], dict[str, Any]]:
     from pipelines.ingest.forgetting import Forgetting, find_person
     from pipelines.ingest.forgotten import Forgotten
-    from pipelines.ingest.idmap import IdMap
     from pipelines.ingest.log import EventLog
     from pipelines.ingest.rewrite import rewrite
 
@@ -93,13 +92,13 @@ def _take_out(site: Site, id_: str, namespace: str) -> tuple[frozenset[str], dic
     log.check_key(key.check_value(site.site.id))
     told = _namespaces(log, namespace)
     named = {name: str(key.patient(site.site.id, name, id_)) for name in told}
-    person = find_person(log, named.values())
+    person = find_person(log, named.values(), [id_])
     number = key.n_renewals
     marks = [(key.forgotten(one, number), number) for one in sorted(person.patients)]
-    if not person.records and {*marks} & {*Forgotten(log.root).marks()}:
-        IdMap(site).drop(key, person.patients)
-        return person.keys, _told(site, person, Forgetting(person, [id_], ()))
-    if not person.records:
+    if not person.n_rows and {*marks} & {*Forgotten(log.root).marks()}:
+        keys = person.keys | _older_keys(site, person.patients)
+        return keys, _told(site, person, Forgetting(person, [id_], ()))
+    if not person.n_rows:
         raise UsageError(
             "The log has nothing of a patient of this identifier.",
             remedy="Write it as the source does, without a prefix that the mapping strips; "
@@ -107,12 +106,22 @@ def _take_out(site: Site, id_: str, namespace: str) -> tuple[frozenset[str], dic
         )
     change = Forgetting(person, [id_], marks)
     new = rewrite(log, building(site.restricted), change)
+    # Whatever else is to go goes when a run gives up the older log, killed here or not.
     with storing("letting the new generation of the log count", new.root):
         adopt(new.root)
-        for cache in (site.restricted / "cache", site.restricted / "replay"):
-            shutil.rmtree(cache, ignore_errors=True)
-    IdMap(site).drop(key, person.patients)
     return person.keys, _told(site, person, change)
+
+
+def _older_keys(site: Site, patients: frozenset[str]) -> frozenset[str]:
+    """Return what else was known of a patient, where a run was killed before the older log went."""
+    from pipelines.ingest.forgetting import find_person
+    from pipelines.ingest.log import EventLog
+
+    keys: set[str] = set()
+    for root in older(site.restricted):
+        with suppress(LogError):  # half removed
+            keys |= find_person(EventLog(root), patients).keys
+    return frozenset(keys)
 
 
 def _told(site: Site, person: Person, change: Forgetting) -> dict[str, Any]:

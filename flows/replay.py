@@ -146,13 +146,8 @@ def remember(site: Site, proof: Proof) -> None:
             proof.before, proof.inputs_before = found, str(row[0])
 
 
-def rebuilding(proof: Proof, *, is_forgetting: bool = False) -> list[Stage[RunContext]]:
-    """Return the stages that make a site again from its log, and note what was there before.
-
-    Args:
-        proof: filled as they run.
-        is_forgetting: a patient was taken out of the log: what has changed is not told.
-    """
+def rebuilding(proof: Proof) -> list[Stage[RunContext]]:
+    """Return the stages that make a site again from its log; the proof is filled as they run."""
     from flows.plan import LINKED
     from flows.stages import STAGES
     from warehouse.digest import table_digests
@@ -160,7 +155,7 @@ def rebuilding(proof: Proof, *, is_forgetting: bool = False) -> list[Stage[RunCo
     from warehouse.store import Store
 
     def empty(context: RunContext, _step: Step) -> StageResult:
-        context.is_replay, context.is_forgetting = True, is_forgetting
+        context.is_replay = True
         proof.digest_before = published_digest(context.site)
         with Store(context.site, say=context.console.say) as store:
             known = {one.batch_id for one in context.log.committed()}

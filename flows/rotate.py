@@ -100,10 +100,11 @@ def _renew(site: Site, console: Console, *, accept_ties: bool) -> dict[str, Any]
     if differ and not (n_tied and accept_ties):
         shutil.rmtree(new.root)
         raise _differs(differ, n_tied)
-    with storing("letting the new generation of the log count", new.root):
-        adopt(new.root)
     IdMap(site).seal_again()
     seal_again(site)
+    # Last of all: from here on the renewal is taken as done.
+    with storing("letting the new generation of the log count", new.root):
+        adopt(new.root)
     return {
         "n_batches": len(batches),
         "n_events": sum(file.rows for one in batches for file in one.types.values()),

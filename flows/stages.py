@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from contextlib import closing
-from functools import partial
 from typing import TYPE_CHECKING
 
 from flows.announce import announce
@@ -39,7 +38,7 @@ from flows.run import Stage, StageResult
 from pipelines.base import duck
 from pipelines.base.at_rest import close_to_others
 from pipelines.base.files import make_private
-from pipelines.base.generations import drop_older
+from pipelines.base.generations import drop_older, older
 from pipelines.ingest.accounting import n_candidates, n_set_aside
 
 if TYPE_CHECKING:
@@ -71,10 +70,26 @@ def recover(context: RunContext, _step: Step) -> StageResult:
         store.catch_up_runs()
         store.record_run(context.run_record())
         n_applied = len(store.apply_missing(context.log, context.run_id))
-    drop_older(site.restricted)
+    _give_up_older(context)
     context.n_applied = n_applied
     note = f"{plural(n_applied, 'batch', 'batches')} of earlier runs applied" if n_applied else ""
     return StageResult("recover", note=note)
+
+
+def _give_up_older(context: RunContext) -> None:
+    """Remove what a new generation of the log has replaced, and what was made of that.
+
+    The older log goes last: as long as it is there, a run that was killed has not done this.
+    """
+    from pipelines.ingest.forgotten import Forgotten
+    from pipelines.ingest.idmap import IdMap
+
+    site = context.site
+    if older(site.restricted):
+        if (cache := site.restricted / "cache").exists():
+            shutil.rmtree(cache)  # it has names of files
+        IdMap(site).drop_forgotten(context.key, Forgotten(site.log_root))
+    drop_older(site.restricted)
 
 
 def discover(context: RunContext, step: Step) -> StageResult:
@@ -212,8 +227,7 @@ def publish(context: RunContext, _step: Step) -> StageResult:
 
     context.held = find_held(context)
     closing_record = context.closing_record()
-    anew = partial(publishing.publish, is_compared=not context.is_forgetting)
-    make = anew if context.is_replay else publishing.publish_if_needed
+    make = publishing.publish if context.is_replay else publishing.publish_if_needed
     key = context.key if context.site.site.row_level == "deidentified" else None
     with _store(context) as site_store:
         keep_fresh(context, site_store)

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from pipelines.base import sealed
 from pipelines.base.errors import LogError
 from pipelines.base.files import replace_durably, sha256_file
+from pipelines.base.quiet import silent
 from pipelines.base.storage import storing
-from schemas.columns import arrow_schema, frames, polars_schema
-from schemas.container import Block, ContainerError, read_header, walk_blocks
+from schemas.columns import arrow_schema, check_years, frames, polars_schema
+from schemas.container import Block, ContainerError, Header, read_header, walk_blocks
 from schemas.registry import Schema, canonical, fields_of, fingerprint, versions
 
 if TYPE_CHECKING:
@@ -141,7 +142,8 @@ def read_events(path: Path, event_type: str, expected: WrittenFile | None = None
     """Read an Avro file of any version into the newest version's columns.
 
     Args:
-        path: a file of `write_events`, or of any Avro library under one of the type's versions.
+        path: a file of `write_events`, or of any Avro library under one of the type's versions,
+            not packed.
         event_type: event type, or `QUARANTINED`.
         expected: what was written; without it, lost whole blocks and changed values go unseen.
 
@@ -178,6 +180,7 @@ def read_batches(
             if expected is not None and sum(b.n_rows for b in blocks) != expected.rows:
                 raise ContainerError
             plan = _resolution(header.schema, event_type, path)
+            _check_room(header, blocks)
             head = header.to_bytes()
             for offset, length, n_rows in _chunks(blocks):
                 stream.seek(offset)
@@ -204,6 +207,18 @@ def damaged(path: Path) -> LogError:
 
 def _check_unchanged(path: Path, expected: WrittenFile) -> None:
     if path.stat().st_size != expected.n_bytes or sha256_file(path) != expected.sha256:
+        raise ContainerError
+
+
+def _check_room(header: Header, blocks: list[Block]) -> None:
+    """Refuse what would ask for more memory than the file has bytes.
+
+    Whoever can renew a file's hash can write a block that unpacks into gigabytes, or one of a
+    milliard records: room is taken for all of them before the first is read.
+    """
+    # Each field takes a byte at least: the one that says whether there is a value.
+    least = len(fields_of(header.schema))
+    if header.is_packed or any(one.n_rows * least > one.length for one in blocks):
         raise ContainerError
 
 
@@ -256,7 +271,8 @@ def _decode(data: bytes, plan: dict[str, str | None], event_type: str, n_rows: i
     import polars as pl
 
     try:
-        frame = pl.read_avro(io.BytesIO(data))
+        with silent():
+            frame = pl.read_avro(io.BytesIO(data))
     except (Exception, pl.exceptions.PanicException):  # the library's text may quote the file
         raise ContainerError from None
     if frame.height != n_rows:
@@ -272,4 +288,8 @@ def _decode(data: bytes, plan: dict[str, str | None], event_type: str, n_rows: i
         if isinstance(dtype, pl.Datetime)
     )
     whole = naive.cast(polars_schema(event_type))
+    try:
+        check_years(whole, event_type)
+    except ValueError:  # nothing of the kind is written
+        raise ContainerError from None
     return whole.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(arrow_schema(event_type))

@@ -80,14 +80,27 @@ def _checked(frame: pl.DataFrame, target: pl.Schema, event_type: str) -> pl.Data
         if column.dtype not in (wanted, pl.Null()):
             msg = f"{event_type}.{column.name} is {column.dtype}, not {wanted}"
             raise ValueError(msg)
-        if column.dtype == pl.Date() and not _within(column, _DATE_RANGE):
-            msg = f"{event_type}.{column.name} holds a date outside the years 1 to 9999"
-            raise ValueError(msg)
-        if column.dtype == pl.Datetime("us") and not _within(column, _TIME_RANGE):
-            msg = f"{event_type}.{column.name} holds a time outside the years 1 to 9999"
-            raise ValueError(msg)
+    check_years(frame, event_type)
     # Only columns without a single value change type here.
     return frame.cast(target)
+
+
+def check_years(frame: pl.DataFrame, event_type: str) -> None:
+    """Refuse dates and times that neither Python nor DuckDB can count with.
+
+    Errors:
+        ValueError: one lies outside the years 1 to 9999; says which column, never a value.
+    """
+    import polars as pl
+
+    for column in frame.get_columns():
+        for dtype, what, bounds in (
+            (pl.Date(), "date", _DATE_RANGE),
+            (pl.Datetime("us"), "time", _TIME_RANGE),
+        ):
+            if column.dtype == dtype and not _within(column, bounds):
+                msg = f"{event_type}.{column.name} holds a {what} outside the years 1 to 9999"
+                raise ValueError(msg)
 
 
 def _within(column: pl.Series, bounds: tuple[int, int]) -> bool:

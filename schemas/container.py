@@ -16,6 +16,7 @@ import fastavro
 from schemas.registry import Schema
 
 MAGIC = b"Obj\x01"
+_PLAIN = b"null"
 _SYNC_BYTES = 16
 
 _HEADER_SCHEMA: Schema = fastavro.parse_schema(
@@ -48,6 +49,11 @@ class Header:
     sync: bytes
 
     @property
+    def is_packed(self) -> bool:
+        """Whether blocks are packed; a megabyte of them can unpack into a gigabyte."""
+        return self.meta.get("avro.codec", _PLAIN) != _PLAIN
+
+    @property
     def schema(self) -> Schema:
         """The schema that the file was written under.
 
@@ -56,7 +62,7 @@ class Header:
         """
         try:
             schema = json.loads(self.meta["avro.schema"])
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, RecursionError):
             raise ContainerError from None
         if not isinstance(schema, dict):
             raise ContainerError

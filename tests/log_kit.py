@@ -75,11 +75,13 @@ def stage(con: duckdb.DuckDBPyConnection, facts: DeliveryFacts = FACTS) -> None:
         con.execute(schemas.create_table_sql(name, f'event."{name}"'))
     insert = (
         'INSERT INTO event."{}" BY NAME SELECT $batch AS batch_id, $sha AS source_file_sha, '
+        "$site AS site_id, $source AS source, $name AS event_type, "
         "unnest($rows) AS source_row, 'k' AS record_key, TIMESTAMP '1969-07-20 20:17:00' AS "
         "occurred_at, ['odd'] AS flags, 'Jane' AS display"
     )
     for name, sha, rows in (("LabResulted", LABS, [1, 2, 4, 6]), ("InfusionRecorded", MEDS, [2])):
-        values = {"batch": facts.batch_id, "sha": sha, "rows": rows}
+        values = {"batch": facts.batch_id, "sha": sha, "rows": rows, "name": name}
+        values |= {"site": facts.site_id, "source": facts.source}
         con.execute(insert.format(name), values)
     con.execute("INSERT INTO fate.file VALUES (?, 'labs.csv', 8), (?, 'meds.csv', 2)", [LABS, MEDS])
     fates = [

@@ -11,12 +11,13 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.base.duck import insert
-from pipelines.base.errors import ReconciliationError
+from pipelines.base.errors import LogError, ReconciliationError
 from pipelines.ingest.accounting import FATES, UNKNOWN
 from pipelines.ingest.facts import CheckResult, Drift
 from pipelines.ingest.log import EventLog
 from pipelines.ingest.manifest import InputFile, Manifest
 from warehouse import resources
+from warehouse.guard import one_row
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,16 @@ class Reconciled:
             )
 
 
+def changed_by_hand(what: str, batch_id: str) -> LogError:
+    """Return the error of rows whose file is as its manifest says, and which nobody has written."""
+    return LogError(
+        what,
+        where=f"batch {batch_id}",
+        remedy="Restore the batch from backup; if it is as it was written, report it.",
+        next_run="The next run stops at the same batch.",
+    )
+
+
 @dataclass(frozen=True)
 class AppliedBatch:
     """What a batch brought into the store, per event type."""
@@ -156,6 +167,11 @@ def keep_quarantined(
     """List the rows that were not accepted (keys and check names only); return counts per type."""
     con.register("quarantined", batch.read_quarantined())
     try:
+        odd = one_row(
+            con.execute("SELECT count(*) FROM quarantined WHERE NOT json_valid(event_json)")
+        )
+        if odd[0]:
+            raise changed_by_hand(f"{odd[0]} rows of the quarantine are no JSON.", batch.batch_id)
         con.execute(
             """INSERT INTO quality.quarantine BY NAME
             SELECT $site AS site_id, $source AS source, $batch AS batch_id, event_type, record_key,

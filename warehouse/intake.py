@@ -17,13 +17,13 @@ import pyarrow as pa
 
 import schemas
 from pipelines.base.duck import quote
-from pipelines.base.errors import LogError
 from warehouse import merges, resources
 from warehouse.batch import (
     AppliedBatch,
     Batch,
     Fates,
     Reconciled,
+    changed_by_hand,
     keep_facts,
     keep_files,
     keep_quarantined,
@@ -106,7 +106,7 @@ def _merge(
 ) -> _Verdict:
     try:
         _stage(con, event_type, parts)
-        _check_keys(con, batch, event_type)
+        _check_rows(con, batch, event_type)
         resources.touch_events(con, event_type)
         table, columns = quote(event_type), columns_of(event_type)
         at = {"exported_at": naive(batch.exported_at)}
@@ -148,7 +148,7 @@ def _withdraw(con: duckdb.DuckDBPyConnection, batch: Batch) -> None:
     """Note what a batch withdraws; `ledger.resource` keeps all that matters of it."""
     try:
         _stage(con, resources.WITHDRAWN, batch.read_events(resources.WITHDRAWN))
-        _check_keys(con, batch, resources.WITHDRAWN)
+        _check_rows(con, batch, resources.WITHDRAWN)
         resources.touch_events(con, resources.WITHDRAWN)
     finally:
         con.execute("DROP TABLE IF EXISTS temp.incoming")
@@ -165,19 +165,31 @@ def _stage(con: duckdb.DuckDBPyConnection, event_type: str, parts: Iterable[pa.T
         con.unregister("part")
 
 
-def _check_keys(con: duckdb.DuckDBPyConnection, batch: Batch, event_type: str) -> None:
-    counts = one_row(
+_OF_BATCH = """
+    site_id = $site AND source = $source AND event_type = $event_type AND batch_id = $batch
+"""
+
+
+def _check_rows(con: duckdb.DuckDBPyConnection, batch: Batch, event_type: str) -> None:
+    """Refuse a file that is as the manifest says and holds what a batch's file never does."""
+    *counts, n_other = one_row(
         con.execute(
-            "SELECT count(*), count(record_key), count(DISTINCT record_key) FROM temp.incoming"
+            "SELECT count(*), count(record_key), count(DISTINCT record_key), "
+            f"count(*) FILTER (coalesce(NOT ({_OF_BATCH}), true)) FROM temp.incoming",
+            {
+                "site": batch.site_id,
+                "source": batch.source,
+                "event_type": event_type,
+                "batch": batch.batch_id,
+            },
         )
     )
     if len(set(counts)) > 1:
-        raise LogError(
-            f"{event_type}: {counts[0]} events have {counts[2]} different record keys.",
-            where=f"batch {batch.batch_id}",
-            remedy="Restore the batch from backup; if it is as it was written, report it.",
-            next_run="The next run stops at the same batch.",
-        )
+        told = f"{event_type}: {counts[0]} events have {counts[2]} different record keys."
+        raise changed_by_hand(told, batch.batch_id)
+    if n_other:
+        told = f"{event_type}: {n_other} of {counts[0]} events are not of this batch."
+        raise changed_by_hand(told, batch.batch_id)
 
 
 def _reconcile(

@@ -21,6 +21,7 @@ from pipelines.base.duck import attach, connect, database_key, is_encrypted, quo
 from pipelines.base.files import replace_durably
 from pipelines.base.site import Site
 from pipelines.base.sitekey import SiteKey
+from pipelines.ingest.forgotten import Forgotten
 from warehouse import deidentified, memory
 from warehouse.changes import Change, tell
 from warehouse.dictionary import dictionary_rows
@@ -31,6 +32,9 @@ from warehouse.terms import TERMS
 
 #: Owner and group may read; the file can hold rows of patients.
 MODE = 0o640
+
+#: Fact of a published file: the generation of the log that it was made from.
+GENERATION = "log_generation"
 
 _PREFIX = ".dripwatch-publish-"
 
@@ -58,8 +62,6 @@ def publish(
     run_id: str,
     closing: RunRecord | None = None,
     key: SiteKey | None = None,
-    *,
-    is_compared: bool = True,
 ) -> Publication:
     """Build the warehouse from the store and swap it in.
 
@@ -73,7 +75,6 @@ def publish(
         closing: the run's row as readers shall see it; the store's own row is not touched, so that
             a run that is killed here is not told to have ended. None: as it is in the store.
         key: the site's; needed where rows are de-identified, which are numbered under it.
-        is_compared: whether what differs from the file in place is told.
 
     Errors:
         StorageError: the file cannot be built or replaced; the old one is untouched.
@@ -88,7 +89,7 @@ def publish(
         try:
             built = folder / target.name
             facts = _facts(site, state, run_id)
-            told = tell(store.con, target, run_id, facts) if is_compared else []
+            told = [] if _lacks_somebody(site) else tell(store.con, target, run_id, facts)
             store.con.execute("UPDATE ops.run SET state_hash = ? WHERE run_id = ?", [state, run_id])
             closing_run = closing.row(state) if closing else None
             n_rows = _build(store.con, built, site, facts, closing_run, key)
@@ -119,17 +120,31 @@ def publish_if_needed(
 
 def published_state(path: Path) -> str | None:
     """Return the state hash that a published file carries; None where there is no readable one."""
+    return _published_fact(path, "state_hash")
+
+
+def _published_fact(path: Path, name: str) -> str | None:
     if not path.is_file():
         return None
     try:
         with connect(threads=1) as con:
             attach(con, path, "published", read_only=True)
             row = con.execute(
-                "SELECT value FROM published.ops.state WHERE name = 'state_hash'"
+                "SELECT value FROM published.ops.state WHERE name = ?", [name]
             ).fetchone()
     except duckdb.Error:
         return None
     return row[0] if row else None
+
+
+def _lacks_somebody(site: Site) -> bool:
+    """Return whether somebody may have been forgotten since the file in place was published.
+
+    What differs between the two would be that patient.
+    """
+    if not Forgotten(site.log_root).marks():
+        return False
+    return _published_fact(site.warehouse, GENERATION) != site.log_root.name
 
 
 def remove_leftovers(folder: Path) -> list[str]:
@@ -153,6 +168,7 @@ def _facts(site: Site, state: str, run_id: str) -> dict[str, str]:
         "is_synthetic": str(site.site.synthetic).lower(),
         "published_by_run": run_id,
         "settings": json.dumps(settings_of(site)),
+        GENERATION: site.log_root.name,
     }
 
 

@@ -104,7 +104,7 @@ def load_told(site: Site, packs: Sequence[Row]) -> Told:
         told = Told.from_json(sealed.read_bytes(path).decode())
     except FileNotFoundError:
         pass
-    except (ValueError, KeyError, TypeError, sealed.SealedError):
+    except (ValueError, KeyError, TypeError, RecursionError, sealed.SealedError):
         raise _not_known(site, "is damaged") from None
     if number_of(site.report / PAGE) > told.number:
         raise _not_known(site, "is older than the page" if path.exists() else "is missing")

@@ -13,7 +13,8 @@ from typing import Any
 
 import duckdb
 
-from pipelines.base.duck import attach, connect
+from pipelines.base import vault
+from pipelines.base.duck import attach, connect, is_encrypted
 from pipelines.base.errors import DripwatchError, ExitCode, StorageError
 from pipelines.base.site import Site
 from pipelines.linkage.kernel import sql_files
@@ -51,6 +52,12 @@ def reading(site: Site) -> Iterator[duckdb.DuckDBPyConnection]:
         guarded("explaining a number", path),
         connect(memory_limit=site.resources.memory_limit, temp_dir=site.spill) as con,
     ):
+        if vault.encrypts(path) and not is_encrypted(path):
+            raise StorageError(
+                "The site store is not encrypted, and site.toml says that it is.",
+                where=str(path),
+                remedy="Refresh once: it is made anew from the log.",
+            )
         attach(con, path, "store", read_only=True)
         known = con.execute("SELECT value FROM store.ops.state WHERE name = 'layout_hash'")
         if known.fetchone() != (layout_hash(),):

@@ -25,7 +25,12 @@ def newest(restricted: Path) -> Path:
 
 def is_log(name: str) -> bool:
     """Return whether a folder is called as a generation is, one that is being built among them."""
-    return _NAME.fullmatch(name.removesuffix(_BUILDING)) is not None
+    return _NAME.fullmatch(built_as(name)) is not None
+
+
+def built_as(name: str) -> str:
+    """Return the name that a generation has or, while it is being built, will have."""
+    return name.removesuffix(_BUILDING)
 
 
 def building(restricted: Path) -> Path:
@@ -39,11 +44,17 @@ def adopt(built: Path) -> Path:
     Errors:
         OSError: it cannot be renamed; the older one counts.
     """
-    target = built.with_name(built.name.removesuffix(_BUILDING))
+    target = built.with_name(built_as(built.name))
     fsync_path(built)
     built.rename(target)
     fsync_path(target.parent)
     return target
+
+
+def older(restricted: Path) -> list[Path]:
+    """Return the generations that no longer count; one of them may be half removed."""
+    found = _generations(restricted)
+    return [path for number, path in sorted(found.items()) if number < max(found)]
 
 
 def drop_older(restricted: Path) -> int:
@@ -52,13 +63,12 @@ def drop_older(restricted: Path) -> int:
     Errors:
         OSError: a file cannot be removed.
     """
-    found = _generations(restricted)
-    older = [path for number, path in found.items() if number < max(found)]
+    gone = older(restricted)
     if restricted.is_dir():
-        older += [path for path in restricted.iterdir() if _is_half_built(path)]
-    for path in older:
+        gone += [path for path in restricted.iterdir() if _is_half_built(path)]
+    for path in gone:
         shutil.rmtree(path)
-    return len(older)
+    return len(gone)
 
 
 def _is_half_built(path: Path) -> bool:

@@ -1,43 +1,28 @@
-"""Files of the log that are encrypted one by one, and cannot be changed, cut off or exchanged.
+"""Files that are encrypted one by one, where a site says so: written, read, told from plain ones.
 
-A sealed file is a header and chunks. The header says the format, which secret of the site's key it
-was made with (an id that tells nothing about it), and a random salt; the file's own key follows
-from both by HKDF. Each chunk is AES-256-GCM (NIST SP 800-38D) of 64 KiB, its nonce the number of
-the chunk and whether it is the last: chunks cannot change places, and a file that was cut off
-between two of them is noticed. What is authenticated with each chunk is the header and the file's
-own name with its folder's: one file cannot stand in for another.
-
-Source: V. T. Hoang, R. Reyhanitabar, P. Rogaway, D. Vizar, "Online Authenticated-Encryption and its
-Nonce-Reuse Misuse-Resistance" (CRYPTO 2015), the construction STREAM.
+Where a site encrypts, a plain file is not read: whoever cannot seal one could have put it there.
+The format is `pipelines.base.stream`'s.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from pipelines.base import vault
+from pipelines.base.errors import ConfigError, DripwatchError, LogError
 from pipelines.base.files import replace_durably, write_durably
-from pipelines.base.generations import is_log
+from pipelines.base.generations import newest
+from pipelines.base.stream import CHUNK, MAGIC, Opened, Sealer
+from pipelines.base.stream import SealedError as SealedError  # part of what this module offers
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-_MAGIC = b"dripwatch-sealed-1\n"
-_SALT_BYTES = 16
-_HEADER_BYTES = len(_MAGIC) + vault.KEY_ID_BYTES + _SALT_BYTES
-_CHUNK = 64 * 1024
-_TAG = 16
-_NUMBER_BYTES = 11
-
-
-class SealedError(Exception):
-    """A sealed file is not what was written; says nothing about its content."""
+#: Whether plain files are read where a site encrypts; see `believing_plain`.
+_IS_BELIEVED: ContextVar[bool] = ContextVar("is_believed", default=False)
 
 
 def sealed_with(path: Path) -> bytes | None:
@@ -47,8 +32,8 @@ def sealed_with(path: Path) -> bytes | None:
         OSError: it cannot be read.
     """
     with path.open("rb") as stream:
-        head = stream.read(len(_MAGIC) + vault.KEY_ID_BYTES)
-    return head[len(_MAGIC) :] if head.startswith(_MAGIC) else None
+        head = stream.read(len(MAGIC) + vault.KEY_ID_BYTES)
+    return head[len(MAGIC) :] if head.startswith(MAGIC) else None
 
 
 @contextmanager
@@ -57,7 +42,7 @@ def writing(stream: BinaryIO, path: Path, *, always: bool = False) -> Iterator[B
 
     Args:
         stream: takes the bytes of the file; it stays open.
-        path: where the file will lie: its own name and its folder's are sealed with it.
+        path: where the file will lie: its place is sealed with it.
         always: whatever the site says.
 
     Errors:
@@ -66,40 +51,89 @@ def writing(stream: BinaryIO, path: Path, *, always: bool = False) -> Iterator[B
     if not always and not vault.encrypts(path):
         yield stream
         return
-    sink = _Sealer(stream, vault.masters(path)[0], path)
+    sink = Sealer(stream, vault.masters(path)[0], path)
     yield cast("BinaryIO", sink)
     sink.finish()
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[tuple[BinaryIO, int]]:
-    """Lend a file's content, sealed or not, to read and seek in, and its length in bytes.
+def believing_plain() -> Iterator[None]:
+    """Read plain files, too, for as long as the block lasts: they are to be sealed."""
+    token = _IS_BELIEVED.set(True)
+    try:
+        yield
+    finally:
+        _IS_BELIEVED.reset(token)
+
+
+def is_begun(log: Path) -> bool:
+    """Return whether any file of a generation of the log is sealed.
+
+    Errors:
+        OSError: one cannot be read.
+    """
+    files = (path for path in log.rglob("*") if path.suffix in {".json", ".avro"})
+    return any(sealed_with(path) is not None for path in files if path.is_file())
+
+
+@contextmanager
+def reading(path: Path, *, always: bool = False) -> Iterator[tuple[BinaryIO, int]]:
+    """Lend a file's content to read and seek in, and its length in bytes.
 
     Reading raises SealedError where a chunk is not what was written. Of a sealed file, the last
     chunk has been checked before anything is lent: one that was cut off is not begun.
+
+    Args:
+        path: the file, sealed or, where its site does not encrypt, plain.
+        always: it is always sealed, whatever the site says.
 
     Errors:
         OSError: it cannot be read.
         SealedError: it is damaged or cut off, or another file of the site in this one's place.
         KeyFileError: no secret of the site's key opens it.
+        ConfigError: it is plain and its site encrypts, and nothing is sealed yet.
+        LogError: it is plain among files that are sealed.
     """
     with path.open("rb") as stream:
-        if stream.read(len(_MAGIC)) != _MAGIC:
+        if stream.read(len(MAGIC)) != MAGIC:
+            if always or (vault.encrypts(path) and not _IS_BELIEVED.get()):
+                raise _plain(path)
             stream.seek(0)
             yield stream, os.fstat(stream.fileno()).st_size
             return
-        opened = _Opened(stream, path)
+        opened = Opened(stream, path)
         yield cast("BinaryIO", opened), opened.n_bytes
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return a small file's content, sealed or not.
+def read_bytes(path: Path, *, always: bool = False) -> bytes:
+    """Return a small file's content.
 
     Errors:
-        OSError, SealedError, KeyFileError: as `reading`.
+        OSError, SealedError, KeyFileError, ConfigError, LogError: as `reading`.
     """
-    with reading(path) as (stream, _):
+    with reading(path, always=always) as (stream, _):
         return stream.read()
+
+
+def _plain(path: Path) -> DripwatchError:
+    """Return the error of a plain file where none is believed."""
+    folder = vault.folder_of(path)
+    if folder is not None and not is_begun(newest(folder)):
+        return ConfigError(
+            "site.toml asks for encryption, and the event log is not encrypted.",
+            where=str(path),
+            remedy="Run `dripwatch encrypt`. If it was encrypted before, somebody has exchanged "
+            "it: restore the log from its backup instead.",
+            next_run="stops here again; nothing was read or written",
+        )
+    return LogError(
+        "A plain file lies among encrypted ones: it was not written by a run of this site.",
+        where=str(path),
+        remedy="Restore it from its backup. Where you know that it is right, have all of it "
+        "written plain first: `encrypt = false`, `dripwatch encrypt`, `encrypt = true`, "
+        "`dripwatch encrypt`.",
+        next_run="stops here again; nothing is taken from a plain file",
+    )
 
 
 def write_bytes(path: Path, data: bytes, *, always: bool = False) -> None:
@@ -119,7 +153,8 @@ def copy(source: Path, target: Path) -> None:
     """Copy a file, opened and sealed again under the newest secret, or plain, as the site says.
 
     Errors:
-        OSError, SealedError, KeyFileError: as `reading`; the target is not there then.
+        OSError, SealedError, KeyFileError, ConfigError, LogError: as `reading`; the target is as
+            it was then.
     """
     aside = target.with_name(f".{target.name}.tmp")
     try:
@@ -129,119 +164,8 @@ def copy(source: Path, target: Path) -> None:
             reading(source) as (content, _),
             writing(out, target) as sink,
         ):
-            while data := content.read(_CHUNK):
+            while data := content.read(CHUNK):
                 sink.write(data)
         replace_durably(aside, target)
     finally:
         aside.unlink(missing_ok=True)
-
-
-def _cipher(header: bytes, path: Path) -> tuple[AESGCM, bytes]:
-    """Return a file's cipher, and what is authenticated with each of its chunks.
-
-    Errors:
-        KeyFileError: the header names no secret of the site's key.
-    """
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-    start = len(_MAGIC)
-    named, salt = header[start : start + vault.KEY_ID_BYTES], header[start + vault.KEY_ID_BYTES :]
-    master = next((one for one in vault.masters(path) if one.id == named), None)
-    if master is None:
-        raise vault.wrong_key(path)
-    # Not the whole path: a batch moves from `tmp` to `committed`, and a log gets another folder.
-    folder = "log" if is_log(path.parent.name) else path.parent.name
-    place = f"{folder}/{path.name}"
-    return AESGCM(master.derive("file", salt)), header + place.encode()
-
-
-def _nonce(number: int, *, is_last: bool) -> bytes:
-    return number.to_bytes(_NUMBER_BYTES, "big") + bytes([is_last])
-
-
-class _Sealer(io.RawIOBase):
-    """Passes on what is written to it as chunks; the last one at `finish`."""
-
-    def __init__(self, stream: BinaryIO, master: vault.Master, path: Path) -> None:
-        super().__init__()
-        header = _MAGIC + master.id + secrets.token_bytes(_SALT_BYTES)
-        self._cipher, self._told = _cipher(header, path)
-        self._stream, self._held, self._number = stream, bytearray(), 0
-        stream.write(header)
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:  # noqa: ANN401 - any buffer
-        self._held += data
-        # The last full chunk is held back: only `finish` knows whether another one follows.
-        while len(self._held) > _CHUNK:
-            self._seal(bytes(self._held[:_CHUNK]), is_last=False)
-            del self._held[:_CHUNK]
-        return len(data)
-
-    def finish(self) -> None:
-        """Write the last chunk, which may be empty."""
-        self._seal(bytes(self._held), is_last=True)
-
-    def _seal(self, chunk: bytes, *, is_last: bool) -> None:
-        nonce = _nonce(self._number, is_last=is_last)
-        self._stream.write(self._cipher.encrypt(nonce, chunk, self._told))
-        self._number += 1
-
-
-class _Opened(io.RawIOBase):
-    """The content of a sealed file, decrypted chunk by chunk."""
-
-    def __init__(self, stream: BinaryIO, path: Path) -> None:
-        super().__init__()
-        self._stream, self._at = stream, 0
-        size = stream.seek(0, os.SEEK_END)
-        sealed = size - _HEADER_BYTES
-        self._n_chunks = -(-sealed // (_CHUNK + _TAG))
-        self.n_bytes = sealed - self._n_chunks * _TAG
-        if sealed < _TAG or self.n_bytes < 0:
-            raise SealedError
-        stream.seek(0)
-        self._cipher, self._told = _cipher(stream.read(_HEADER_BYTES), path)
-        self._number, self._chunk = -1, b""
-        self._load(self._n_chunks - 1)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.n_bytes}[whence]
-        self._at = start + offset
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        end = self.n_bytes if size is None or size < 0 else min(self._at + size, self.n_bytes)
-        parts = []
-        while self._at < end:
-            number, inside = divmod(self._at, _CHUNK)
-            self._load(number)
-            part = self._chunk[inside : inside + end - self._at]
-            parts.append(part)
-            self._at += len(part)
-        return b"".join(parts)
-
-    def _load(self, number: int) -> None:
-        from cryptography.exceptions import InvalidTag
-
-        if number == self._number:
-            return
-        self._stream.seek(_HEADER_BYTES + number * (_CHUNK + _TAG))
-        data = self._stream.read(_CHUNK + _TAG)
-        nonce = _nonce(number, is_last=number == self._n_chunks - 1)
-        try:
-            self._chunk = self._cipher.decrypt(nonce, data, self._told)
-        except (InvalidTag, ValueError):
-            raise SealedError from None
-        self._number = number

@@ -75,7 +75,7 @@ def forget_keys(site: Site) -> None:
 
 def encrypts(path: Path) -> bool:
     """Return whether what is written to a path is to be encrypted."""
-    folder = _folder_of(path)
+    folder = folder_of(path)
     return folder is not None and _SITES[folder].privacy.encrypt
 
 
@@ -99,7 +99,7 @@ def masters(path: Path) -> tuple[Master, ...]:
     Errors:
         KeyFileError: the site's key cannot be read, or the file is in no site's restricted folder.
     """
-    folder = _folder_of(path) or _PUBLISHED.get(_normal(path))
+    folder = folder_of(path) or _PUBLISHED.get(_normal(path))
     if folder is None:
         raise KeyFileError(
             "This file is encrypted, and belongs to no site whose settings were read.",
@@ -133,7 +133,14 @@ def _made(site: Site) -> tuple[Master, ...]:
     )
 
 
-def _folder_of(path: Path) -> Path | None:
+def below(path: Path) -> tuple[str, ...]:
+    """Return the parts of a path below its restricted folder; all of them where it is in none."""
+    whole = _normal(path)
+    folder = folder_of(path)
+    return whole.relative_to(folder).parts if folder else whole.parts
+
+
+def folder_of(path: Path) -> Path | None:
     """Return the restricted folder that a path lies in; None where no site is known to have it."""
     if not _SITES:
         return None

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -35,20 +36,27 @@ class Person:
         patients: keys of the patient, those of merged records among them.
         records: keys of the patient's records.
         resources: keys of the nested records that they came from.
+        n_rows: how many events and rows of the quarantine say anything of the patient.
     """
 
     patients: frozenset[str]
     records: frozenset[str]
     resources: frozenset[str]
+    n_rows: int = 0
 
-    @property
+    @cached_property
     def keys(self) -> frozenset[str]:
         """Every key by which the person could be told."""
         return self.patients | self.records | self.resources
 
 
-def find_person(log: EventLog, patients: Iterable[str]) -> Person:
+def find_person(log: EventLog, patients: Iterable[str], ids: Sequence[str] = ()) -> Person:
     """Return what the log has of a patient, under the keys of merged records as well.
+
+    Args:
+        log: one generation of it.
+        patients: keys that the identifier gives.
+        ids: the identifier itself, looked for in rows that nobody could read.
 
     Errors:
         LogError: a file of the log is damaged.
@@ -57,12 +65,21 @@ def find_person(log: EventLog, patients: Iterable[str]) -> Person:
     known = frozenset(_merged(log, batches, set(patients)))
     records: set[str] = set()
     resources: set[str] = set()
+    n_rows = 0
     for batch, event_type in _clinical(batches):
         for part in log.read_parts(batch, event_type):
             mine = part.filter(_is_in(part["patient_key"], known))
+            n_rows += mine.num_rows
             records.update(key for key in mine["record_key"].to_pylist() if key)
             resources.update(key for key in mine["resource_key"].to_pylist() if key)
-    return Person(known, frozenset(records), frozenset(resources))
+    accepted = Person(known, frozenset(records), frozenset(resources))
+    # A patient may have rows that were rejected, and no other.
+    for batch in batches:
+        for part in log.read_quarantine_parts(batch):
+            rejected = [row for row in part.to_pylist() if _is_of(row, accepted, ids)]
+            n_rows += len(rejected)
+            records.update(row["record_key"] for row in rejected if row["record_key"])
+    return Person(known, frozenset(records), frozenset(resources), n_rows)
 
 
 def _clinical(batches: Sequence[Manifest]) -> Iterator[tuple[Manifest, str]]:
@@ -126,7 +143,7 @@ class Forgetting:
     def quarantine(self, rows: pa.Table) -> pa.Table:
         """Return the rows that were not accepted and say nothing of the person."""
         told = rows.to_pylist()
-        mine = [self._is_mine(row) for row in told]
+        mine = [_is_of(row, self.person, self.ids) for row in told]
         gone = [
             (row["event_type"] or "unknown", (row["source_file_sha"], row["source_row"]))
             for row, is_mine in zip(told, mine, strict=True)
@@ -135,13 +152,6 @@ class Forgetting:
         self._set_aside += gone
         self.n_quarantined += len(gone)
         return rows.filter(pa.array([not one for one in mine], pa.bool_()))
-
-    def _is_mine(self, row: Mapping[str, Any]) -> bool:
-        text = f"{row['record_key']} {row['event_json']}"
-        if any(key in self.person.keys for key in re.findall(r"[0-9a-f]{64}", text)):
-            return True
-        raw = row["raw"] or ""
-        return any(len(id_) >= MIN_ID and id_ in raw for id_ in self.ids)
 
     def manifest(self, old: Manifest, new: Manifest) -> Manifest:
         """Return the manifest as if the person's rows had not been delivered."""
@@ -179,6 +189,15 @@ class Forgetting:
     def marks(self, old: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
         """Return the marks of everybody who is forgotten."""
         return [*old, *self.new_marks]
+
+
+def _is_of(row: Mapping[str, Any], person: Person, ids: Sequence[str]) -> bool:
+    """Return whether a row that was not accepted says anything of a person."""
+    text = f"{row['record_key']} {row['event_json']}"
+    if any(key in person.keys for key in re.findall(r"[0-9a-f]{64}", text)):
+        return True
+    raw = row["raw"] or ""
+    return any(len(id_) >= MIN_ID and id_ in raw for id_ in ids)
 
 
 def _is_in(column: pa.ChunkedArray[Any], keys: frozenset[str]) -> pa.BooleanArray:

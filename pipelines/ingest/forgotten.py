@@ -50,7 +50,7 @@ class Forgotten:
             if told["format"] != _FORMAT:
                 raise ValueError
             return sorted((str(one["mark"]), int(one["n_renewals"])) for one in told["marks"])
-        except (ValueError, KeyError, TypeError, sealed.SealedError):
+        except (ValueError, KeyError, TypeError, RecursionError, sealed.SealedError):
             raise LogError(
                 "The list of forgotten patients is damaged.",
                 where=str(self.path),

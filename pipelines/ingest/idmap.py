@@ -20,6 +20,7 @@ from pipelines.base.site import Site
 from pipelines.base.sitekey import SiteKey
 from pipelines.base.storage import storing
 from pipelines.ingest.accounting import delivered_types
+from pipelines.ingest.forgotten import Forgotten
 
 #: Namespace and identifier.
 Named = tuple[str, str]
@@ -48,11 +49,11 @@ class IdMap:
         if not self.path.exists():
             return set()
         try:
-            told = json.loads(sealed.read_bytes(self.path))
+            told = json.loads(sealed.read_bytes(self.path, always=True))
             if told["format"] != _FORMAT:
                 raise ValueError
             return {(str(namespace), str(id_)) for namespace, id_ in told["patients"]}
-        except (ValueError, KeyError, TypeError, sealed.SealedError):
+        except (ValueError, KeyError, TypeError, RecursionError, sealed.SealedError):
             raise LogError(
                 "The map of patients' identifiers is damaged.",
                 where=str(self.path),
@@ -72,10 +73,24 @@ class IdMap:
         if new := {*patients} - known:
             self._put(known | new)
 
-    def drop(self, key: SiteKey, patient_keys: Iterable[str]) -> int:
-        """Forget whoever has one of these keys; return how many identifiers there were."""
-        known, gone = self.named(), {*patient_keys}
-        rest = {one for one in known if self.key_of(key, one) not in gone}
+    def drop_forgotten(self, key: SiteKey, forgotten: Forgotten) -> int:
+        """Forget whomever the site forgot, by their marks; return how many identifiers there were.
+
+        Args:
+            key: the site's key, as the log was written under it.
+            forgotten: the marks of the log that counts.
+        """
+        if not (marks := forgotten.marks()):
+            return 0
+        known, told, numbers = self.named(), {mark for mark, _ in marks}, {n for _, n in marks}
+
+        def is_forgotten(one: Named) -> bool:
+            return any(
+                key.forgotten(self.key_of(key.before(number), one), number) in told
+                for number in numbers
+            )
+
+        rest = {one for one in known if not is_forgotten(one)}
         if rest != known:
             self._put(rest)
         return len(known - rest)

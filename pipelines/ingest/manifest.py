@@ -171,7 +171,7 @@ class Manifest:
                 msg = "not what was written"
                 raise ValueError(msg)
             return _parse(content)
-        except (KeyError, TypeError, AttributeError, ValueError):
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
             msg = "the manifest is damaged or of an unknown format"
             raise ValueError(msg) from None
 

@@ -90,10 +90,14 @@ def _copy_all(source: Path, target: Path) -> None:
     for folder in sorted(one for one in source.iterdir() if one.is_dir()):
         make_private(target / folder.name)
         for path in sorted(folder.glob("*.avro")):
-            try:
-                sealed.copy(path, target / folder.name / path.name)
-            except sealed.SealedError:
-                raise damaged(path) from None
+            _copy(path, target / folder.name / path.name)
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        sealed.copy(source, target)
+    except sealed.SealedError:
+        raise damaged(source) from None
 
 
 def _rewrite_batch(log: EventLog, old: Manifest, folder: Path, change: Change) -> None:
@@ -101,7 +105,7 @@ def _rewrite_batch(log: EventLog, old: Manifest, folder: Path, change: Change) -
         make_private(folder)
         for state in ("committed", "held"):
             if (note := log.root / state / old.batch_id / RELEASE).is_file():
-                sealed.copy(note, folder / RELEASE)
+                _copy(note, folder / RELEASE)
     types = {}
     for name, file in old.types.items():
         parts = (change.events(name, part) for part in log.read_parts(old, name))

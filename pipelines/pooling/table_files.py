@@ -29,7 +29,6 @@ _TYPES: dict[pa.DataType, str] = {
     pa.float64(): "double",
     pa.bool_(): "boolean",
 }
-_PLAIN = b"null"
 
 
 class TableError(Exception):
@@ -80,7 +79,7 @@ def read_avro(name: str, data: bytes, wanted: pa.Schema) -> pa.Table:
 
 
 def _check_size(name: str, stream: io.BytesIO, header: Header, n_bytes: int) -> None:
-    if header.meta.get("avro.codec", _PLAIN) != _PLAIN:
+    if header.is_packed:
         raise TableError(f"The table {name} is packed; packs hold plain Avro.")
     if sum(block.n_rows for block in walk_blocks(stream, header, n_bytes)) > MOST_ROWS:
         raise TableError(f"The table {name} has more than {MOST_ROWS:,} rows.")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.base import sealed
-from pipelines.base.errors import KeyFileError
+from pipelines.base.errors import DripwatchError
 from pipelines.base.files import make_private
 from pipelines.ingest.facts import DeliveredFile, DeliveryFacts
 from pipelines.sources.rows.folders import DeliveryFolder
@@ -102,7 +102,7 @@ _UNREADABLE = (
     TypeError,
     AttributeError,
     sealed.SealedError,
-    KeyFileError,
+    DripwatchError,  # of a file that is plain, or under another key
 )
 
 

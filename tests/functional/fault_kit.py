@@ -38,6 +38,7 @@ class Outcome:
         code: exit code, or the negative number of the signal that killed it.
         what: the error's text.
         seconds: how long it took.
+        result: what a command answered that is no refresh.
     """
 
     code: int
@@ -45,6 +46,7 @@ class Outcome:
     error_type: str = ""
     remarks: tuple[str, ...] = ()
     seconds: float = 0.0
+    result: dict[str, Any] | None = None
 
 
 @dataclass
@@ -73,17 +75,27 @@ class Runner:
         if not answer.exists():
             return Outcome(code, what=said.read_text(errors="replace"), seconds=seconds)
         ended = json.loads(answer.read_text())
-        return Outcome(code, ended["what"], ended.get("type", ""), tuple(ended["remarks"]), seconds)
+        return Outcome(
+            code,
+            ended["what"],
+            ended.get("type", ""),
+            tuple(ended["remarks"]),
+            seconds,
+            ended.get("result"),
+        )
 
     def trace(self, site: Site) -> Counter[tuple[str, str]]:
         """Run a refresh and return how often it did which kind of call in which place."""
+        return Counter((call, area(site, path)) for call, path in self.calls(site))
+
+    def calls(self, site: Site, **order: Any) -> list[tuple[str, str]]:
+        """Run a refresh, or what is ordered; return kind and path of each call, one by one."""
         file = self.scratch / "trace.txt"
         file.unlink(missing_ok=True)
-        assert self.run(site, arm={"trace": [str(site.root), str(file)]}).code == 0
+        ended = self.run(site, arm={"trace": [str(site.root), str(file)]}, **order)
+        assert ended.code == 0, ended.what
         lines = file.read_text(errors="replace").splitlines()
-        return Counter(
-            (call, area(site, path)) for call, _, path in (x.partition("\t") for x in lines)
-        )
+        return [(call, path) for call, _, path in (line.partition("\t") for line in lines)]
 
     def _tell(self, line: str) -> None:
         assert self.process.stdin

@@ -22,6 +22,7 @@ HEAVY = (
     "pyarrow.dataset",
     "pyarrow.parquet",
     "expectations.validate",
+    "flows.forget",
     "flows.announce",
     "flows.conduct",
     "flows.stages",
@@ -47,7 +48,10 @@ def main() -> None:
 
 
 def child(order: dict[str, Any]) -> int:
-    """Run a refresh under a fault; write how it ended to a file, and return its exit code."""
+    """Run a refresh, or forget a patient, under a fault.
+
+    How it ended is written to a file; the exit code is returned.
+    """
     from flows import conduct
     from flows.reply import as_ours
     from pipelines.base.site import load_site
@@ -66,14 +70,30 @@ def child(order: dict[str, Any]) -> int:
         set_back(order["clock"])
     told: dict[str, Any] = {"exit": 0, "what": "", "remarks": []}
     try:
-        result = run(load_site(root))
-        told |= {"exit": int(result.exit_code), "remarks": list(result.remarks)}
+        if patient := order.get("forget"):
+            told |= {"result": forgotten(root, patient)}
+        else:
+            result = run(load_site(root))
+            told |= {"exit": int(result.exit_code), "remarks": list(result.remarks)}
     except Exception as error:  # as the command line does
         ours = as_ours(error)
         told |= {"exit": int(ours.exit_code), "what": str(ours), "type": type(error).__name__}
     disarm()
     Path(order["answer"]).write_text(json.dumps(told))
     return int(told["exit"])
+
+
+def forgotten(root: Path, patient: str) -> dict[str, Any] | None:
+    """Forget a patient as the command does, but for the report's page; return what it found."""
+    from flows.console import TextConsole
+    from flows.forget import forget_command
+    from flows.reply import Reply
+    from tests.functional.refresh_site import without_page
+
+    answer = Reply("forget", TextConsole())
+    with without_page():
+        forget_command(root, answer, patient=patient, namespace="")
+    return answer.result
 
 
 def arm(name: str, value: list[Any]) -> None:

@@ -6,7 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
@@ -77,12 +78,20 @@ def run(site: Site, *, with_gx: bool = False) -> RunResult:
     about a whole run, and wherever the command is run; elsewhere the SQL pass speaks for both.
     The report's pictures take as long again, and are drawn where the command is run alone.
     """
-    with ExitStack() as patches:
-        if not with_gx:
-            patches.enter_context(patch.object(suites, "run", as_sql_says))
-            patches.enter_context(patch.object(docs, "_gx_body", _no_page))
-        patches.enter_context(patch.object(stages, "write_page", lambda _context: ""))
+    with nullcontext() if with_gx else without_gx(), without_page():
         return refresh(site, console=SilentConsole())
+
+
+def without_page() -> AbstractContextManager[object]:
+    """Let no report be drawn."""
+    return patch.object(stages, "write_page", lambda _context: "")
+
+
+@contextmanager
+def without_gx() -> Iterator[None]:
+    """Let the SQL pass speak for Great Expectations, too."""
+    with patch.object(suites, "run", as_sql_says), patch.object(docs, "_gx_body", _no_page):
+        yield
 
 
 def _no_page(_event_type: str, _verdicts: object) -> str:

@@ -138,12 +138,15 @@ def kinds(site: Site) -> set[bool]:
     }
 
 
-def test_a_site_that_switches_on_reads_both_kinds_until_all_is_written_anew(
+def test_a_site_that_switches_on_reads_nothing_plain_until_all_is_written_anew(
     site: Site, hospital: Path, tmp_path: Path
 ) -> None:
     deliver(site, hospital, 2)
+    refused = answer(site, "refresh")
+    assert refused["exit_code"] == ExitCode.CONFIG
+    assert "dripwatch encrypt" in refused["error"]["remedy"]
+    assert answer(site, "encrypt")["exit_code"] == 0
     run(site)
-    assert kinds(site) == {False, True}
     assert duck.is_encrypted(site.store_path)
     before = state(site)
     with duck.connect(site.store_path) as con:  # a store that says something else is noticed
@@ -178,9 +181,40 @@ def test_killed_while_all_is_written_anew_the_log_is_the_old_or_the_new_one(
     with patch.object(encrypt, name, side_effect=KeyboardInterrupt):
         answer(site, "encrypt")
     assert kinds(site) == {name == "refresh"}
+    if name == "adopt":
+        assert answer(site, "refresh")["exit_code"] == ExitCode.CONFIG
+        assert answer(site, "encrypt")["exit_code"] == 0
     run(site)
     assert len(list(site.restricted.glob("log*"))) == 1
-    assert kinds(site) == {name == "refresh"}
+    assert kinds(site) == {True}
+    assert state(site) == before
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "*"])
+def test_plain_files_that_fit_together_in_the_place_of_sealed_ones_stop_every_command(
+    one_night: Site, site: Site, hospital: Path, name: str
+) -> None:
+    deliver(site, hospital, 2)
+    first = [path.relative_to(one_night.log_root) for path in one_night.log_root.rglob(name)]
+    assert answer(site, "encrypt")["exit_code"] == 0
+    run(site)
+    before, log, kept = state(site), site.log_root, site.root / "kept"
+    shutil.copytree(log, kept)
+    for place in first:
+        if (one_night.log_root / place).is_file():
+            shutil.copy(one_night.log_root / place, log / place)
+    for words in (["refresh"], ["replay"], ["encrypt"], ["forget", "--patient", "1000006"]):
+        told = answer(site, *words)
+        assert told["exit_code"] == ExitCode.LOG, told
+        assert "plain file" in told["error"]["what"]
+    found = answer(site, "doctor")["result"]["findings"]
+    assert any(one["level"] == "fail" and "plain file" in one["found"] for one in found)
+    shutil.rmtree(log)
+    shutil.copytree(kept, log)
+    # A plain store is not believed either, and is made anew.
+    shutil.copy(one_night.store_path, site.store_path)
+    run(site)
+    assert duck.is_encrypted(site.store_path)
     assert state(site) == before
 
 

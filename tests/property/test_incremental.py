@@ -176,7 +176,7 @@ class Site:
         self.n_linked += 1
         folder = self.root / f"linked-{self.n_linked}"
         folder.mkdir()
-        told = tuple(("here", name, at) for name, at in through.items())
+        told = tuple(("north", name, at) for name, at in through.items())
         with self.store() as store:
             touched = find_touched(
                 store.con,

@@ -99,6 +99,8 @@ def make_batch(
         event_type: [
             row
             | {
+                "site_id": "north",
+                "event_type": event_type,
                 "batch_id": name,
                 "source": source,
                 "source_file_sha": f"sha-{name}",

@@ -14,6 +14,7 @@ from pipelines.base import sealed
 from pipelines.base.errors import ConfigError, ExitCode, KeyFileError, LogError
 from pipelines.base.keys import load_key
 from pipelines.base.site import Site, load_site
+from pipelines.ingest.forgotten import Forgotten
 from pipelines.ingest.idmap import IdMap
 from tests.at_rest_kit import OTHER, SECRET, nobody_else, set_key, site_that_encrypts
 from tests.log_kit import flip
@@ -93,10 +94,20 @@ def test_it_follows_a_renewed_key(site: Site) -> None:
         IdMap(load_site(site.root)).named()
 
 
-def test_a_patient_who_is_forgotten_is_not_in_it(site: Site) -> None:
+@pytest.mark.parametrize("n_renewals", [0, 1])
+def test_whoever_has_a_mark_is_not_in_it_also_under_a_key_that_was_renewed_since(
+    site: Site, n_renewals: int
+) -> None:
     IdMap(site).add([CHILD, OTHER_CHILD])
+    set_key(site.root, SECRET, OTHER)
+    site = load_site(site.root)
     key = load_key(site)
-    assert IdMap(site).drop(key, [str(key.patient("north", *CHILD))]) == 1
+    then = key.before(n_renewals)
+    mark = then.forgotten(str(then.patient("north", *CHILD)), n_renewals)
+    marks = Forgotten(site.log_root)
+    assert IdMap(site).drop_forgotten(key, marks) == 0
+    marks.put([(key.renew(mark, n_renewals), n_renewals)])
+    assert IdMap(site).drop_forgotten(key, marks) == 1
     assert IdMap(site).named() == {OTHER_CHILD}
 
 

@@ -121,8 +121,9 @@ def test_a_forgotten_patients_rows_are_gone_and_the_sums_hold(
     log: EventLog, con: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     written(log, con)
-    person = find_person(log, [PATIENT])
-    assert len(person.records) == 3  # one of the four labs was rejected
+    person = find_person(log, [PATIENT], ["12345678"])
+    # Three labs, one that was rejected, and a line that nobody could read.
+    assert (len(person.records), person.n_rows) == (4, 5)
     change = Forgetting(person, ["12345678"], [(KEY.forgotten(PATIENT, 0), 0)])
     new = rewrite(log, tmp_path / "log-2.building", change)
     [old], [batch] = log.committed(), new.verify()
@@ -135,6 +136,21 @@ def test_a_forgotten_patients_rows_are_gone_and_the_sums_hold(
     text = (new.root / "committed" / batch.batch_id / batch.quarantine.path).read_bytes()
     assert PATIENT.encode() not in text
     assert b"12345678" not in text
+
+
+def test_a_patient_of_whom_everything_was_rejected_is_found_too(
+    log: EventLog, con: duckdb.DuckDBPyConnection
+) -> None:
+    con.execute(
+        """UPDATE event."LabResulted" SET record_key = sha256(source_row::VARCHAR), patient_key =
+        CASE WHEN source_row = 4 THEN $1 ELSE repeat('b', 64) END""",
+        [PATIENT],
+    )
+    log.write(con, FACTS, VERDICT)
+    log.commit(FACTS.batch_id)
+    person = find_person(log, [PATIENT])
+    assert (len(person.records), person.n_rows) == (1, 1)
+    assert find_person(log, ["c" * 64]).n_rows == 0
 
 
 def test_a_large_file_is_rewritten_part_by_part_and_says_the_same(

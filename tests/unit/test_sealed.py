@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from pipelines.base import sealed, vault
-from pipelines.base.errors import KeyFileError, LogError
+from pipelines.base.errors import ConfigError, KeyFileError, LogError
 from pipelines.base.generations import adopt, building
 from pipelines.base.search import search
 from pipelines.base.site import load_site
@@ -43,7 +43,7 @@ def opened_by_hand(path: Path, secret: bytes) -> bytes:
     data = path.read_bytes()
     assert data.startswith(b"dripwatch-sealed-1\n" + hkdf(secret, b"dripwatch at rest id", 8))
     own = hkdf(hkdf(secret, b"dripwatch at rest"), b"dripwatch at rest file", 32, data[27:HEADER])
-    told = data[:HEADER] + f"{path.parent.name}/{path.name}".encode()
+    told = data[:HEADER] + path.name.encode()  # it lies in the restricted folder itself
     chunks = [data[at : at + CHUNK + TAG] for at in range(HEADER, len(data), CHUNK + TAG)]
     nonces = (n.to_bytes(11, "big") + bytes([n == len(chunks) - 1]) for n in range(len(chunks)))
     return b"".join(
@@ -154,6 +154,41 @@ def test_outside_of_the_folder_and_without_the_setting_files_are_plain(tmp_path:
     for path in (tmp_path / "one", tmp_path / "north" / "one", beside / "one"):
         sealed.write_bytes(path, TEXT)
         assert path.read_bytes() == TEXT
+
+
+def test_a_plain_file_is_not_read_where_all_are_sealed_and_may_not_be_sealed_there(
+    folder: Path,
+) -> None:
+    (folder / "log" / "committed").mkdir(parents=True)
+    plain = folder / "log" / "committed" / "manifest.json"
+    plain.write_bytes(TEXT)
+    with pytest.raises(ConfigError, match="not encrypted") as told:
+        sealed.read_bytes(plain)
+    assert "dripwatch encrypt" in told.value.remedy
+    with sealed.believing_plain():
+        assert sealed.read_bytes(plain) == TEXT
+    sealed.write_bytes(plain.with_name("other.json"), TEXT)
+    for one in (plain, folder / "told.json"):
+        one.write_bytes(TEXT)
+        with pytest.raises(LogError, match="among encrypted ones") as refused:
+            sealed.copy(one, folder / "copy")
+        assert "Jane" not in str(refused.value)
+    assert not (folder / "copy").exists()
+    assert sealed.is_begun(folder / "log")
+
+
+def test_a_file_of_an_earlier_generation_is_none_of_this_one(folder: Path) -> None:
+    for name in ("log/committed/b", "log/held/b", "log-2/committed/b", "log-2/recorded"):
+        (folder / name).mkdir(parents=True)
+    one = folder / "log" / "held" / "b" / "one.avro"
+    sealed.write_bytes(one, TEXT)
+    moved = folder / "log" / "committed" / "b" / "one.avro"
+    shutil.copy(one, moved)
+    assert sealed.read_bytes(moved) == TEXT
+    for later in ("log-2/committed/b/one.avro", "log-2/recorded/one.avro"):
+        shutil.copy(one, folder / later)
+        with pytest.raises(sealed.SealedError):
+            sealed.read_bytes(folder / later)
 
 
 class TestLog:

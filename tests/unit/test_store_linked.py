@@ -27,7 +27,7 @@ def test_events_go_from_the_store_through_linkage_into_the_warehouse(tmp_path: P
     site = make_site(tmp_path)
     events = {name: table.to_pylist() for name, table in event_tables([ill, well]).items()}
     study = load_study("iv_bisphosphonate")
-    given = LinkageInput(study, tuple(("here", name, THROUGH) for name in ALL_TYPES))
+    given = LinkageInput(study, tuple(("north", name, THROUGH) for name in ALL_TYPES))
     with Store(site) as store:
         store.apply([make_batch("b", events)])
         store.load_reference(study.reference_tables())

@@ -15,6 +15,7 @@ import pytest
 from flows.encrypt import not_as_said
 from pipelines.base import sealed
 from pipelines.base.duck import connect
+from pipelines.base.errors import ConfigError
 from pipelines.base.site import Site, load_site
 from pipelines.disclosure import nested_counts
 from pipelines.disclosure.others import Told as RuleTold
@@ -285,7 +286,10 @@ def test_it_is_sealed_where_the_site_begins_to_encrypt(tmp_path: Path) -> None:
     path = site.restricted / "told.json"
     assert sealed.sealed_with(path) is None
     assert path in not_as_said(site)
-    seal_again(site)
+    with pytest.raises(ConfigError, match="not encrypted"):
+        load_told(site, [])
+    with sealed.believing_plain():  # as `dripwatch encrypt` does
+        seal_again(site)
     assert sealed.sealed_with(path) is not None
     assert path not in not_as_said(site)
     assert load_told(site, []).number == 3
