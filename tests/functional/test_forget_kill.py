@@ -15,8 +15,8 @@ from pipelines.base.search import search
 from pipelines.base.site import Site, load_site
 from tests.functional.fault_kit import Runner, area, left_behind, needs_layer, runner
 from tests.functional.refresh_site import deliver, hospital, state
+from tests.functional.small_kit import small_site
 from tests.functional.test_forget import PATIENT
-from tests.functional.test_replay import _site as small_site
 
 __all__ = ["hospital", "runner"]
 

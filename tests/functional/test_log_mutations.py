@@ -19,15 +19,15 @@ from pipelines.base.site import Site, load_site
 from pipelines.ingest.changes import Nothing
 from pipelines.ingest.log import EventLog
 from pipelines.ingest.rewrite import rewrite
-from tests.functional.refresh_site import deliver, hospital, run
-from tests.functional.test_replay import _site as small_site
+from tests.functional.refresh_site import hospital, run
+from tests.functional.small_kit import one_night, small_site
 from tests.log_kit import FACTS, VERDICT, stage
 from tests.log_mutations import MUTATIONS, mutate
 from warehouse import intake
 from warehouse.batch import committed_batch
 from warehouse.store import Store
 
-__all__ = ["hospital"]
+__all__ = ["hospital", "one_night"]
 
 ROOT = Path(__file__).parents[2]
 #: Address space, most of it of libraries; what unpacks into gigabytes does not fit.
@@ -91,15 +91,6 @@ resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
 found = judge_all(load_site(Path(sys.argv[1])), Path(sys.argv[2]), range(500))
 print(json.dumps([[*what, count] for what, count in found.items()]))
 """
-
-
-@pytest.fixture(scope="module")
-def one_night(tmp_path_factory: pytest.TempPathFactory, hospital: Path) -> Site:
-    """A site after its first night; read only."""
-    site = small_site(tmp_path_factory.mktemp("one-night"), hospital)
-    deliver(site, hospital, 1)
-    run(site)
-    return site
 
 
 @pytest.mark.slow
