@@ -18,8 +18,9 @@ from pipelines.base import sealed
 from pipelines.base.files import fsync_path, make_private
 from pipelines.ingest.folder import storage_errors, verify_folder, write_manifest
 from pipelines.ingest.forgotten import Forgotten
-from pipelines.ingest.log import RELEASE, EventLog
+from pipelines.ingest.log import EventLog
 from pipelines.ingest.manifest import EventFile, Manifest
+from pipelines.ingest.reading import RELEASE
 from schemas import QUARANTINED
 from schemas.codec import WrittenFile, damaged, write_events
 from schemas.columns import arrow_schema
