@@ -105,15 +105,21 @@ def idmap(
     reason: Annotated[
         str, typer.Option(help="Why it is asked; written down with account and time.")
     ] = "",
+    asked: Annotated[
+        bool, typer.Option("--asked", help="Print who asked, when and why; ask nothing.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Lead from a patient's key to the identifier in the source.
 
     For a site that keeps a map ([privacy] idmap), to look into a child's chart.
     The key is asked for, or read from standard input. That it was asked is noted
-    in restricted/idmap/asked.jsonl, and not about whom.
+    in restricted/idmap/asked.jsonl, sealed, and not about whom.
     """
     with reply("idmap", as_json=as_json) as answer:
-        from flows.idmap import idmap_command
+        from flows.idmap import asked_command, idmap_command
 
-        idmap_command(config, answer, reason=reason)
+        if asked:
+            asked_command(config, answer)
+        else:
+            idmap_command(config, answer, reason=reason)

@@ -17,6 +17,7 @@ from pipelines.base.generations import adopt, building
 from pipelines.base.keys import load_key
 from pipelines.base.site import Site, load_site
 from pipelines.base.storage import storing
+from pipelines.ingest.asked import Asked
 from pipelines.ingest.idmap import IdMap
 from pipelines.ingest.log import EventLog
 
@@ -88,6 +89,7 @@ def _write_anew(site: Site) -> dict[str, Any]:
     log.check_key(log.fit_key(load_key(site), site.site.id).check_value(site.site.id))
     new = rewrite(log, building(site.restricted), Nothing())
     IdMap(site).seal_again()
+    Asked(site).seal_again()
     seal_again(site)
     # Last of all: from here on everything is taken as written anew.
     with storing("letting the new generation of the log count", new.root):

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import pwd
 import re
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from flows.console import plural
+from flows.console import plural, printable
 from flows.reply import Reply, UsageError, may_name
-from pipelines.base.files import append_line, make_private
 from pipelines.base.keys import load_key
 from pipelines.base.site import Site, load_site
-from pipelines.base.storage import storing
+from pipelines.ingest.asked import Asked
 from pipelines.ingest.idmap import IdMap
 from pipelines.ingest.log import EventLog
 
@@ -43,13 +42,22 @@ def idmap_command(config: Path, answer: Reply, *, reason: str) -> None:
         raise UsageError(
             "No reason was given.", remedy="Say why, with --reason; it is written down."
         )
+    if _KEY.search(reason):
+        raise UsageError(
+            "The reason holds a key.", remedy="Say why, not about whom; nothing was noted."
+        )
     wanted = _asked()
     log = EventLog(site.log_root)
     key = log.fit_key(load_key(site), site.site.id)
     found = IdMap(site).find(key, wanted)
     _note(site, reason, is_known=bool(found))
     answer.result = {"patients": [{"namespace": one, "id": id_} for one, id_ in found]}
-    answer.message = f"{plural(len(found), 'identifier')} of this key."
+    answer.message = (
+        f"{plural(len(found), 'identifier')} of this key."
+        if found
+        else "Nobody of this key is in the map: it holds patients of deliveries that came since "
+        "`idmap = true`, and nobody who was forgotten."
+    )
     for namespace, id_ in found:
         answer.console.say(f"{namespace} {id_}")
     answer.console.say(answer.message)
@@ -68,18 +76,16 @@ def _asked() -> str:
 
 def _note(site: Site, reason: str, *, is_known: bool) -> None:
     """Write a line before anything is shown."""
-    path = asked_path(site)
-    told = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "account": _account(),
-        # The refresh has an account of its own: who became it is who asked.
-        "became_from": os.environ.get("SUDO_USER"),
-        "reason": reason.strip(),
-        "is_known": is_known,
-    }
-    with storing("noting that the map was asked", path):
-        make_private(path.parent)  # there is none before the first patient
-        append_line(path, json.dumps(told))
+    Asked(site).add(
+        {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "account": _account(),
+            # The refresh has an account of its own: who became it is who asked.
+            "became_from": os.environ.get("SUDO_USER"),
+            "reason": reason.strip(),
+            "is_known": is_known,
+        }
+    )
 
 
 def _account() -> str:
@@ -89,6 +95,34 @@ def _account() -> str:
         return str(os.getuid())
 
 
-def asked_path(site: Site) -> Path:
-    """Return the file of who asked, when and why."""
-    return site.restricted / "idmap" / "asked.jsonl"
+def asked_command(config: Path, answer: Reply) -> None:
+    """Print who asked the map, when and why, oldest first.
+
+    Errors:
+        StorageError: the notes cannot be read.
+        KeyFileError: they are sealed under another key than the site's.
+    """
+    site = load_site(config)
+    may_name(site)
+    notes, n_unread = Asked(site).notes()
+    answer.result = {"asked": notes, "n_unread": n_unread}
+    answer.message = f"{plural(len(notes), 'question')}."
+    if n_unread:
+        more = plural(n_unread, "more line is", "more lines are")
+        answer.message += f" {more} damaged, or not sealed and so not believed."
+    if notes:
+        answer.console.table("", ["at (UTC)", "account", "by", "reason", "found"], _rows(notes))
+    answer.console.say(answer.message)
+
+
+def _rows(notes: list[dict[str, Any]]) -> list[list[str]]:
+    return [
+        [
+            str(one.get("at", ""))[:19].replace("T", " "),
+            str(one.get("account", "")),
+            str(one.get("became_from") or ""),
+            printable(str(one.get("reason", ""))),
+            "yes" if one.get("is_known") else "no",
+        ]
+        for one in notes
+    ]

@@ -22,6 +22,7 @@ from pipelines.base.keys import add_secret, load_key
 from pipelines.base.site import Site, load_site
 from pipelines.base.sitekey import SiteKey
 from pipelines.base.storage import storing
+from pipelines.ingest.asked import Asked
 from pipelines.ingest.idmap import IdMap
 from pipelines.ingest.log import EventLog
 from pipelines.ingest.past import PastLog
@@ -101,6 +102,7 @@ def _renew(site: Site, console: Console, *, accept_ties: bool) -> dict[str, Any]
         shutil.rmtree(new.root)
         raise _differs(differ, n_tied)
     IdMap(site).seal_again()
+    Asked(site).seal_again()
     seal_again(site)
     # Last of all: from here on the renewal is taken as done.
     with storing("letting the new generation of the log count", new.root):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 
 def sha256_hex(chunks: Iterable[bytes]) -> str:
@@ -66,17 +67,33 @@ def append_line(path: Path, line: str) -> None:
     Errors:
         OSError: it cannot be written; at most a part of the line is there.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(handle, "r+b") as stream:
-        # A run that is refused because another one is at work writes its log of runs beside it.
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    # A run that is refused because another one is at work writes its log of runs beside it.
+    with alone_with(path) as stream:
         size = stream.seek(0, os.SEEK_END)
-        is_cut_off = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+        is_cut_off = size > 0 and os.pread(stream.fileno(), 1, size - 1) != b"\n"
         stream.write(b"\n" * is_cut_off + line.encode() + b"\n")
         stream.flush()
-        os.fsync(handle)
+        os.fsync(stream.fileno())
     if not size:
         fsync_path(path.parent)
+
+
+@contextmanager
+def alone_with(path: Path) -> Iterator[BinaryIO]:
+    """Lend a file (0600, made where it is not there) to one at a time; what is written is added.
+
+    Whoever waited while another swapped in a new file gets the new one.
+
+    Errors:
+        OSError: it cannot be opened.
+    """
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(handle, "r+b") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
+                yield stream
+                return
 
 
 def make_private(folder: Path) -> Path:

@@ -149,6 +149,30 @@ def write_bytes(path: Path, data: bytes, *, always: bool = False) -> None:
     write_durably(path, whole.getvalue(), mode=0o600)
 
 
+def seal(data: bytes, path: Path) -> bytes:
+    """Return bytes as a sealed file at this path holds them: one entry of a file that grows.
+
+    Errors:
+        KeyFileError: the site's key cannot be read.
+    """
+    whole = io.BytesIO()
+    with writing(whole, path, always=True) as stream:
+        stream.write(data)
+    return whole.getvalue()
+
+
+def unseal(data: bytes, path: Path) -> bytes:
+    """Return what `seal` was given.
+
+    Errors:
+        SealedError: it is damaged, or sealed for another file.
+        KeyFileError: no secret of the site's key opens it.
+    """
+    if not data.startswith(MAGIC):
+        raise SealedError
+    return Opened(io.BytesIO(data), path).read()
+
+
 def copy(source: Path, target: Path) -> None:
     """Copy a file, opened and sealed again under the newest secret, or plain, as the site says.
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import threading
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.idmap import asked_path
 from pipelines.base import sealed
 from pipelines.base.errors import ConfigError, ExitCode, KeyFileError, LogError
+from pipelines.base.files import alone_with, append_line, write_durably
 from pipelines.base.keys import load_key
 from pipelines.base.site import Site, load_site
+from pipelines.ingest.asked import Asked
 from pipelines.ingest.forgotten import Forgotten
 from pipelines.ingest.idmap import IdMap
 from tests.at_rest_kit import OTHER, SECRET, nobody_else, set_key, site_that_encrypts
@@ -55,21 +58,21 @@ def test_a_key_leads_to_the_patient_and_it_is_noted_who_asked_but_not_about_whom
     told = asked(site, key + "\n", "--reason", "call of the ward")
     assert told["result"] == {"patients": [{"namespace": "mrn", "id": "1000001"}]}
     assert asked(site, "0" * 64, "--reason", "a typo")["result"] == {"patients": []}
-    lines = [json.loads(line) for line in asked_path(site).read_text().splitlines()]
-    assert [(one["reason"], one["is_known"]) for one in lines] == [
-        ("call of the ward", True),
-        ("a typo", False),
-    ]
-    assert asked_path(site).stat().st_mode & 0o777 == 0o600
+    assert reasons(site) == [("call of the ward", True), ("a typo", False)]
+    assert Asked(site).path.stat().st_mode & 0o777 == 0o600
     for secret in (CHILD[1], key):
-        assert secret not in asked_path(site).read_text()
+        assert secret not in json.dumps(Asked(site).notes())
         assert secret.encode() not in IdMap(site).path.read_bytes()
+    for text in (b"call of the ward", b"reason", base64.b64encode(b"call of the ward")[:16]):
+        assert text not in Asked(site).path.read_bytes()
 
 
 def test_nothing_is_told_without_a_reason_and_nothing_noted(site: Site) -> None:
     assert asked(site, "0" * 64)["exit_code"] == ExitCode.USAGE
     assert asked(site, "1000001", "--reason", "by id")["exit_code"] == ExitCode.USAGE
-    assert not asked_path(site).exists()
+    about = f"whose is {'0' * 64}?"
+    assert asked(site, "0" * 64, "--reason", about)["exit_code"] == ExitCode.USAGE
+    assert not Asked(site).path.exists()
 
 
 def test_whoever_became_the_account_of_the_refresh_is_noted(
@@ -77,8 +80,64 @@ def test_whoever_became_the_account_of_the_refresh_is_noted(
 ) -> None:
     monkeypatch.setenv("SUDO_USER", "k.weber")
     asked(site, "0" * 64, "--reason", "call of the ward")
-    (line,) = asked_path(site).read_text().splitlines()
-    assert json.loads(line)["became_from"] == "k.weber"
+    [note], _ = Asked(site).notes()
+    assert note["became_from"] == "k.weber"
+
+
+def test_who_asked_is_told_by_the_same_command(site: Site) -> None:
+    asked(site, "0" * 64, "--reason", "call of the ward [/x]")
+    told = CliRunner().invoke(app, ["idmap", "--asked", "-c", str(site.config_path)])
+    assert told.exit_code == 0
+    assert "call of the ward [/x]" in told.stdout
+    assert "1 question." in told.stdout
+
+
+def test_notes_follow_a_renewed_key_and_one_that_is_not_sealed_is_not_believed(site: Site) -> None:
+    asked(site, "0" * 64, "--reason", "before")
+    append_line(Asked(site).path, json.dumps({"reason": "by whom?", "is_known": True}))
+    append_line(Asked(site).path, '{"sealed": "cut o')
+    set_key(site.root, SECRET, OTHER)
+    site = load_site(site.root)
+    asked(site, "0" * 64, "--reason", "after")
+    before = reasons(site)
+    assert before == [("before", False), ("after", False)]
+    Asked(site).seal_again()
+    assert (reasons(site), Asked(site).notes()[1]) == (before, 2)
+    set_key(site.root, SECRET)  # the older secret alone opens none of them any more
+    with pytest.raises(KeyFileError):
+        Asked(load_site(site.root)).notes()
+
+
+def test_a_note_of_another_file_or_with_a_flipped_bit_is_not_read(site: Site) -> None:
+    for reason in ("one", "two", "three"):
+        asked(site, "0" * 64, "--reason", reason)
+    one, two, three = Asked(site).path.read_text().splitlines()
+    middle = len(two) // 2
+    two = two[:middle] + ("A" if two[middle] != "A" else "B") + two[middle + 1 :]
+    elsewhere = site.restricted / "idmap" / "other.jsonl"
+    four = json.dumps({"sealed": base64.b64encode(sealed.seal(b"{}", elsewhere)).decode()})
+    Asked(site).path.write_text("\n".join([one, two, three, four]) + "\n")
+    assert [reason for reason, _ in reasons(site)] == ["one", "three"]
+    assert Asked(site).notes()[1] == 2
+
+
+def test_a_note_that_waits_for_the_file_is_not_lost_when_another_takes_its_place(
+    site: Site,
+) -> None:
+    asked(site, "0" * 64, "--reason", "first")
+    path = Asked(site).path
+    with alone_with(path):
+        waiting = threading.Thread(target=append_line, args=(path, path.read_text().strip()))
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+        write_durably(path, path.read_bytes(), mode=0o600)
+    waiting.join()
+    assert [reason for reason, _ in reasons(site)] == ["first", "first"]
+
+
+def reasons(site: Site) -> list[tuple[str, bool]]:
+    return [(one["reason"], one["is_known"]) for one in Asked(site).notes()[0]]
 
 
 def test_it_follows_a_renewed_key(site: Site) -> None:

@@ -88,6 +88,7 @@ def test_a_store_that_is_damaged_further_in_is_begun_anew_by_the_next_who_opens_
         assert store.rebuilt_because is None
 
 
+@pytest.mark.slow
 def test_a_published_file_that_is_damaged_further_in_gives_way_to_the_next(tmp_path: Path) -> None:
     site = make_site(tmp_path)
     with Store(site) as store:
