@@ -37,7 +37,8 @@ class PrivacyTable(Checked):
         default=False,
         strict=True,
         description="Encrypt what lies in the restricted folder, each file under a key made from "
-        "the site's; needs the extra `encryption`. `dripwatch encrypt` writes anew what is there.",
+        "the site's; needs the extra `encryption`. `dripwatch encrypt` writes anew what is there; "
+        "until then runs stop.",
     )
     tell_watched: bool = Field(
         default=False,
