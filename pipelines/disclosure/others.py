@@ -2,252 +2,284 @@
 
 Bins of hours and pairs of infusions are often one child. Of onset only the days of all units are
 told, of each outcome all bins or none: a bin left out would follow from the others.
+
+A group of rows moves only while each row of `signals.counts` that it hangs together with is told as
+it is now. Then what lies between is held against what could be known before, and where such a row
+moves on alone, what lies between changes by no more than the row itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import accumulate
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import pyarrow as pa
 
-from pipelines.disclosure.nested import Nested
-from pipelines.disclosure.release import ALL, Column, Release, StudyCounts
-from pipelines.disclosure.rule import Row, has_small, is_now, parts
-from pipelines.signals.counts import COUNT_TABLES, ONSET, PAIRED, SELF_CONTROLLED, SHARED
+from pipelines.disclosure.groups import (
+    TABLES,
+    Counts,
+    Group,
+    Key,
+    days_of,
+    differences,
+    groups_of,
+    key_names,
+    left,
+    may_clash,
+    needed,
+    numbers,
+    options,
+    own,
+    partners,
+    place_of,
+    present,
+)
+from pipelines.disclosure.known import Beside, Known, Told, joined, moves_by_little
+from pipelines.disclosure.release import Label
+from pipelines.disclosure.rule import Row, has_small
+from pipelines.signals.counts import SHARED
 
-Key = tuple[Any, ...]
-#: Rows that are told together or not at all, by key.
-Group = dict[Key, dict[str, int | None]]
-
-
-@dataclass(frozen=True)
-class Told:
-    """What the rule knows: counts as they are, what is told of them, and what was told before."""
-
-    counts: StudyCounts
-    release: Release
-    last: Release
-    threshold: int
-
-    def row(self, column: Column, stratum: str = ALL, value: str = ALL) -> Row | None:
-        """Return a row that is told and is what it is now; else None."""
-        told = self.release.row(column, stratum, value)
-        if stratum == ALL:
-            now = self.counts.whole.get(column)
-        else:
-            now = self.counts.strata.get(stratum, {}).get(column, {}).get(value)
-        return now if told is not None and is_now(told, now) else None
+__all__ = ["Key", "Told", "key_names", "told_others"]
 
 
-def told_others(tables: Mapping[str, pa.Table], told: Told) -> dict[str, dict[Key, Row]]:
+def told_others(
+    tables: Mapping[str, pa.Table], told: Told
+) -> tuple[dict[str, dict[Key, Row]], dict[str, Mapping[Label, Sequence[int]]]]:
     """Return the rows of the other count tables that may be told, by table and key.
+
+    And by table what else is known of them: see `Release.known`.
 
     Args:
         tables: rows of one study at one site, by the table's name in the warehouse.
         told: what is told of `signals.counts`.
     """
     found: dict[str, dict[Key, Row]] = {}
-    for name, groups in (
-        (SHARED.name, _shared),
-        (PAIRED.name, _paired),
-        (ONSET.name, _onset),
-        (SELF_CONTROLLED.name, _self_controlled),
-    ):
+    known: dict[str, Mapping[Label, Sequence[int]]] = {}
+    for name in TABLES:
+        table = _Table(name, tables.get(name), told)
+        table.move()
+        found[name] = {key: row for group in table.kept.values() for key, row in group.items()}
+        known[name] = table.known()
+    return found, known
+
+
+class _Table:
+    """The groups of a table: as they are now, as they were told last, and as they are told."""
+
+    def __init__(self, name: str, table: pa.Table | None, told: Told) -> None:
+        self._name, self._told = name, told
+        self._now = {} if table is None else present(name, table, told.counts)
+        self._last = groups_of(name, told.last.other.get(name, {}))
         # What was told before counts, too: it stands beside what is told now.
-        kept: dict[Key, Group] = {}
-        for key, row in told.last.other.get(name, {}).items():
-            kept.setdefault(_owner(name, key), {})[key] = dict(row)
-        if name in tables:
-            for group in groups(_rows(name, tables[name]), told):
-                owner = _owner(name, next(iter(group)))
-                if _may_follow(group, kept.get(owner, {}), told.threshold) and not any(
-                    _clash(name, group, other, told.threshold)
-                    for key, other in kept.items()
-                    if key != owner
-                    and _is_nested(_where(name, owner), _where(name, key), told.counts.nested)
-                ):
-                    kept[owner] = group
-        found[name] = {key: row for group in kept.values() for key, row in group.items()}
-    return found
+        self.kept = dict(self._last)
+        self._known = Known(told.last.known.get(name, {}))
 
+    def move(self) -> None:
+        """Tell groups as they are now, where that gives nothing away."""
+        for owner, group in self._now.items():
+            if not self._has_partners(owner):
+                continue
+            for option in options(self._name, group, self._told.threshold):
+                if self._may_be_told(owner, option):
+                    self.kept[owner] = option
+                    break
 
-def key_names(name: str) -> tuple[str, ...]:
-    """Return the columns of a key within one study at one site."""
-    return tuple(one for one in COUNT_TABLES[name].keys if one not in {"study_id", "site_id"})
+    def _has_partners(self, owner: Key) -> bool:
+        """Whether all that a group hangs together with is told as it is now."""
+        told = self._told
+        return all(told.row(*one) is not None for one in needed(self._name, owner)) and all(
+            told.part(one, part) is not None
+            for one, names in partners(self._name, owner, told.counts).items()
+            for part in names
+            if one not in needed(self._name, owner) and told.release.row(*one) is not None
+        )
 
+    def _may_be_told(self, owner: Key, group: Group) -> bool:
+        counts = own(self._name, group)
+        return not (
+            has_small((one or 0 for one in counts.values()), self._told.threshold)
+            or self._moves_by_little(("own", *owner), counts, self._own_was(owner), set(counts))
+            or self._leaves_few(owner, group)
+            or any(
+                self._clashes(owner, group, other)
+                for other in self.kept
+                if may_clash(self._name, owner, other, self._told.counts)
+            )
+        )
 
-def _rows(name: str, table: pa.Table) -> Group:
-    keys, sums = key_names(name), COUNT_TABLES[name].sums
-    return {
-        tuple(row[key] for key in keys): {one: row[one] for one in sums}
-        for row in table.to_pylist()
-    }
+    # Beside rows of signals.counts ----------------------------------------------------------------
 
-
-def _owner(name: str, key: Key) -> Key:
-    """Return what the rows are about that are told together with this one."""
-    if name == ONSET.name:
-        return key[:-1]
-    return (*key[:2], *key[3:]) if name == PAIRED.name else key
-
-
-def _where(name: str, key: Key) -> tuple[str, str]:
-    return (key[0], "risk") if name == SELF_CONTROLLED.name else (key[0], key[1])
-
-
-def _is_nested(a: tuple[str, str], b: tuple[str, str], nested: Nested) -> bool:
-    return a[0] == b[0] or frozenset({a, b}) in nested
-
-
-def _may_follow(group: Group, before: Group, threshold: int) -> bool:
-    """Whether nothing small has changed in rows that were told before."""
-    return not (before and has_small(_gaps(group, before), threshold))
-
-
-def _clash(name: str, group: Group, other: Group, threshold: int) -> bool:
-    """Whether two outcomes, windows or denominators of which one holds the other differ little."""
-    mine, theirs = ({_place(name, key): row for key, row in one.items()} for one in (group, other))
-    # What stands in other places, such as two values of a stratum, is no part of one another.
-    if name != ONSET.name and not mine.keys() & theirs.keys():
+    def _leaves_few(self, owner: Key, group: Group) -> bool:
+        """Whether little is left between a group and the rows beside it, or has come or gone."""
+        threshold, before = self._told.threshold, self._last_known(owner)
+        for one, part, count in self._counts_beside(owner):
+            days = days_of(self._name, group, before or {})
+            now = left(self._name, group, one, part, count, days)
+            if has_small(now.values(), threshold):
+                return True
+            if before is None:
+                continue
+            known = self._known.was(_label(owner, one, part), self._was_told(one, part))
+            then = [left(self._name, before, one, part, was, days) for was in known]
+            if any(
+                moves_by_little(value, [was[label] for was in then if label in was], threshold)
+                for label, value in now.items()
+            ):
+                return True
         return False
-    return has_small(_gaps(mine, theirs), threshold)
+
+    def _last_known(self, owner: Key) -> Group | None:
+        """Return a group as it was told last; what was left out then, as it was before."""
+        group = self._last.get(owner)
+        if group is None or self._name != SHARED.name:
+            return group
+        [(key, row)] = group.items()
+        known = {one: self._known.was(("own", *owner, one), n) for one, n in row.items()}
+        return {key: {one: values[-1] if values else None for one, values in known.items()}}
+
+    def _counts_beside(self, owner: Key) -> Iterator[tuple[Beside, str, int]]:
+        """Yield the counts of rows beside a group that are told as they are now."""
+        for one, names in partners(self._name, owner, self._told.counts).items():
+            row = self._told.row(*one)
+            for part in names:
+                count = self._told.part(one, part) if row is None else row[part]
+                if count is not None:
+                    yield one, part, count
+
+    def _was_told(self, beside: Beside, part: str) -> int | None:
+        row = self._told.last.row(*beside)
+        return None if row is None else row[part]
+
+    # Beside other groups --------------------------------------------------------------------------
+
+    def _clashes(self, owner: Key, group: Group, other: Key) -> bool:
+        """Whether two groups of which one holds the other differ by little, or by little more."""
+        pair, groups = _in_order(owner, other), {owner: group, other: self.kept[other]}
+        now = differences(self._name, groups[pair[0]], groups[pair[1]])
+        if has_small((one or 0 for one in now.values()), self._told.threshold):
+            return True
+        about = _of_pair(pair)
+        return self._moves_by_little(about, now, self._apart(pair), self._true(other))
+
+    def _apart(self, pair: tuple[Key, Key]) -> Counts | None:
+        """Return how two groups differed as they were told last; None if they were not both."""
+        a, b = (self._last.get(one) for one in pair)
+        return None if a is None or b is None else differences(self._name, a, b)
+
+    def _true(self, owner: Key) -> set[Label]:
+        """Return the numbers of a group, as it is told, that are so now."""
+        told, now = (
+            numbers(self._name, one) for one in (self.kept[owner], self._now.get(owner, {}))
+        )
+        return {one for one in {**told, **now} if told.get(one, 0) == now.get(one, 0)}
+
+    def _has_moved(self, owner: Key) -> bool:
+        return self.kept[owner] != self._last.get(owner)
+
+    # What is known from then on -------------------------------------------------------------------
+
+    def _own_was(self, owner: Key) -> Counts | None:
+        return own(self._name, self._last[owner]) if owner in self._last else None
+
+    def _moves_by_little(
+        self, about: Label, now: Counts, before: Counts | None, true: Collection[Label]
+    ) -> bool:
+        """Whether one of several numbers has changed by little since it was known.
+
+        Args:
+            about: the beginning of their labels.
+            now: the numbers.
+            before: as they were told last; one that is not there was none.
+            true: which of them can be known now, of those that are there.
+        """
+        if before is None:
+            return False
+        for label in {**now, **before}:
+            value = now.get(label, 0)
+            known = self._known.was((*about, *label), before.get(label, 0))
+            is_known = value is not None and (label in true or label not in now)
+            if is_known and moves_by_little(value or 0, known, self._told.threshold):
+                return True
+        return False
+
+    def known(self) -> Mapping[Label, Sequence[int]]:
+        """Return what can be known of groups from now on, beside what is told of them."""
+        for owner, group in self.kept.items():
+            self._keep_own(owner, group)
+            self._keep_beside(owner)
+        for pair in self._pairs():
+            self._keep_apart(pair)
+        return self._known.now
+
+    def _keep_own(self, owner: Key, group: Group) -> None:
+        """Keep what was told of a count that is not told any more."""
+        before = self._own_was(owner) or {}
+        for label, count in own(self._name, group).items():
+            about = ("own", *owner, *label)
+            known = self._known.was(about, before.get(label))
+            self._known.keep(about, known if count is None else (count,), count)
+
+    def _keep_beside(self, owner: Key) -> None:
+        """Keep the counts beside a group that were true while it was, since it moved."""
+        there = {(one, part): count for one, part, count in self._counts_beside(owner)}
+        for one, names in partners(self._name, owner, self._told.counts).items():
+            row = self._told.release.row(*one)
+            for part in names:
+                label, count = _label(owner, one, part), there.get((one, part))
+                known: Sequence[int] = ()
+                if not self._has_moved(owner) or not self._left(owner, one, part):
+                    known = self._known.was(label, self._was_told(one, part))
+                if count is not None and self._is_true_beside(owner, one, part):
+                    known = joined(known, count)
+                self._known.keep(label, known, None if row is None else row[part])
+
+    def _is_true_beside(self, owner: Key, beside: Beside, part: str) -> bool:
+        """Whether all of a group is so now that is told of it beside a row's count."""
+        told, now = self.kept[owner], self._now.get(owner)
+        if now is None:
+            return False
+        days = days_of(self._name, told, now)
+        one, other = (left(self._name, group, beside, part, 0, days) for group in (told, now))
+        return bool(one) and one == other
+
+    def _left(self, owner: Key, beside: Beside, part: str) -> Mapping[Label, int]:
+        return left(self._name, self.kept[owner], beside, part, 0)
+
+    def _pairs(self) -> Iterator[tuple[Key, Key]]:
+        """Yield each two groups of which one holds the other."""
+        places: dict[Any, list[Key]] = defaultdict(list)
+        for owner in self.kept:
+            places[place_of(self._name, owner)].append(owner)
+        for owners in places.values():
+            for a, b in combinations(owners, 2):
+                if may_clash(self._name, a, b, self._told.counts):
+                    yield _in_order(a, b)
+
+    def _keep_apart(self, pair: tuple[Key, Key]) -> None:
+        """Keep how two groups differed when both were true, since one of them has moved."""
+        told = differences(self._name, *(self.kept[one] for one in pair))
+        before = self._apart(pair)
+        known_now = self._true(pair[0]) & self._true(pair[1])
+        has_moved = any(self._has_moved(one) for one in pair)
+        for label in {**told, **(before or {})}:
+            value, about = told.get(label, 0), (*_of_pair(pair), *label)
+            known = self._known.was(about, None if before is None else before.get(label, 0))
+            if value is not None and (label in known_now or label not in told):
+                known = (value,) if has_moved else joined(known, value)
+            self._known.keep(about, known, value)
 
 
-def _gaps(some: Group, others: Group) -> Iterator[int]:
-    """Yield the differences of all counts and sums, of rows that only one has as well."""
-    for key in {*some, *others}:
-        one, other = some.get(key, {}), others.get(key, {})
-        for name in {*one, *other}:
-            if not name.endswith("_us"):
-                yield (one.get(name) or 0) - (other.get(name) or 0)
+def _label(owner: Key, beside: Beside, part: str) -> Label:
+    column, stratum, value = beside
+    about = column.outcome, column.window_name, column.denominator, stratum, value
+    return ("beside", *owner, *about, part)
 
 
-def _place(name: str, key: Key) -> Key:
-    """Return where a row stands, whatever its outcome, window and denominator."""
-    whose = ("outcome", "window_name", "denominator")
-    return tuple(v for n, v in zip(key_names(name), key, strict=True) if n not in whose)
+def _of_pair(pair: tuple[Key, Key]) -> Label:
+    return ("apart", *pair[0], *pair[1])
 
 
-Groups = Iterator[Group]
-
-
-def _shared(rows: Group, told: Told) -> Groups:
-    """Yield who is on both sides of a comparison, where both sides are told."""
-    for key, row in _headline_first(SHARED.name, rows, told):
-        outcome, window, stratum, value, contrast, other, denominator = key
-        column = Column(outcome, window, denominator)
-        sides = [told.row(column, stratum, value)]
-        if contrast == "pair":
-            sides.append(told.row(column, stratum, other))
-        if any(side is None for side in sides):
-            continue
-        sums = [count or 0 for name, count in row.items() if name.startswith("sum_")]
-        n = row["n_patients"] or 0
-        # Sums over few children are small however large they are.
-        if has_small([n, *sums], told.threshold):
-            continue
-        alone = [parts(side)[3] - n for side in sides if side is not None]
-        if has_small([row["n_again"] or 0, *alone], told.threshold):
-            row = {**row, "n_patients": None, "n_again": None}
-        yield {key: row}
-
-
-def _paired(rows: Group, told: Told) -> Groups:
-    """Yield first and second infusions of the same children, where the first ones are told.
-
-    All classes of drugs at once: one that is left out would follow from the others.
-    """
-    groups: dict[Column, Group] = {}
-    for key, row in _headline_first(PAIRED.name, rows, told):
-        groups.setdefault(_column(PAIRED.name, key), {})[key] = row
-    for column, group in groups.items():
-        first = told.row(column, "ordinal", "first")
-        if first is None:
-            continue
-        counts = [one for row in group.values() for one in _pairs(row)]
-        counts.append(parts(first)[2] - _total(group.values(), "n_first"))
-        counts.append(parts(first)[0] - _total(group.values(), "n_event"))
-        if not has_small(counts, told.threshold):
-            yield group
-
-
-def _pairs(row: Row) -> list[int]:
-    """Return the counts of a row of pairs, and what follows from them by subtraction."""
-    had = {name: count or 0 for name, count in row.items()}
-    pairs = [had[f"n_{name}"] for name in ("both", "first_only", "second_only", "neither")]
-    none = had["n_first"] - had["n_event"]
-    seconds = had["n_event_again"] + had["n_none_again"]
-    return [
-        *had.values(),
-        had["n_event"] - had["n_event_again"],
-        none,
-        none - had["n_none_again"],
-        seconds - sum(pairs),
-        had["n_event_again"] - pairs[0] - pairs[1],
-    ]
-
-
-def _headline_first(name: str, rows: Group, told: Told) -> list[tuple[Key, dict[str, int | None]]]:
-    place = {column: number for number, column in enumerate(told.counts.order)}
-    return sorted(
-        ((key, dict(row)) for key, row in rows.items()),
-        key=lambda one: place.get(_column(name, one[0]), len(place)),
-    )
-
-
-def _column(name: str, key: Key) -> Column:
-    had = dict(zip(key_names(name), key, strict=True))
-    return Column(had["outcome"], had["window_name"], had["denominator"])
-
-
-def _onset(rows: Group, told: Told) -> Groups:
-    """Yield the days on which all units leave the risk, all bins of an outcome at once."""
-    groups: dict[tuple[str, str], Group] = {}
-    for key, row in rows.items():
-        outcome, window, stratum, _, scale, _ = key
-        if stratum == ALL and scale == "day":
-            groups.setdefault((outcome, window), {})[key] = row
-    for (outcome, window), group in groups.items():
-        whole = told.row(Column(outcome, window, "all"))
-        if whole is None:
-            continue
-        events, _, units, _ = parts(whole)
-        counts = [count or 0 for row in group.values() for count in row.values()]
-        counts.append(units - _total(group.values(), "n_left"))
-        counts.append(events - _total(group.values(), "n_events"))
-        # Days that are added up stand beside the events of shorter windows.
-        others = [told.row(Column(outcome, name, "all")) for name in _windows(told, outcome)]
-        counts += [
-            so_far - parts(other)[0]
-            for other in others
-            if other is not None
-            for so_far in accumulate(group[key]["n_events"] or 0 for key in sorted(group))
-        ]
-        if not has_small(counts, told.threshold):
-            yield group
-
-
-def _windows(told: Told, outcome: str) -> set[str]:
-    return {one.window_name for one in told.counts.whole if one.outcome == outcome}
-
-
-def _self_controlled(rows: Group, told: Told) -> Groups:
-    """Yield risk and control windows of the same children, undivided."""
-    for key, row in rows.items():
-        outcome, stratum, _ = key
-        sides = [told.row(Column(outcome, name, "all")) for name in ("risk", "control")]
-        if stratum != ALL or any(side is None for side in sides):
-            continue
-        had = [row[name] or 0 for name in ("n_risk_events", "n_control_events")]
-        n = row["n_patients"] or 0
-        cut = [row[name] or 0 for name in ("n_cut_by_next", "n_cut_by_end")]
-        rest = [parts(side)[0] - e for side, e in zip(sides, had, strict=True) if side is not None]
-        if not has_small([*had, n, *cut, *(n - one for one in cut), *rest], told.threshold):
-            yield {key: row}
-
-
-def _total(rows: Iterable[Row], name: str) -> int:
-    return sum(row[name] or 0 for row in rows)
+def _in_order(a: Key, b: Key) -> tuple[Key, Key]:
+    return (a, b) if a < b else (b, a)

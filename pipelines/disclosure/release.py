@@ -42,6 +42,8 @@ Place = tuple[str, str]
 Apart = Mapping[tuple[Column, Column, str, str], Sequence[int]]
 #: Rows of a stratum by its value.
 Values = Mapping[str, Row]
+#: What a number is of: texts, and bins.
+Label = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class Release:
             have from 1 to threshold - 1 of them is told: those who pool need a bound. With their
             units, where a told column has the same; else None.
         apart: what was last known between two columns of which only one has moved since.
+        known: of the other tables, by name and label, what could be known beside what is told: see
+            `known`.
     """
 
     threshold: int
@@ -99,6 +103,7 @@ class Release:
     other: Mapping[str, Mapping[tuple[Any, ...], Row]] = field(default_factory=dict)
     few: Mapping[Column, int | None] = field(default_factory=dict)
     apart: Apart = field(default_factory=dict)
+    known: Mapping[str, Mapping[Label, Sequence[int]]] = field(default_factory=dict)
 
     def row(self, column: Column, stratum: str, value: str) -> Row | None:
         """Return the row that is told; None where none is."""
@@ -126,6 +131,12 @@ class Release:
                 [_key(a), _key(b), *place, was]
                 for (a, b, *place), was in sorted(self.apart.items())
             ],
+            "known": {
+                name: [
+                    [list(label), list(values)] for label, values in sorted(rows.items(), key=repr)
+                ]
+                for name, rows in sorted(self.known.items())
+            },
         }
         return json.dumps(told, separators=(",", ":"))
 
@@ -149,6 +160,10 @@ class Release:
             apart={
                 (Column(*a), Column(*b), stratum, value): was
                 for a, b, stratum, value, was in told.get("apart", ())
+            },
+            known={
+                name: {tuple(label): tuple(values) for label, values in rows}
+                for name, rows in told.get("known", {}).items()
             },
         )
 

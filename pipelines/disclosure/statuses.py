@@ -6,7 +6,8 @@ or whom the rules leave out would be known for the others as well.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping
 
 from pipelines.disclosure.release import Column, Release
 from pipelines.disclosure.rule import Row, has_small
@@ -47,40 +48,57 @@ def _may_be_told(
             if (one.outcome, one.window_name) == place
         )
     }
-    if has_small(_parts(row, units), threshold):
+    now, beside = _parts(row), _beside(row, units)
+    if has_small([*now.values(), *beside], threshold):
         return False
     before = last.statuses.get(place)
     if before is None or before == row:
         return True
+    # All of a row is of one instant: what follows from it now, and what followed from it then.
+    was = _parts(before)
     changes = [(row[name] or 0) - (before.get(name) or 0) for name in row]
+    changes += [count - was[name] for name, count in now.items() if name in was]
     return not has_small(changes, threshold)
 
 
-def _parts(row: Row, units: Mapping[str, int]) -> Sequence[int]:
-    """Return the counts that statuses add up from, and how far they are from told units."""
-    had = {name: value or 0 for name, value in row.items()}
-    complete = had["n_closed_units"] - had["n_censored"]
+def _counts(row: Row) -> Mapping[str, int]:
+    return defaultdict(int, {name: value or 0 for name, value in row.items()})
+
+
+def _named(row: Row) -> dict[str, int]:
+    """Return the units of each denominator that applies, by its name."""
+    had = _counts(row)
     named = {
         "all": had["n_closed_units"],
-        "complete": complete,
+        "complete": had["n_closed_units"] - had["n_censored"],
         **{name: had[f"n_{name}"] for name in ("observed", "tested", "determined")},
         "tested_with_baseline": had["n_tested_with_baseline"],
     }
-    applies = [name for name in named if row.get(f"n_{name}", 0) is not None]
-    others = [name for name in applies if name not in {"all", "complete"}]
-    parts = [
-        had["n_open_event"],
-        had["n_open"] - had["n_open_event"],
-        had["n_censored"],
-        had["n_not_at_risk"],
-        had["n_ineligible"],
-        had["n_rows"] - sum(had[f"n_{name}"] for name in _WHOLE),
-        *(named[name] for name in applies),
-        *(complete - named[name] for name in others),
-        *(named[name] - count for name, count in units.items() if name in applies),
-    ]
-    if "tested" in others:
-        parts.append(named["tested"] - named["tested_with_baseline"])
+    return {name: count for name, count in named.items() if row.get(f"n_{name}", 0) is not None}
+
+
+def _beside(row: Row, units: Mapping[str, int]) -> list[int]:
+    """Return how far statuses are from units that are told, by denominator."""
+    named = _named(row)
+    return [named[name] - count for name, count in units.items() if name in named]
+
+
+def _parts(row: Row) -> dict[str, int]:
+    """Return the counts that statuses add up from, and what follows from them by subtraction."""
+    had, named = _counts(row), _named(row)
+    parts = {
+        "open event": had["n_open_event"],
+        "open": had["n_open"] - had["n_open_event"],
+        "censored": had["n_censored"],
+        "not at risk": had["n_not_at_risk"],
+        "ineligible": had["n_ineligible"],
+        "others": had["n_rows"] - sum(had[f"n_{name}"] for name in _WHOLE),
+        **named,
+    }
+    for name in named.keys() - {"all", "complete"}:
+        parts[f"not {name}"] = named["complete"] - named[name]
+    if "tested" in named:
+        parts["without baseline"] = named["tested"] - had["n_tested_with_baseline"]
     return parts
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
 from pipelines.disclosure.nested import Nested
-from pipelines.disclosure.others import Told, key_names, told_others
+from pipelines.disclosure.others import Key, Told, key_names, told_others
 from pipelines.disclosure.reading import column_of, study_counts
 from pipelines.disclosure.release import FEW, PATIENTS, Release
 from pipelines.disclosure.rows import plan_rows
@@ -47,6 +47,7 @@ def mask_counts(
     *,
     nested: Nested | None = None,
     outcomes: Sequence[str] = (),
+    anew: Collection[Key] | None = None,
 ) -> Masked:
     """Return the tables of counts of one study at one site with what may not be told made null.
 
@@ -57,18 +58,21 @@ def mask_counts(
         last: what was told before; figures stay until what has changed may be told.
         nested: see `nested_counts`.
         outcomes: those first that matter most.
+        anew: of what surveillance watches, the pairs that may be told as they are now: outcome,
+            window and what is watched; None: all.
     """
     rows = counts[COUNTS.name]
     before = last or Release(threshold)
     main = plan_rows(rows, threshold, last, nested=nested, outcomes=outcomes)
     counted = study_counts(rows, nested, outcomes)
     told = Told(counted, main, before, threshold)
-    other = told_others(counts, told)
+    other, known = told_others(counts, told)
     if WATCHED in counts:
-        other[WATCHED] = told_watched(counts[WATCHED], told)
+        other[WATCHED], known[WATCHED] = told_watched(counts[WATCHED], told, anew)
     elif WATCHED in before.other:
         other[WATCHED] = dict(before.other[WATCHED])
-    release = replace(main, other=other)
+        known[WATCHED] = before.known.get(WATCHED, {})
+    release = replace(main, other=other, known=known)
     makers: dict[str, Callable[[Mapping[str, Any]], Row | None]] = {
         name: _from_others(release, name) for name in COUNT_TABLES if name != COUNTS.name
     }

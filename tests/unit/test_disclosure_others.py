@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from pipelines.disclosure.others import Told, told_others
+from pipelines.disclosure import others
+from pipelines.disclosure.others import Told
 from pipelines.disclosure.release import Column, Division, Release, StudyCounts
 from pipelines.disclosure.rule import Row
 from pipelines.signals.counts import COUNT_TABLES, ONSET, PAIRED, SHARED
@@ -33,6 +34,12 @@ def told(
     counts = StudyCounts(whole, strata or {}, list(whole), NESTED)
     divisions = {name: Division(rows=columns) for name, columns in (strata or {}).items()}
     return Told(counts, Release(11, whole, divisions), Release(11, other=other or {}), 11)
+
+
+def told_others(
+    tables: Mapping[str, pa.Table], world: Told
+) -> dict[str, dict[tuple[object, ...], Row]]:
+    return others.told_others(tables, world)[0]
 
 
 def rows_of(name: str, rows: Sequence[tuple[object, ...]]) -> dict[str, pa.Table]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pyarrow as pa
 import pytest
 
 from pipelines.base.duck import connect
-from pipelines.disclosure.others import Told
+from pipelines.disclosure.known import Told
+from pipelines.disclosure.plan import plan
 from pipelines.disclosure.release import Column, Release, StudyCounts
 from pipelines.disclosure.watched import COLUMNS, NAME, SCHEMA, masked_watched, told_watched
 from pipelines.ingest.recorded import Recorded
@@ -230,14 +232,31 @@ def no_counts(last: Release) -> Told:
     return Told(StudyCounts({}, {}, [], frozenset()), Release(T), last, T)
 
 
-class Quarters:
-    """Hospitals quarter by quarter: what is true, and what their packs tell of it."""
+#: Of later units, the share that is of children who had the event and are not watched any more; of
+#: all units, that of children who are lost.
+REACTED, LOST = 0.15, 0.03
 
-    def __init__(self, rng: np.random.Generator, multiple: float) -> None:
-        self.rng, self.multiple = rng, multiple
+
+class Quarters:
+    """Hospitals quarter by quarter: what is true, and what their packs tell of it.
+
+    Args:
+        rng: draws events.
+        multiple: of the risk that is expected.
+        is_beside: whether the counts of all units are told as well.
+    """
+
+    def __init__(
+        self, rng: np.random.Generator, multiple: float, *, is_beside: bool = False
+    ) -> None:
+        self.rng, self.multiple, self.is_beside = rng, multiple, is_beside
         self.units = dict.fromkeys(ADDED, (0, 0))
         self.events = dict.fromkeys(ADDED, 0)
+        #: Units and events that are not watched, and units that were lost.
+        self.others = dict.fromkeys(ADDED, (0, 0, 0))
         self.told = {site: Release(T) for site in ADDED}
+        #: Events at the instant that a pack tells of.
+        self.then = dict.fromkeys(ADDED, 0)
 
     def next(self) -> tuple[Seen, int]:
         packs = []
@@ -246,22 +265,48 @@ class Quarters:
             mean = self.multiple * (0.03 * first + 0.02 * later)
             self.events[site] += int(self.rng.poisson(mean))
             rows = hospital_row(site, self.units[site], self.events[site])
-            kept = told_watched(rows, no_counts(self.told[site]))
-            self.told[site] = Release(T, other={NAME: kept})
+            told = self._beside(site, later) if self.is_beside else no_counts(self.told[site])
+            kept, known = told_watched(rows, told)
+            self.told[site] = replace(told.release, other={NAME: kept}, known={NAME: known})
             table = masked_watched(rows, kept)
             packs.append(Pack(Path(site), {"site_id": site}, "", {NAME: table}))
+            [row] = table.to_pylist()
+            if (row["n_units_first"], row["n_units_later"]) == self.units[site]:
+                self.then[site] = self.events[site]
         seen = seen_in(packs, pair_of())
         assert seen is not None
-        return seen, sum(self.events.values())
+        return seen, sum(self.then.values())
+
+    def _beside(self, site: str, later: int) -> Told:
+        """Return what is told of all units, complete or not, by the rule of `signals.counts`."""
+        units, events, lost = self.others[site]
+        added = int(self.rng.binomial(later, REACTED))
+        events += int(self.rng.binomial(added, min(1.0, 0.05 * self.multiple)))
+        lost += int(self.rng.poisson(LOST * sum(ADDED[site])))
+        self.others[site] = (units + added, events, lost)
+        n, e = sum(self.units[site]) + units + added, self.events[site] + events
+        whole = {
+            Column("any_side_effect", "risk", name): plain_row(n + more, e)
+            for name, more in (("complete", 0), ("all", lost))
+        }
+        counts = StudyCounts(whole, {}, list(whole), frozenset())
+        last = self.told[site]
+        return Told(counts, plan(counts, T, last), last, T)
 
 
-def surveil(rng: np.random.Generator, multiple: float = 1.0) -> tuple[int, int, float, bool]:
-    """Return the looks at which packs and truth signal (0: none), alpha spent, and doubts."""
+def plain_row(n: int, e: int) -> dict[str, int | None]:
+    return {"n_units": n, "n_events": e, "n_patients": n}
+
+
+def surveil(
+    rng: np.random.Generator, multiple: float = 1.0, *, is_beside: bool = False
+) -> tuple[int, int, float, int, int]:
+    """Return the looks at which packs and truth signal (0: none), alpha spent, doubts, looks."""
     plan = plan_of(pair_of(max_expected=45.0))
     reference = Reference((0.03, 0.02))
-    quarters = Quarters(rng, multiple)
+    quarters = Quarters(rng, multiple, is_beside=is_beside)
     looks: list[PooledLook] = []
-    truth, spent, doubted = 0, 0.0, False
+    truth, spent, doubted = 0, 0.0, 0
     for _ in range(N_QUARTERS):
         seen, events = quarters.next()
         assert seen.low <= events <= seen.high
@@ -271,21 +316,24 @@ def surveil(rng: np.random.Generator, multiple: float = 1.0) -> tuple[int, int, 
         looks.append(look)
         spent = look.look.alpha_spent
         truth = truth or (look.look.number if events >= look.look.threshold else 0)
-        doubted |= look.decision == "cannot_tell"
+        doubted += look.decision == "cannot_tell"
         if look.decision in {"signal", "end"}:
             break
     claimed = looks[-1].look.number if looks[-1].decision == "signal" else 0
-    return claimed, truth, spent, doubted
+    return claimed, truth, spent, doubted, len(looks)
 
 
-def shares(n: int, seed: int, multiple: float) -> tuple[float, float, float, float]:
-    """Return the shares of networks that signal by packs and in truth, alpha, and doubts."""
+def shares(
+    n: int, seed: int, multiple: float, *, is_beside: bool = False
+) -> tuple[float, float, float, float]:
+    """Return the shares of networks that signal by packs and in truth, alpha, doubts a look."""
     rng = np.random.default_rng(seed)
-    found = [surveil(rng, multiple) for _ in range(n)]
+    found = [surveil(rng, multiple, is_beside=is_beside) for _ in range(n)]
     # What packs claim is true, at this look or an earlier one that could not tell.
-    assert all(truth and truth <= claimed for claimed, truth, _, _ in found if claimed)
-    claims = [sum(one[place] > 0 for one in found) / n for place in (0, 1)]
-    return *claims, max(one[2] for one in found), sum(one[3] for one in found) / n  # type: ignore[return-value]
+    assert all(truth and truth <= claimed for claimed, truth, *_ in found if claimed)
+    by_packs, in_truth = (sum(one[place] > 0 for one in found) / n for place in (0, 1))
+    doubts = sum(one[3] for one in found) / sum(one[4] for one in found)
+    return by_packs, in_truth, max(one[2] for one in found), doubts
 
 
 def test_packs_never_signal_what_is_not_so() -> None:
@@ -320,48 +368,80 @@ def test_alpha_is_kept_and_as_exact_as_told(capsys: pytest.CaptureFixture[str]) 
 
 def packed(units: Pair, events: int, told: Told) -> tuple[dict[str, Any], Release]:
     rows = hospital_row("east", units, events)
-    kept = told_watched(rows, told)
+    kept, known = told_watched(rows, told)
     [row] = masked_watched(rows, kept).to_pylist()
-    return row, Release(T, other={NAME: kept})
+    return row, replace(told.release, other={NAME: kept}, known={NAME: known})
 
 
-def beside_counts(last: Release, units: Pair, events: int) -> Told:
-    """Return what is known where the counts of all units are told as well."""
-    row = {"n_units": sum(units), "n_events": events, "n_patients": sum(units)}
-    release = Release(T, {Column("any_side_effect", "risk", "complete"): row})
-    return Told(StudyCounts({}, {}, [], frozenset()), release, last, T)
+WHOLE = Column("any_side_effect", "risk", "complete")
+
+
+def beside_counts(last: Release, units: int, events: int) -> Told:
+    """Return what is known where the counts of all units are told as well, by their own rule."""
+    counts = StudyCounts({WHOLE: plain_row(units, events)}, {}, [WHOLE], frozenset())
+    return Told(counts, plan(counts, T, last), last, T)
 
 
 @pytest.mark.parametrize("with_counts", [False, True], ids=["alone", "beside counts"])
 def test_over_quarters_no_small_count_is_told_nor_worked_out(*, with_counts: bool) -> None:
-    """The attacker has the code, and asks for each number of events what the pack would say."""
+    """The attacker has the code, and asks for each number of events what the pack would say.
+
+    He has all packs so far, so he knows what was known of events beside counts.
+    """
     luck = random.Random(188)  # noqa: S311 - invented hospitals
-    n_masked = 0
+    n_masked = n_compared = 0
     for _ in range(6):
-        last, units, events, again = Release(T), (0, 0), 0, 0
+        last, units, events, again, more = Release(T), (0, 0), 0, 0, 0
         before: dict[str, int] = {}
         for _quarter in range(8):
-            units = (units[0] + luck.randrange(14), units[1] + luck.randrange(25))
-            events = min(sum(units), max(0, events + luck.choice((-1, 0, 1, 3, 8, 14))))
-            again += luck.choice((0, 0, 1, 12))
+            units = (units[0] + luck.choice((0, 13, 30)), units[1] + luck.randrange(11, 40))
+            events = min(sum(units), max(0, events + luck.choice((-1, 0, 1, 3, 8, 14, 20))))
+            again, more = (one + luck.choice((0, 0, 0, 1, 12)) for one in (again, more))
             told = no_counts(last)
-            has_counts = with_counts and events + again not in range(1, T)
-            if has_counts:
-                told = beside_counts(last, (units[0], units[1] + again), events + again)
+            if with_counts:
+                told = beside_counts(last, sum(units) + again + more, events + again)
             row, after = packed(units, events, told)
+            whole = told.row(WHOLE)
             if row["n_units_first"] == units[0] and row["n_units_later"] == units[1]:
-                for name in ("n_units_first", "n_units_later", "n_events"):
-                    if (value := row[name]) is not None:
+                now = {name: row[name] for name in ("n_units_first", "n_units_later", "n_events")}
+                if whole is not None and row["n_events"] is not None:
+                    now["again"] = (whole["n_events"] or 0) - events
+                    n_compared += "again" in before
+                for name, value in now.items():
+                    if value is not None:
                         assert value == 0 or value >= T
                         assert abs(value - before.get(name, value)) not in range(1, T)
                         before[name] = value
                 if row["n_events"] is None:
                     n_masked += 1
-                    most = events + again if has_counts else sum(units)
-                    asked = [e for e in range(most + 1) if packed(units, e, told)[0] == row]
+                    most = sum(units) if whole is None else events + again
+                    near = range(max(0, events - 2 * T), min(most, events + 2 * T) + 1)
+                    asked = [e for e in near if packed(units, e, told)[0] == row]
                     assert events in asked
                     assert len(asked) >= math.ceil(T / 2)
-                elif has_counts:
-                    assert again == 0 or again >= T
             last = after
     assert n_masked > 3
+    assert not with_counts or n_compared > 3
+
+
+def test_two_packs_do_not_tell_that_two_more_children_reacted_again() -> None:
+    """All events rise from 40 to 55, those of patients without one before from 25 to 38."""
+    row, last = packed((60, 120), 25, beside_counts(Release(T), 300, 40))
+    assert row["n_events"] == 25
+    row, last = packed((80, 160), 38, beside_counts(last, 360, 55))
+    assert last.whole[WHOLE]["n_events"] == 55
+    assert (row["n_units_first"], row["n_events"]) == (80, None)
+    # Eleven more than then: 15 had one before when it was known last, 26 now.
+    row, _ = packed((100, 200), 50, beside_counts(last, 420, 76))
+    assert row["n_events"] == 50
+
+
+def test_two_packs_do_not_tell_of_two_more_infusions_after_a_reaction() -> None:
+    row, last = packed((60, 120), 0, beside_counts(Release(T), 200, 40))
+    assert row["n_units_later"] == 120
+    row, last = packed((80, 160), 0, beside_counts(last, 262, 55))
+    assert (last.whole[WHOLE]["n_units"], row["n_units_later"]) == (262, 120)
+    # Nor do they where the counts of all units are not told: when they are hangs on events.
+    row, last = packed((60, 120), 0, beside_counts(Release(T), 200, 7))
+    row, last = packed((80, 160), 0, beside_counts(last, 262, 8))
+    assert (last.whole, row["n_units_later"]) == ({}, 120)

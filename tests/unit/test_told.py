@@ -30,6 +30,7 @@ from studies.load import load_study
 from tests.at_rest_kit import needs_crypto, nobody_else, site_that_encrypts
 from tests.pack_kit import STUDY, Unit, counted, make_site, publish, units_of
 from warehouse.packing import Content, pack_content
+from warehouse.report import onset
 from warehouse.report.held import Held
 from warehouse.report.looks import shown_looks
 from warehouse.report.masking import told_risks
@@ -84,6 +85,57 @@ def test_what_does_not_hang_on_told_figures_alone_waits_for_them() -> None:
     later = Held(T, told.now)
     assert later.rows("x", [{"n": 90}], {"n": 90}, may_move=False) == [{"n": 50}]
     assert later.now == told.now
+
+
+def test_a_count_that_was_not_told_for_a_night_still_moves_by_no_less() -> None:
+    seen: Mapping[str, Any] = {}
+    shown = []
+    for counts in ({"x": 40, "y": 60}, {"y": 80}, {"x": 42, "y": 100}, {"x": 55, "y": 120}):
+        held = Held(T, seen)
+        shown.append(held.rows("x", [dict(counts)], counts)[0].get("x"))
+        seen = held.now
+    assert shown == [40, None, None, 55]
+
+
+def test_what_is_left_beside_figures_that_moved_alone_is_known() -> None:
+    seen: Mapping[str, Any] = {}
+    shown = []
+    # Beside 60, then 75: twenty are left, thirty-five, and again as many as two more.
+    for n, left in ((40, 20), (40, 35), (52, 37), (52, 47)):
+        held = Held(T, seen)
+        shown.append(held.rows("x", [{"n": n}], {"n": n, "left": left})[0]["n"])
+        seen = held.now
+    assert shown == [40, 40, 40, 52]
+
+
+def curve_of(told: Told, *events: int) -> tuple[list[int], Told]:
+    """Return what a page tells of events by day, of these days, and what is known from then on."""
+    con = connect()
+    con.execute("CREATE SCHEMA signals")
+    about = {"study_id": STUDY, "outcome": "fever", "window_name": "risk"}
+    line = {"stratum": "all", "stratum_value": "all", "scale": "day"}
+    share = dict.fromkeys(
+        ("cumulative_incidence", "cumulative_incidence_low", "cumulative_incidence_high"), 0.1
+    )
+    rows = [
+        {**about, **line, **share, "bin_end": day, "n_events": n, "n_all_events": sum(events)}
+        for day, n in enumerate(events)
+    ]
+    con.register("made", pa.Table.from_pylist(rows))
+    con.execute("CREATE TABLE signals.onset AS FROM made")
+    source = Source(con, T, told)
+    points = onset.points_of(source, about, ("all", "all"), "day", is_current=True)
+    con.close()
+    return [one["n"] for one in points], Told(figures=source.held.now)
+
+
+def test_a_curve_and_all_events_do_not_tell_that_two_more_came_later() -> None:
+    shown, told = curve_of(Told(), 25, 0, 15)
+    assert shown == [25, 40]
+    shown, told = curve_of(told, 38, 0, 17)
+    assert shown == [25, 40]
+    shown, _ = curve_of(told, 38, 0, 26)
+    assert shown == [38, 64]
 
 
 def test_what_was_told_under_a_lower_threshold_is_not_told_again() -> None:
@@ -239,10 +291,11 @@ def looks_and_packs(*, is_alone: bool) -> list[dict[str, int]]:
         watched = pa.Table.from_pylist(every).select(list(WATCHED_COLUMNS))
         source = Source(con, T, None if is_alone else told)
         is_pack = night % 10 == 5
-        rows = watched if is_pack else source._looked_at(watched, STUDY)
+        anew = None if is_pack else source.looked_at(watched, STUDY)
         last = told.releases.get(STUDY, Release(T))
         state = RuleTold(StudyCounts({}, {}, [], frozenset()), Release(T), last, T)
-        release = Release(T, other={WATCHED: told_watched(rows, state)})
+        pairs, known = told_watched(watched, state, anew)
+        release = Release(T, other={WATCHED: pairs}, known={WATCHED: known})
         source.releases[STUDY] = release
         if is_pack:
             found += masked_watched(watched, release.other[WATCHED]).to_pylist()

@@ -66,8 +66,11 @@ class Held:
         last = self._last.get(name)
         found = list(rows)
         if last is not None and found == last["shown"]:
+            if may_move and self._is_held:
+                # What follows beside figures that moved alone is known from now on.
+                self.now[name] = {**last, "counts": dict(counts)}
             return found
-        if may_move and (last is None or self._may_follow(counts, last["counts"])):
+        if may_move and (last is None or self._may_follow(counts, last)):
             self._keep(name, found, counts)
             return found
         if last is None or last["threshold"] < self._threshold:
@@ -114,8 +117,13 @@ class Held:
         self._keep(name, count, {})
         return count
 
-    def _may_follow(self, now: Mapping[str, int], before: Mapping[str, int]) -> bool:
+    def _may_follow(self, now: Mapping[str, int], last: Row) -> bool:
         """Whether every count has changed by nothing or by enough, and one of them has."""
+        before: Mapping[str, int] = last["counts"]
+        gone_before: Mapping[str, int] = last.get("gone", {})
+        steps = [count - gone_before[name] for name, count in now.items() if name in gone_before]
+        if any(is_small(abs(one), self._threshold) for one in steps):
+            return False
         changes = [count - before[name] for name, count in now.items() if name in before]
         gone = [count for name, count in before.items() if name not in now]
         if any(is_small(abs(one), self._threshold) for one in [*changes, *gone]):
@@ -126,10 +134,16 @@ class Held:
     def _keep(
         self, name: str, shown: object, counts: Mapping[str, int], day: str | None = None
     ) -> None:
-        if self._is_held:
-            self.now[name] = {
-                "threshold": self._threshold,
-                "counts": dict(counts),
-                "shown": shown,
-                "day": self._day if day is None else day,
-            }
+        if not self._is_held:
+            return
+        last = self._last.get(name, {})
+        # Counts that are not told any more are known all the same.
+        known = {**last.get("gone", {}), **last.get("counts", {})}
+        gone = {one: count for one, count in known.items() if one not in counts}
+        self.now[name] = {
+            "threshold": self._threshold,
+            "counts": dict(counts),
+            "shown": shown,
+            "day": self._day if day is None else day,
+            **({"gone": gone} if gone else {}),
+        }

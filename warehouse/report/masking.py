@@ -6,7 +6,7 @@ rest of its row, a second value of the same margin, a step of a flow, a differen
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,8 @@ def told_risks(
     min_cell: int,
     study: Mapping[str, Any],
     last: Release | None,
+    *,
+    anew: Collection[tuple[str, str, str]] | None = None,
 ) -> tuple[list[Row], Release]:
     """Return rows of risks as they may be told, and what is told from now on.
 
@@ -63,6 +65,7 @@ def told_risks(
         min_cell: smallest count that is shown; 1 shows everything.
         study: the study's settings, which say what holds what, and which outcomes matter most.
         last: what was told before, by pages or packs.
+        anew: of what surveillance watches, the pairs that may be told anew; None: all.
 
     Returns:
         the rows with `suppressed_reason`, null in all but what they are about where it is not, and
@@ -83,6 +86,7 @@ def told_risks(
         last,
         nested=_nested(study, places),
         outcomes=by_weight(study),
+        anew=anew,
     )
     table = masked.tables[COUNTS.name]
     told = {_about(row): row for row in table.to_pylist()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 from warehouse.report import words
@@ -66,7 +67,7 @@ def _figure(source: Source, outcome: Row, told: Sequence[Row], name: str) -> Fig
     is_current = all(row["is_current"] for row in mine)
     for scale in ("hour", "day"):
         found = [
-            (label, colour, _told(source, outcome, line, scale, is_current=is_current))
+            (label, colour, points_of(source, outcome, line, scale, is_current=is_current))
             for label, colour, line in (
                 (_label(stratum, value), colour, (stratum, value))
                 for stratum, value, colour in wanted
@@ -96,7 +97,7 @@ def _name(outcome: Row, line: tuple[str, str], scale: str) -> str:
     return "/".join(("onset", *about, *line, scale))
 
 
-def _told(
+def points_of(
     source: Source, outcome: Row, line: tuple[str, str], scale: str, *, is_current: bool
 ) -> list[Row]:
     """Return the points of a curve as they may be told: at the times that were told before.
@@ -108,8 +109,20 @@ def _told(
     points = _points(source, outcome, line, scale, before)
     if not points and not before:
         return []
+    return source.held.rows(name, points, _counts(points), may_move=is_current)
+
+
+def _counts(points: Sequence[Row]) -> dict[str, int]:
+    """Return what the points of a curve count, and what is left between two of them and after each.
+
+    Of 40 events 25 were on the first day, and then it is 38 of 55: two more came later.
+    """
     counts = {str(one["end"]): one["n"] for one in points}
-    return source.held.rows(name, points, counts, may_move=is_current)
+    for one, later in combinations(points, 2):
+        counts[f"{one['end']} to {later['end']}"] = later["n"] - one["n"]
+    for one in points:
+        counts[f"after {one['end']}"] = one["n_all_events"] - one["n"]
+    return counts
 
 
 def _points(

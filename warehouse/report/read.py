@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from pipelines.disclosure.release import Column, Release
 from pipelines.disclosure.watched import NAME as WATCHED
+from pipelines.disclosure.watched_pairs import Key
 from warehouse.counts import counts_of
 from warehouse.report.held import Held
 from warehouse.report.masking import is_small, told_risks
@@ -105,10 +106,12 @@ class Source:
         for site_id in dict.fromkeys(row["site_id"] for row in rows):
             some = [row for row in rows if row["site_id"] == site_id]
             counts = counts_of(self.con, site_id, name) if self.min_cell > 1 else {}
-            if WATCHED in counts:
-                counts[WATCHED] = self._looked_at(counts[WATCHED], name)
+            # A page tells of looks alone: what is watched is told anew where a look saw just that.
+            anew = self.looked_at(counts[WATCHED], name) if WATCHED in counts else None
             last = self.releases.get(name) if site_id == facts["site_id"] else None
-            shown, release = told_risks(some, counts, self.min_cell, study["settings"], last)
+            shown, release = told_risks(
+                some, counts, self.min_cell, study["settings"], last, anew=anew
+            )
             if site_id == facts["site_id"]:
                 self.releases[name] = release
                 shown = [self._dated(row) for row in shown]
@@ -127,8 +130,8 @@ class Source:
         self.held.decided(name, figures, is_now=row["is_current"])
         return {**row, "as_of": self.held.as_of(name)}
 
-    def _looked_at(self, watched: pa.Table, study_id: str) -> pa.Table:
-        """Return what is watched where a look saw just that: a page tells of looks alone."""
+    def looked_at(self, watched: pa.Table, study_id: str) -> set[Key]:
+        """Return the pairs of which a look saw just what is watched now."""
         names = ("outcome", "window_name", "watched", *LOOKED)
         seen = (
             self.con.execute(
@@ -138,7 +141,8 @@ class Source:
             if self.has("signals.sequential")
             else []
         )
-        return looked_at(watched, {tuple(row) for row in seen})
+        now = zip(*(watched[name].to_pylist() for name in names), strict=True)
+        return {(outcome, window, what) for outcome, window, what, *_ in {*now} & {*seen}}
 
     def may_show(self, look: Row, key: str) -> bool:
         """Whether the numbers of a look may be told: as they were, or as what is watched is now.
@@ -181,13 +185,6 @@ class Source:
             ORDER BY r.outcome, r.denominator, r.stratum, r.stratum_value""",
             {"study": study_id, "strata": ["all", *STRATA], "compared": self._compared(study_id)},
         )
-
-
-def looked_at(watched: pa.Table, seen: Collection[tuple[object, ...]]) -> pa.Table:
-    """Return the rows of what is watched that a look saw: pair, units and events alike."""
-    names = ("outcome", "window_name", "watched", *LOOKED)
-    told = zip(*(watched[name].to_pylist() for name in names), strict=True)
-    return watched.filter(pa.array([one in seen for one in told], pa.bool_()))
 
 
 def _moved(rows: Sequence[Row], last: Release | None) -> list[Row]:
