@@ -92,7 +92,7 @@ def _take_out(site: Site, id_: str, namespace: str) -> tuple[frozenset[str], dic
     log.check_key(key.check_value(site.site.id))
     told = _namespaces(log, namespace)
     named = {name: str(key.patient(site.site.id, name, id_)) for name in told}
-    person = find_person(log, named.values(), [id_])
+    person = find_person(log, named.values())
     number = key.n_renewals
     marks = [(key.forgotten(one, number), number) for one in sorted(person.patients)]
     if not person.n_rows and {*marks} & {*Forgotten(log.root).marks()}:

@@ -36,7 +36,7 @@ class Person:
         patients: keys of the patient, those of merged records among them.
         records: keys of the patient's records.
         resources: keys of the nested records that they came from.
-        n_rows: how many events and rows of the quarantine say anything of the patient.
+        n_rows: how many events and rows of the quarantine name a key of the patient.
     """
 
     patients: frozenset[str]
@@ -50,13 +50,14 @@ class Person:
         return self.patients | self.records | self.resources
 
 
-def find_person(log: EventLog, patients: Iterable[str], ids: Sequence[str] = ()) -> Person:
+def find_person(log: EventLog, patients: Iterable[str]) -> Person:
     """Return what the log has of a patient, under the keys of merged records as well.
+
+    Rows that nobody could read make no patient: a mistyped identifier stands in many of them.
 
     Args:
         log: one generation of it.
         patients: keys that the identifier gives.
-        ids: the identifier itself, looked for in rows that nobody could read.
 
     Errors:
         LogError: a file of the log is damaged.
@@ -76,7 +77,7 @@ def find_person(log: EventLog, patients: Iterable[str], ids: Sequence[str] = ())
     # A patient may have rows that were rejected, and no other.
     for batch in batches:
         for part in log.read_quarantine_parts(batch):
-            rejected = [row for row in part.to_pylist() if _is_of(row, accepted, ids)]
+            rejected = [row for row in part.to_pylist() if _is_of(row, accepted)]
             n_rows += len(rejected)
             records.update(row["record_key"] for row in rejected if row["record_key"])
     return Person(known, frozenset(records), frozenset(resources), n_rows)
@@ -191,8 +192,8 @@ class Forgetting:
         return [*old, *self.new_marks]
 
 
-def _is_of(row: Mapping[str, Any], person: Person, ids: Sequence[str]) -> bool:
-    """Return whether a row that was not accepted says anything of a person."""
+def _is_of(row: Mapping[str, Any], person: Person, ids: Sequence[str] = ()) -> bool:
+    """Return whether a row that was not accepted says anything of a person, by key or by id."""
     text = f"{row['record_key']} {row['event_json']}"
     if any(key in person.keys for key in re.findall(r"[0-9a-f]{64}", text)):
         return True

@@ -121,9 +121,8 @@ def test_a_forgotten_patients_rows_are_gone_and_the_sums_hold(
     log: EventLog, con: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     written(log, con)
-    person = find_person(log, [PATIENT], ["12345678"])
-    # Three labs, one that was rejected, and a line that nobody could read.
-    assert (len(person.records), person.n_rows) == (4, 5)
+    person = find_person(log, [PATIENT])
+    assert (len(person.records), person.n_rows) == (4, 4)  # one of the four labs was rejected
     change = Forgetting(person, ["12345678"], [(KEY.forgotten(PATIENT, 0), 0)])
     new = rewrite(log, tmp_path / "log-2.building", change)
     [old], [batch] = log.committed(), new.verify()
