@@ -82,7 +82,7 @@ def _asked(patient: str | None) -> str:
 
 def _take_out(site: Site, id_: str, namespace: str) -> tuple[frozenset[str], dict[str, Any]]:
     from pipelines.ingest.forgetting import Forgetting, find_person
-    from pipelines.ingest.forgotten import Forgotten
+    from pipelines.ingest.forgotten import Forgotten, is_marked
     from pipelines.ingest.log import EventLog
     from pipelines.ingest.rewrite import rewrite
 
@@ -95,7 +95,9 @@ def _take_out(site: Site, id_: str, namespace: str) -> tuple[frozenset[str], dic
     person = find_person(log, named.values())
     number = key.n_renewals
     marks = [(key.forgotten(one, number), number) for one in sorted(person.patients)]
-    if not person.n_rows and {*marks} & {*Forgotten(log.root).marks()}:
+    known, first = Forgotten(log.root).marks(), key.before(0)
+    before = (str(first.patient(site.site.id, name, id_)) for name in told)
+    if not person.n_rows and any(is_marked(known, key, one) for one in before):
         keys = person.keys | _older_keys(site, person.patients)
         return keys, _told(site, person, Forgetting(person, [id_], ()))
     if not person.n_rows:

@@ -91,6 +91,17 @@ def leave_out(con: duckdb.DuckDBPyConnection, key: SiteKey, forgotten: Forgotten
     con.execute("RESET VARIABLE forgotten")
 
 
+def is_marked(marks: Iterable[tuple[str, int]], key: SiteKey, first: str) -> bool:
+    """Whether a patient was forgotten, under whatever key the site had then.
+
+    Args:
+        marks: of the site's log.
+        key: the site's, as the log is written under it.
+        first: the patient's key that the first secret gives.
+    """
+    return any(mark == _mark(key, first, number) for mark, number in marks)
+
+
 def _mark(key: SiteKey, first: str, n_renewals: int) -> str:
     """Return the mark of a patient, by the key that the first secret gives, forgotten back then."""
     return key.forgotten(key.before(n_renewals).renew(first), n_renewals)

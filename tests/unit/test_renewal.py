@@ -25,7 +25,7 @@ from pipelines.base.search import search
 from pipelines.base.site import Site
 from pipelines.ingest.changes import Renewal
 from pipelines.ingest.forgetting import Forgetting, find_person
-from pipelines.ingest.forgotten import Forgotten, leave_out
+from pipelines.ingest.forgotten import Forgotten, is_marked, leave_out
 from pipelines.ingest.log import EventLog
 from pipelines.ingest.renewal import KEYED, KEYED_LISTS
 from pipelines.ingest.rewrite import rewrite
@@ -188,6 +188,8 @@ def test_a_later_delivery_of_a_forgotten_patient_stays_out_whatever_the_key_was_
     for then, now in ((KEY, KEY), (KEY, RENEWED), (RENEWED, RENEWED)):
         mark = then.forgotten(then.renew(PATIENT), then.n_renewals)
         Forgotten(tmp_path).put([(now.renew(mark, then.n_renewals), then.n_renewals)])
+        marks = Forgotten(tmp_path).marks()
+        assert [is_marked(marks, now, one) for one in (PATIENT, "other")] == [True, False]
         with duck.connect() as con:
             stage(con)
             con.execute(schemas.create_table_sql("PatientRegistered", 'event."PatientRegistered"'))
