@@ -43,8 +43,8 @@ class PrivacyTable(Checked):
     tell_watched: bool = Field(
         default=False,
         description="Whether packs tell units at risk and events of what a study watches, for "
-        "looks at all hospitals together. Beside a pack's other counts, a small change from one "
-        "pack to the next in how many children reacted twice can follow.",
+        "looks at all hospitals together. Beside a pack's other counts, events are often a range, "
+        "and units older.",
     )
     row_columns: list[RowColumn] = Field(
         ["drug", "sex"],

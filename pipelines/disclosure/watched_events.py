@@ -23,6 +23,7 @@ class Events:
         nested: events that are told of pairs of which one holds the other.
         steps: numbers at which what lies beside them would not have changed since it was known. One
             near to them says that it has changed by little.
+        has_range: whether the range around a number is said that would give away something else.
         threshold: smallest count that may be told.
     """
 
@@ -32,6 +33,7 @@ class Events:
     sides: frozenset[tuple[int, int]]
     nested: tuple[int, ...]
     steps: frozenset[int]
+    has_range: bool
     threshold: int
 
     def said(self, events: int) -> Said:
@@ -45,7 +47,7 @@ class Events:
             low, high = self._few(events)
         if events in few:
             return None, low, min(self.units, high)
-        return (None, None, None) if events in hidden else (events, events, events)
+        return self._run(events, hidden) if events in hidden else (events, events, events)
 
     @property
     def _half(self) -> int:
@@ -63,6 +65,25 @@ class Events:
         if room < self._half:
             return max(0, last - most), last + most
         return (last + 1, last + most) if events > last else (max(0, last - most), last - 1)
+
+    def _run(self, events: int, hidden: set[int]) -> Said:
+        """Return the range of unsaid numbers around one, if all that are in none are enough, too.
+
+        Who knows the rule asks of each number what is said of it: he learns no more from the range.
+        """
+        if not self.has_range:
+            return None, None, None
+        runs: list[list[int]] = []
+        for one in sorted(hidden):
+            if runs and runs[-1][-1] == one - 1:
+                runs[-1].append(one)
+            else:
+                runs.append([one])
+        n_alone = sum(len(run) for run in runs if len(run) < self._half)
+        [mine] = (run for run in runs if events in run)
+        if len(mine) < self._half or 0 < n_alone < self._half:
+            return None, None, None
+        return None, mine[0], mine[-1]
 
     def _unsaid(self, events: int) -> tuple[set[int], set[int]]:
         """Return the numbers of events that are few, and those that would give away something else.

@@ -131,6 +131,7 @@ class Pairs:
             sides=frozenset((one["n_units"] or 0, one["n_events"] or 0) for one in known),
             nested=tuple(one for one in nested if one is not None),
             steps=frozenset(self._steps(key, last)),
+            has_range=key in self._last,
             threshold=self._told.threshold,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -71,6 +72,14 @@ def test_what_stands_beside_rows_that_moved_alone_is_known_as_well() -> None:
     # 20 were left, then 35; 20 again is little beside neither, 33 is beside the one.
     assert n_first(after(world(two, row(40, 153)), {PAIRED.name: pairs(120)})) == 100
     assert n_first(after(world(two, row(40, 155)), {PAIRED.name: pairs(120)})) == 120
+
+
+def test_what_was_told_before_there_was_a_list_is_taken_as_of_one_instant() -> None:
+    text = json.loads(after(world(Release(T), row(40, 120)), {PAIRED.name: pairs(100)}).to_json())
+    del text["known"]
+    one = Release.from_json(json.dumps(text))
+    assert n_first(after(world(one, row(40, 140)), {PAIRED.name: pairs(118)})) == 100
+    assert n_first(after(world(one, row(40, 140)), {PAIRED.name: pairs(120)})) == 120
 
 
 def test_pairs_stay_while_what_they_are_among_stays() -> None:
