@@ -99,7 +99,7 @@ def masters(path: Path) -> tuple[Master, ...]:
     Errors:
         KeyFileError: the site's key cannot be read, or the file is in no site's restricted folder.
     """
-    folder = folder_of(path) or _PUBLISHED.get(_normal(path))
+    folder = folder_of(path) or _PUBLISHED.get(_normal(path)) or _beside(path)
     if folder is None:
         raise KeyFileError(
             "This file is encrypted, and belongs to no site whose settings were read.",
@@ -146,6 +146,13 @@ def folder_of(path: Path) -> Path | None:
         return None
     whole = _normal(path)
     return next((one for one in (whole, *whole.parents) if one in _SITES), None)
+
+
+def _beside(path: Path) -> Path | None:
+    """Return the restricted folder of the site in whose own folder a path lies: of another date."""
+    whole = _normal(path)
+    found = (one for one, site in _SITES.items() if whole.is_relative_to(_normal(site.root)))
+    return next(found, None)
 
 
 def _normal(path: Path) -> Path:

@@ -237,6 +237,10 @@ def test_a_file_that_was_made_beside_a_site_is_replaced_though_it_is_encrypted(
         duck.attach(con, path, "w", key=duck.database_key(site.warehouse, "published"))
         con.execute("CREATE SCHEMA w.ops")
         con.execute(f"CREATE TABLE w.ops.state AS SELECT '{BESIDE}' AS name, 'pool_logs' AS value")
+    inside = site.root / "as-of.duckdb"
+    inside.write_bytes(path.read_bytes())
+    with duck.connect(inside, read_only=True) as con:  # as the search after `forget` does
+        assert con.execute("SELECT name FROM ops.state").fetchall() == [(BESIDE,)]
     refuse_to_replace(site, path)
     refuse_to_replace(other, path, under=site)
     with pytest.raises(UsageError, match="is there already"):
