@@ -160,10 +160,11 @@ def _search(site: Site, keys: frozenset[str]) -> dict[str, int]:
     if searched.found:
         files = sorted({str(path) for path, _ in searched.found})
         raise LeftoverError(
-            f"{plural(len(files), 'file of the site holds', 'files of the site hold')} a key of the "
-            "patient still.",
+            f"{plural(len(files), 'file of the site holds', 'files of the site hold')} a key of "
+            "the patient still.",
             where=", ".join(files),
-            remedy="Made by hand, by `--as-of` or `--out`: delete what is named, and run this again.",
+            remedy="Made by hand, by `--as-of` or `--out`: delete what is named, and run this "
+            "again.",
             next_run="goes on without the patient",
         )
     return {"n_files": searched.n_files, "n_bytes_searched": searched.n_bytes, "n_found": 0}
