@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipelines.disclosure.rule import Row
+from pipelines.disclosure.rule import Row, is_small
 
 #: Why a row is null: it holds a small count, or would give away one that does. Not told which: that
 #: would narrow down the count.
@@ -38,6 +38,8 @@ ALL = "all"
 Rows = Mapping[Column, Row]
 #: Stratum and value.
 Place = tuple[str, str]
+#: Column, stratum and value.
+Where = tuple["Column", str, str]
 #: By two columns, stratum and value: what lies between them, see `between`.
 Apart = Mapping[tuple[Column, Column, str, str], Sequence[int]]
 #: Rows of a stratum by its value.
@@ -92,6 +94,7 @@ class Release:
             have from 1 to threshold - 1 of them is told: those who pool need a bound. With their
             units, where a told column has the same; else None.
         apart: what was last known between two columns of which only one has moved since.
+        patients: what was told last of rows that leave out their number of patients now.
         known: of the other tables, by name and label, what could be known beside what is told: see
             `known`.
     """
@@ -103,7 +106,13 @@ class Release:
     other: Mapping[str, Mapping[tuple[Any, ...], Row]] = field(default_factory=dict)
     few: Mapping[Column, int | None] = field(default_factory=dict)
     apart: Apart = field(default_factory=dict)
+    patients: Mapping[Where, int] = field(default_factory=dict)
     known: Mapping[str, Mapping[Label, Sequence[int]]] = field(default_factory=dict)
+
+    def may_tell_patients(self, row: Row, where: Where, threshold: int) -> bool:
+        """Whether a row tells no patients that changed by little while they were left out."""
+        n, was = row["n_patients"], self.patients.get(where)
+        return n is None or was is None or not is_small(n - was, threshold)
 
     def row(self, column: Column, stratum: str, value: str) -> Row | None:
         """Return the row that is told; None where none is."""
@@ -131,6 +140,7 @@ class Release:
                 [_key(a), _key(b), *place, was]
                 for (a, b, *place), was in sorted(self.apart.items())
             ],
+            "patients": [[_key(c), *place, n] for (c, *place), n in sorted(self.patients.items())],
             "known": {
                 name: [
                     [list(label), list(values)] for label, values in sorted(rows.items(), key=repr)
@@ -160,6 +170,9 @@ class Release:
             apart={
                 (Column(*a), Column(*b), stratum, value): was
                 for a, b, stratum, value, was in told.get("apart", ())
+            },
+            patients={
+                (Column(*c), stratum, value): n for c, stratum, value, n in told.get("patients", ())
             },
             known={
                 name: {tuple(label): tuple(values) for label, values in rows}

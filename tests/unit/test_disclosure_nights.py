@@ -11,6 +11,7 @@ import pytest
 from pipelines.disclosure import others, watched_pairs
 from pipelines.disclosure.known import Told
 from pipelines.disclosure.others import told_others
+from pipelines.disclosure.plan import plan
 from pipelines.disclosure.release import ALL, Column, Division, Release, StudyCounts
 from pipelines.disclosure.rule import Row
 from pipelines.disclosure.statuses import told_statuses
@@ -151,6 +152,25 @@ def test_patients_that_were_left_out_for_a_night_are_still_known() -> None:
     three = told(two, 43, 80, 80)
     assert [n_patients(each) for each in (one, two, three)] == [40, None, None]
     assert n_patients(told(three, 60, 100, 100)) == 60
+
+
+@pytest.mark.parametrize("stratum", [ALL, "sex"])
+def test_patients_of_a_row_that_were_left_out_are_still_known(stratum: str) -> None:
+    """120 patients, then none told, then 127: that would be seven children."""
+    told = []
+    release = Release(T)
+    for n, e, g in ((400, 60, 120), (440, 80, 125), (480, 100, 127), (520, 120, 131)):
+        one = {**row(e, n), "n_patients": g}
+        two = {name: None if count is None else 2 * count for name, count in one.items()}
+        # Girls and boys of whom each has an infusion of both sorts, or none would be left over.
+        strata = {} if stratum == ALL else {stratum: {COMPLETE: {"girls": one, "boys": one}}}
+        counts = StudyCounts({COMPLETE: one if stratum == ALL else two}, strata, [COMPLETE], NESTED)
+        release = Release.from_json(plan(counts, T, release).to_json())
+        found = release.row(COMPLETE, stratum, ALL if stratum == ALL else "girls")
+        assert found is not None
+        assert found["n_units"] == n
+        told.append(found["n_patients"])
+    assert told == [120, None, None, 131]
 
 
 def test_statuses_do_not_tell_that_two_more_were_not_observed() -> None:
