@@ -184,9 +184,11 @@ def _studies(site: Site) -> Iterator[Finding]:
 
 
 def _batches(site: Site) -> Iterator[Finding]:
+    from pipelines.base.generations import check_newest
     from pipelines.base.keys import load_key
     from pipelines.ingest.log import EventLog
 
+    check_newest(site.restricted)
     log = EventLog(site.log_root)
     committed, held = log.verify(), log.held()
     told = plural(len(committed), "batch", "batches")

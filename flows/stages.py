@@ -38,7 +38,7 @@ from flows.run import Stage, StageResult
 from pipelines.base import duck
 from pipelines.base.at_rest import close_to_others
 from pipelines.base.files import make_private
-from pipelines.base.generations import drop_older, older
+from pipelines.base.generations import check_newest, drop_older, older
 from pipelines.ingest.accounting import n_candidates, n_set_aside
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def _store(context: RunContext) -> Store:
 def recover(context: RunContext, _step: Step) -> StageResult:
     """Throw away what a killed run left half done; apply committed batches that the store lacks."""
     site = context.site
+    check_newest(site.restricted)
     if n_open := close_to_others(make_private(site.restricted)):
         told = plural(n_open, "file or folder", "files or folders")
         context.remark(f"{told} of the restricted folder could be used by others; closed to them.")

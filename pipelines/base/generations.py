@@ -11,6 +11,7 @@ import re
 import shutil
 from pathlib import Path
 
+from pipelines.base.errors import LogError
 from pipelines.base.files import fsync_path
 
 _NAME = re.compile(r"log(?:-([1-9]\d*))?")
@@ -55,6 +56,36 @@ def older(restricted: Path) -> list[Path]:
     """Return the generations that no longer count; one of them may be half removed."""
     found = _generations(restricted)
     return [path for number, path in sorted(found.items()) if number < max(found)]
+
+
+def check_newest(restricted: Path) -> None:
+    """Refuse a newest generation that lacks what an older one has: it didn't come of that.
+
+    Every generation has all of the one before it, by name. An empty folder, or a log that was
+    restored in part, would else be taken for the log, and the log removed.
+
+    Errors:
+        LogError: it lacks a batch, a recorded fact or the list of forgotten patients.
+        OSError: a folder cannot be read.
+    """
+    has = _names(target := newest(restricted))
+    for one in older(restricted):
+        if n_lacking := len(_names(one) - has):
+            raise LogError(
+                f"{target.name} counts, by its number, and lacks {n_lacking} of the batches, "
+                f"recorded facts and lists that {one.name} has: it was not made from it.",
+                where=str(target),
+                remedy="Put there by hand? If it is empty or not whole, move it out of the "
+                f"restricted folder, and {one.name} counts again. If {one.name} does not belong "
+                "there, move that one out.",
+                next_run="stops here again; no log was removed",
+            )
+
+
+def _names(log: Path) -> set[str]:
+    """Return what later generations of a log have, too, under the same names."""
+    found = {*log.glob("committed/*"), *log.glob("recorded/*/*.avro"), *log.glob("forgotten.json")}
+    return {str(path.relative_to(log)) for path in found}
 
 
 def drop_older(restricted: Path) -> int:

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import hmac
 import json
+import shutil
 import sqlite3
 import sys
 import types
@@ -19,7 +20,7 @@ import pytest
 
 import schemas
 from pipelines.base import duck, generations
-from pipelines.base.errors import KeyFileError
+from pipelines.base.errors import KeyFileError, LogError
 from pipelines.base.keys import SiteKey, add_secret, key_source, load_key
 from pipelines.base.search import search
 from pipelines.base.site import Site
@@ -224,6 +225,27 @@ def test_the_generation_with_the_highest_number_counts_once_it_is_named(tmp_path
     (tmp_path / "log-12.building").mkdir()
     assert generations.drop_older(tmp_path) == 4
     assert {path.name for path in tmp_path.iterdir()} == {"log-11", "log-x"}
+
+
+def test_a_folder_that_was_not_made_from_the_log_does_not_take_its_place(tmp_path: Path) -> None:
+    (tmp_path / "log" / "committed" / "b1").mkdir(parents=True)
+    (tmp_path / "log" / "recorded" / "LookTaken").mkdir(parents=True)
+    (tmp_path / "log" / "recorded" / "LookTaken" / "f1.avro").touch()
+    (tmp_path / "log" / "forgotten.json").touch()
+    generations.check_newest(tmp_path)
+    for lacking in ("committed/b1", "recorded/LookTaken/f1.avro", "forgotten.json"):
+        shutil.copytree(tmp_path / "log", tmp_path / "log-2")
+        generations.check_newest(tmp_path)
+        gone = tmp_path / "log-2" / lacking
+        gone.rmdir() if gone.is_dir() else gone.unlink()
+        with pytest.raises(LogError, match="log-2 counts, by its number, and lacks 1 of"):
+            generations.check_newest(tmp_path)
+        shutil.rmtree(tmp_path / "log-2")
+    # An older one may be half removed, a newer one has nights of its own.
+    shutil.copytree(tmp_path / "log", tmp_path / "log-2")
+    (tmp_path / "log-2" / "committed" / "b2").mkdir()
+    shutil.rmtree(tmp_path / "log" / "committed")
+    generations.check_newest(tmp_path)
 
 
 # --- where a key with several secrets lies --------------------------------------------------------
