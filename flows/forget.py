@@ -83,6 +83,7 @@ def _asked(patient: str | None) -> str:
 def _take_out(site: Site, id_: str, namespace: str) -> tuple[frozenset[str], dict[str, Any]]:
     from pipelines.ingest.forgetting import Forgetting, find_person
     from pipelines.ingest.forgotten import Forgotten, is_marked
+    from pipelines.ingest.idmap import IdMap
     from pipelines.ingest.log import EventLog
     from pipelines.ingest.rewrite import rewrite
 
@@ -98,6 +99,7 @@ def _take_out(site: Site, id_: str, namespace: str) -> tuple[frozenset[str], dic
     known, first = Forgotten(log.root).marks(), key.before(0)
     before = (str(first.patient(site.site.id, name, id_)) for name in told)
     if not person.n_rows and any(is_marked(known, key, one) for one in before):
+        IdMap(site).drop_forgotten(key, Forgotten(log.root))  # restored from an older backup
         keys = person.keys | _older_keys(site, person.patients)
         return keys, _told(site, person, Forgetting(person, [id_], ()))
     if not person.n_rows:

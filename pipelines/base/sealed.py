@@ -85,7 +85,7 @@ def reading(path: Path, *, always: bool = False) -> Iterator[tuple[BinaryIO, int
 
     Args:
         path: the file, sealed or, where its site does not encrypt, plain.
-        always: it is always sealed, whatever the site says.
+        always: it is always sealed, whatever the site says: a plain one is damaged.
 
     Errors:
         OSError: it cannot be read.
@@ -96,7 +96,9 @@ def reading(path: Path, *, always: bool = False) -> Iterator[tuple[BinaryIO, int
     """
     with path.open("rb") as stream:
         if stream.read(len(MAGIC)) != MAGIC:
-            if always or (vault.encrypts(path) and not _IS_BELIEVED.get()):
+            if always:
+                raise SealedError
+            if vault.encrypts(path) and not _IS_BELIEVED.get():
                 raise _plain(path)
             stream.seek(0)
             yield stream, os.fstat(stream.fileno()).st_size

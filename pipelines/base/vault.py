@@ -118,7 +118,8 @@ def wrong_key(path: Path) -> KeyFileError:
         "A file is encrypted under another key than the site's.",
         where=str(path),
         remedy="Restore the site's key, all lines of it, from its backup (`[key]` in site.toml "
-        "says where it belongs). A key that was made anew opens nothing.",
+        "says where it belongs). A key that was made anew opens nothing. If it is this file alone, "
+        "it is damaged: restore it from its backup.",
         next_run="stops here again; nothing was changed",
     )
 

@@ -149,3 +149,17 @@ def test_a_second_try_still_knows_all_keys_while_the_older_log_is_there(
     next_run(site)
     last, _ = _take_out(site, CHILD[1], CHILD[0])
     assert last == {str(load_key(site).patient("north", *CHILD))}
+
+
+def test_a_second_try_takes_a_patient_out_of_an_older_map_that_was_restored(
+    original: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(original, tmp_path / "north")
+    site = load_site(tmp_path / "north")
+    older = IdMap(site).path.read_bytes()
+    forget(site)
+    IdMap(site).path.write_bytes(older)
+    next_run(site)
+    assert IdMap(site).named() == {CHILD, OTHER}
+    forget(site)
+    assert IdMap(site).named() == {OTHER}

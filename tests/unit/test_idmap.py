@@ -180,6 +180,16 @@ def test_it_stays_sealed_where_the_rest_is_plain_again(site: Site) -> None:
     assert sealed.sealed_with(IdMap(plain).path) is not None
 
 
+def test_a_plain_file_in_its_place_is_told_with_a_way_on(site: Site) -> None:
+    # `dripwatch encrypt` does not read it either, so that is no remedy.
+    IdMap(site).add([CHILD])
+    text = json.dumps({"format": 1, "patients": [OTHER_CHILD]})
+    IdMap(site).path.write_text(text)
+    with pytest.raises(LogError, match="map of patients' identifiers") as told:
+        IdMap(site).named()
+    assert "move it away" in told.value.remedy
+
+
 def test_a_flipped_bit_is_told(site: Site) -> None:
     IdMap(site).add([CHILD])
     flip(IdMap(site).path)
