@@ -15,6 +15,7 @@ from pipelines.base.errors import LogError
 from pipelines.base.files import fsync_path
 
 _NAME = re.compile(r"log(?:-([1-9]\d*))?")
+_BATCH = re.compile(r"[0-9a-f]{64}")
 _BUILDING = ".building"
 
 
@@ -84,8 +85,10 @@ def check_newest(restricted: Path) -> None:
 
 def _names(log: Path) -> set[str]:
     """Return what later generations of a log have, too, under the same names."""
-    found = {*log.glob("committed/*"), *log.glob("recorded/*/*.avro"), *log.glob("forgotten.json")}
-    return {str(path.relative_to(log)) for path in found}
+    # Nothing else in them is carried on: what file systems and people put there.
+    batches = {path for path in log.glob("committed/*") if _BATCH.fullmatch(path.name)}
+    facts = {path for path in log.glob("recorded/*/*.avro") if not path.name.startswith(".")}
+    return {str(path.relative_to(log)) for path in {*batches, *facts, *log.glob("forgotten.json")}}
 
 
 def drop_older(restricted: Path) -> int:

@@ -228,12 +228,13 @@ def test_the_generation_with_the_highest_number_counts_once_it_is_named(tmp_path
 
 
 def test_a_folder_that_was_not_made_from_the_log_does_not_take_its_place(tmp_path: Path) -> None:
-    (tmp_path / "log" / "committed" / "b1").mkdir(parents=True)
+    batch = "0b" * 32
+    (tmp_path / "log" / "committed" / batch).mkdir(parents=True)
     (tmp_path / "log" / "recorded" / "LookTaken").mkdir(parents=True)
     (tmp_path / "log" / "recorded" / "LookTaken" / "f1.avro").touch()
     (tmp_path / "log" / "forgotten.json").touch()
     generations.check_newest(tmp_path)
-    for lacking in ("committed/b1", "recorded/LookTaken/f1.avro", "forgotten.json"):
+    for lacking in (f"committed/{batch}", "recorded/LookTaken/f1.avro", "forgotten.json"):
         shutil.copytree(tmp_path / "log", tmp_path / "log-2")
         generations.check_newest(tmp_path)
         gone = tmp_path / "log-2" / lacking
@@ -243,7 +244,10 @@ def test_a_folder_that_was_not_made_from_the_log_does_not_take_its_place(tmp_pat
         shutil.rmtree(tmp_path / "log-2")
     # An older one may be half removed, a newer one has nights of its own.
     shutil.copytree(tmp_path / "log", tmp_path / "log-2")
-    (tmp_path / "log-2" / "committed" / "b2").mkdir()
+    (tmp_path / "log-2" / "committed" / ("1b" * 32)).mkdir()
+    (tmp_path / "log" / "committed" / ".snapshot").mkdir()
+    (tmp_path / "log" / "committed" / "notes.txt").touch()
+    generations.check_newest(tmp_path)
     shutil.rmtree(tmp_path / "log" / "committed")
     generations.check_newest(tmp_path)
 
