@@ -13,7 +13,7 @@ from flows.replay import Proof, rebuilding, remember
 from flows.reply import Reply, UsageError, may_name
 from pipelines.base import duck, sealed, vault
 from pipelines.base.errors import DripwatchError, ExitCode
-from pipelines.base.generations import adopt, building
+from pipelines.base.generations import adopt, building, check_newest
 from pipelines.base.keys import load_key
 from pipelines.base.site import Site, load_site
 from pipelines.base.storage import storing
@@ -79,6 +79,7 @@ def _write_anew(site: Site) -> dict[str, Any]:
 
     if site.privacy.encrypt:
         duck.check_crypto()
+    check_newest(site.restricted)
     log = EventLog(site.log_root)
     log.check_site(site.site.id)
     if not (batches := [*log.committed(), *log.held()]):

@@ -15,7 +15,7 @@ from flows.refresh import answer_with, private_by_default, refresh
 from flows.replay import Proof, rebuilding
 from flows.reply import Reply, UsageError, may_name
 from pipelines.base.errors import DripwatchError, ExitCode, LogError
-from pipelines.base.generations import adopt, building, older
+from pipelines.base.generations import adopt, building, check_newest, older
 from pipelines.base.keys import load_key
 from pipelines.base.site import Site, load_site
 from pipelines.base.storage import storing
@@ -87,6 +87,7 @@ def _take_out(site: Site, id_: str, namespace: str) -> tuple[frozenset[str], dic
     from pipelines.ingest.log import EventLog
     from pipelines.ingest.rewrite import rewrite
 
+    check_newest(site.restricted)
     log = EventLog(site.log_root)
     log.check_site(site.site.id)
     key = log.fit_key(load_key(site), site.site.id)

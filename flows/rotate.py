@@ -17,7 +17,7 @@ from flows.replay import Proof, rebuilding
 from flows.reply import Reply, UsageError, may_name
 from pipelines.base.duck import quote
 from pipelines.base.errors import DripwatchError, ExitCode, ReconciliationError
-from pipelines.base.generations import adopt, building
+from pipelines.base.generations import adopt, building, check_newest
 from pipelines.base.keys import add_secret, load_key
 from pipelines.base.site import Site, load_site
 from pipelines.base.sitekey import SiteKey
@@ -75,11 +75,16 @@ def rotate_command(config: Path, answer: Reply, *, accept_ties: bool) -> None:
         f"keys. {told['verdict']}"
     )
     answer.console.say(answer.message)
+    answer.console.say(
+        f"- The key has {told['n_renewals'] + 1} secrets now, and all are needed: renew the copy "
+        "that is kept apart. The older copy opens nothing that is written from here on."
+    )
 
 
 def _renew(site: Site, console: Console, *, accept_ties: bool) -> dict[str, Any]:
     from warehouse.told import seal_again
 
+    check_newest(site.restricted)
     log = EventLog(site.log_root)
     log.check_site(site.site.id)
     if not (batches := [*log.committed(), *log.held()]):

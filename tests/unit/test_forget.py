@@ -18,6 +18,7 @@ from flows.context import RunContext
 from flows.forget import _take_out
 from flows.stages import _give_up_older
 from pipelines.base import duck, sealed
+from pipelines.base.errors import LogError
 from pipelines.base.keys import load_key
 from pipelines.base.search import search
 from pipelines.base.site import Site, load_site
@@ -149,6 +150,18 @@ def test_a_second_try_still_knows_all_keys_while_the_older_log_is_there(
     next_run(site)
     last, _ = _take_out(site, CHILD[1], CHILD[0])
     assert last == {str(load_key(site).patient("north", *CHILD))}
+
+
+def test_nobody_is_said_to_be_absent_of_a_folder_that_was_not_made_from_the_log(
+    original: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(original, tmp_path / "north")
+    site = load_site(tmp_path / "north")
+    (site.restricted / "log-9").mkdir()
+    with pytest.raises(LogError, match="log-9 counts, by its number, and lacks 1 "):
+        _take_out(site, CHILD[1], CHILD[0])
+    (site.restricted / "log-9").rename(tmp_path / "log-9")  # as the remedy says
+    forget(site)
 
 
 def test_a_second_try_takes_a_patient_out_of_an_older_map_that_was_restored(
