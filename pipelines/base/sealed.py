@@ -132,8 +132,8 @@ def _plain(path: Path) -> DripwatchError:
         "A plain file lies among encrypted ones: it was not written by a run of this site.",
         where=str(path),
         remedy="Restore it from its backup. Where you know that it is right, have all of it "
-        "written plain first: `encrypt = false`, `dripwatch encrypt`, `encrypt = true`, "
-        "`dripwatch encrypt`.",
+        "written plain first: `encrypt = false` (and `idmap = false` for as long; the map stays "
+        "sealed), `dripwatch encrypt`, then both as before, `dripwatch encrypt`.",
         next_run="stops here again; nothing is taken from a plain file",
     )
 

@@ -128,6 +128,22 @@ def test_a_log_that_gets_another_folder_is_read_there(folder: Path) -> None:
     assert Forgotten(adopt(built)).marks() == marks
 
 
+def test_the_way_on_from_a_plain_file_is_one_that_a_site_with_a_map_can_go(folder: Path) -> None:
+    (folder / "log" / "committed").mkdir(parents=True)
+    sealed.write_bytes(folder / "log" / "committed" / "manifest.json", TEXT)
+    (folder / "told.json").write_bytes(TEXT)
+    with pytest.raises(LogError) as told:
+        sealed.read_bytes(folder / "told.json")
+    path = folder.parent / "site.toml"
+    settings = path.read_text().replace("encrypt = true", "encrypt = true\nidmap = true")
+    for name in ("encrypt", "idmap"):
+        assert f"`{name} = false`" in told.value.remedy
+        settings = settings.replace(f"{name} = true", f"{name} = false")
+    path.write_text(settings)
+    load_site(path)
+    assert sealed.read_bytes(folder / "told.json") == TEXT
+
+
 def test_a_search_goes_through_what_is_sealed(folder: Path) -> None:
     sealed.write_bytes(folder / "one", TEXT)
     found = search([folder], lambda data: TEXT in data).found
