@@ -30,7 +30,7 @@ from studies.load import load_study
 from tests.at_rest_kit import needs_crypto, nobody_else, site_that_encrypts
 from tests.pack_kit import STUDY, Unit, counted, make_site, publish, units_of
 from warehouse.packing import Content, pack_content
-from warehouse.report import onset
+from warehouse.report import answer, onset
 from warehouse.report.held import Held
 from warehouse.report.looks import shown_looks
 from warehouse.report.masking import told_risks
@@ -108,6 +108,49 @@ def test_what_is_left_beside_figures_that_moved_alone_is_known() -> None:
     assert shown == [40, 40, 40, 52]
 
 
+def test_a_figure_that_stays_is_held_against_all_that_was_known_beside_it() -> None:
+    """Of 600 and 500, 600 and 511, 614 and 511: three more are in one and not in the other."""
+    seen: Mapping[str, Any] = {}
+    shown = []
+    for n, beside in ((600, 500), (600, 511), (614, 511), (622, 511)):
+        held = Held(T, seen)
+        counts = {"n": n, "left": n - beside}
+        shown.append(held.rows("x", [{"n": n}], counts)[0]["n"])
+        seen = held.now
+        again = Held(T, seen)
+        again.rows("x", [{"n": n}], counts)
+        assert again.now == seen  # the same night drawn twice is the same state
+    assert shown == [600, 600, 600, 622]
+
+
+@pytest.mark.parametrize("is_alone", [False, True])
+def test_nights_on_which_anything_changed_do_not_add_up_to_a_count(is_alone: bool) -> None:
+    """The cards of a page whose risks moved by one child are those of a night with nothing new."""
+    con = connect()
+    tables = {
+        "reference.outcome": "'s' AS study_id, 'fever' AS outcome, 'Fever' AS label",
+        "reference.window": "'s' AS study_id, 'fever' AS outcome, 'risk' AS window_name",
+        "ops.state": "'published_by_run' AS name, 'now' AS value",
+        "ops.change": "'s' AS study_id, 'fever' AS outcome, 'risk' AS window_name, "
+        "'now' AS run_id, ['record_retracted'] AS reasons",
+        "signals.alert": "'s' AS study_id, 'fever' AS outcome, 'risk' AS window_name, "
+        "'all' AS watched, 's/fever/risk' AS alert_key, 'case' AS state, 4 AS n_serious, "
+        "'now' AS run_id",
+    }
+    for schema in ("reference", "ops", "signals"):
+        con.execute(f"CREATE SCHEMA {schema}")
+    for name, row in tables.items():
+        con.execute(f"CREATE TABLE {name} AS SELECT {row}")
+    told = []
+    for run in ("now", "earlier"):
+        con.execute(f"UPDATE ops.change SET run_id = '{run}'")
+        con.execute(f"UPDATE signals.alert SET run_id = '{run}'")
+        source = Source(con, T, None if is_alone else Told())
+        told.append(answer.cards_of_changes(source, {"study_id": "s"}))
+    con.close()
+    assert (told[0] == told[1]) is not is_alone
+
+
 def curve_of(told: Told, *events: int) -> tuple[list[int], Told]:
     """Return what a page tells of events by day, of these days, and what is known from then on."""
     con = connect()
@@ -136,6 +179,29 @@ def test_a_curve_and_all_events_do_not_tell_that_two_more_came_later() -> None:
     assert shown == [25, 40]
     shown, _ = curve_of(told, 38, 0, 26)
     assert shown == [38, 64]
+
+
+@pytest.mark.parametrize("before", [("all", "hour"), ("all", "day"), ("ordinal", "hour")])
+def test_a_curve_is_drawn_as_it_was_first(before: tuple[str, str]) -> None:
+    """40 events by hour 24 on one page, and 42 of first and later ones by day 1 on the next."""
+    outcome = {"study_id": STUDY, "outcome": "fever", "window_name": "risk"}
+    stratum, scale = before
+    values = {"all": ["all"], "ordinal": ["first", "later"]}
+    points = [{"end": 1, "n": 20}, {"end": 2, "n": 40}]
+    con = connect()
+    seen = Source(con, T, Told())
+    for value in values[stratum]:
+        name = "/".join(("onset", STUDY, "fever", "risk", stratum, value, scale))
+        seen.held.rows(name, points, {"1": 20, "2": 40})
+    later = Source(con, T, Told(figures=seen.held.now))
+    every = [tuple((name, value, "") for value in some) for name, some in values.items()]
+    for source, n_forms in ((later, 1), (Source(con, T, Told()), 2)):
+        for wanted in every:
+            found = onset.forms_of(source, outcome, wanted)
+            about = [({line[0] for line in lines}, one) for lines, one in found]
+            assert len(found) == n_forms
+            assert n_forms == 2 or about == [({stratum}, scale)]
+    con.close()
 
 
 def test_what_was_told_under_a_lower_threshold_is_not_told_again() -> None:

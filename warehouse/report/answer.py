@@ -32,6 +32,8 @@ _REASONS = {
     "record_retracted": "retracted records",
     "patient_merged": "merged patients",
 }
+#: Those that are not about patients' records.
+_OF_NOBODY = frozenset({"study_changed", "software_changed", "settings_changed", "store_rebuilt"})
 _STALE = {
     "held": "a later delivery is held",
     "quiet": "it fell silent while others deliver",
@@ -85,12 +87,16 @@ def _answer(row: Row, question: str, noun: str) -> Answer:
 def cards(source: Source, study: Row) -> tuple[Card, ...]:
     """Return the facts beside the answer."""
     return (
-        _alerts(source, study),
-        _changes(source, study),
+        *cards_of_changes(source, study),
         _freshness(source),
         _completeness(source),
         _open_windows(source, study),
     )
+
+
+def cards_of_changes(source: Source, study: Row) -> tuple[Card, Card]:
+    """Return what is on the alert list, and what changed."""
+    return _alerts(source, study), _changes(source, study)
 
 
 def _alerts(source: Source, study: Row) -> Card:
@@ -117,7 +123,9 @@ def _alert_line(row: Row, source: Source) -> str:
     watched = "" if row["watched"] == "all" else f", {row['watched']}"
     serious = source.held.count(f"alert/{row['alert_key']}", row["n_serious"] or 0)
     counted = f": {told(serious, source.min_cell)} with a serious event" if serious else ""
-    changed = "; changed with this publication" if row["is_new"] else ""
+    # Serious events come one by one: nights on which an alert changed would add up to their number.
+    is_told = source.is_alone or not row["n_serious"]
+    changed = "; changed with this publication" if row["is_new"] and is_told else ""
     return (
         f"{row['state'].replace('_', ' ')}: {row['label']} ({row['window_name']} window{watched})"
         f"{counted}{changed}"
@@ -134,6 +142,8 @@ def _changes(source: Source, study: Row) -> Card:
         ORDER BY o.label""",
         [study["study_id"]],
     )
+    if not source.is_alone:
+        return _told_anew(source, study, rows)
     if not rows:
         return Card("changes", "What changed", "No risk changed with this publication.", "good")
     reasons = list(dict.fromkeys(reason for row in rows for reason in row["reasons"] or []))
@@ -143,6 +153,21 @@ def _changes(source: Source, study: Row) -> Card:
     return Card("changes", "What changed", f"{lead} {_STAYS}", "plain", lines)
 
 
+def _told_anew(source: Source, study: Row, rows: Sequence[Row]) -> Card:
+    """What changed of figures that are told, and reasons that are not about patients.
+
+    On a ward that treats one child a day, nights on which any risk changed, and why, add up to a
+    count of children.
+    """
+    found = dict.fromkeys(reason for row in rows for reason in row["reasons"] or [])
+    why = [_REASONS[reason] for reason in found if reason in _OF_NOBODY]
+    lines = tuple(map(_change_line, source.moved.get(study["study_id"], ())))
+    told = "Figures were told anew." if lines else _NONE_MOVED
+    lead = f"{words.listed(why).capitalize()}. {told}" if why else told
+    return Card("changes", "What changed", f"{lead} {_STAYS}", "plain", lines)
+
+
+_NONE_MOVED = "No risk of all infusions that was told before has moved."
 _STAYS = "A figure stays on this page until its change may be told."
 
 

@@ -68,7 +68,7 @@ class Held:
         if last is not None and found == last["shown"]:
             if may_move and self._is_held:
                 # What follows beside figures that moved alone is known from now on.
-                self.now[name] = {**last, "counts": dict(counts)}
+                self._know(name, last, counts)
             return found
         if may_move and (last is None or self._may_follow(counts, last)):
             self._keep(name, found, counts)
@@ -76,6 +76,19 @@ class Held:
         if last is None or last["threshold"] < self._threshold:
             return []  # never told; or told when less was small
         return list(last["shown"])
+
+    def _know(self, name: str, last: Row, counts: Mapping[str, int]) -> None:
+        """Note what follows from a group that stays, beside figures that have moved since."""
+        was: dict[str, list[int]] = {one: list(old) for one, old in last.get("was", {}).items()}
+        for one, count in last["counts"].items():
+            if counts.get(one, count) != count and count not in was.get(one, ()):
+                was[one] = [*was.get(one, ()), count]
+        known = {**last.get("gone", {}), **last["counts"]}
+        gone = {one: count for one, count in known.items() if one not in counts}
+        told: Row = {one: last[one] for one in ("threshold", "shown", "day") if one in last}
+        # Nothing where there is none: the same night drawn twice is the same state.
+        more = {one: value for one, value in (("gone", gone), ("was", was)) if value}
+        self.now[name] = {**told, "counts": dict(counts), **more}
 
     def decided(self, name: str, shown: Sequence[object], *, is_now: bool) -> None:
         """Note what is told by another rule, for `as_of`.
@@ -125,6 +138,11 @@ class Held:
         if any(is_small(abs(one), self._threshold) for one in steps):
             return False
         changes = [count - before[name] for name, count in now.items() if name in before]
+        # Beside figures that moved alone it was known more than once since the group moved.
+        older: Mapping[str, list[int]] = last.get("was", {})
+        steps = [now[name] - one for name, was in older.items() if name in now for one in was]
+        if any(is_small(abs(one), self._threshold) for one in steps):
+            return False
         gone = [count for name, count in before.items() if name not in now]
         if any(is_small(abs(one), self._threshold) for one in [*changes, *gone]):
             return False

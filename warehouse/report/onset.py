@@ -34,7 +34,8 @@ _NOTES = (
     "between two points the curve is not told.",
 )
 _LEFT, _RIGHT, _HEIGHT = 48, WIDTH - 96, 190
-_LINES = (("ordinal", "first", RUST), ("ordinal", "later", BLUE), ("all", "all", BLUE))
+_Lines = tuple[tuple[str, str, str], ...]
+_LINES: _Lines = (("ordinal", "first", RUST), ("ordinal", "later", BLUE), ("all", "all", BLUE))
 
 
 def curves(source: Source, risks: Sequence[Row], prefix: str) -> tuple[Figure, ...]:
@@ -65,20 +66,35 @@ def _figure(source: Source, outcome: Row, told: Sequence[Row], name: str) -> Fig
     # First and later add up to all: together, or the whole.
     wanted = _LINES[:2] if divided == {"first", "later"} else _LINES[2:]
     is_current = all(row["is_current"] for row in mine)
-    for scale in ("hour", "day"):
+    for some, scale in forms_of(source, outcome, wanted):
         found = [
             (label, colour, points_of(source, outcome, line, scale, is_current=is_current))
             for label, colour, line in (
                 (_label(stratum, value), colour, (stratum, value))
-                for stratum, value, colour in wanted
+                for stratum, value, colour in some
             )
         ]
         lines = [one for one in found if len(one[2]) > 1]
         if lines:
-            names = [_name(outcome, (stratum, value), scale) for stratum, value, _ in wanted]
+            names = [_name(outcome, (stratum, value), scale) for stratum, value, _ in some]
             drawn = _drawn(outcome["label"], lines, scale, name)
             return replace(drawn, notes=(*drawn.notes, *source.held.notes(*names)))
     return Figure(name, outcome["label"])
+
+
+def forms_of(source: Source, outcome: Row, wanted: _Lines) -> list[tuple[_Lines, str]]:
+    """Return the lines and scales that may be drawn, the best first: those that were, once any was.
+
+    Another division, or another scale, has no figures of its own to be held against: set beside
+    those that were told, it would tell what few events have changed since.
+    """
+    every = [(lines, scale) for lines in (_LINES[:2], _LINES[2:]) for scale in ("hour", "day")]
+    drawn = [
+        (lines, scale)
+        for lines, scale in every
+        if any(len(source.held.told(_name(outcome, line[:2], scale))) > 1 for line in lines)
+    ]
+    return drawn or [(wanted, "hour"), (wanted, "day")]
 
 
 def _drawn(title: str, lines: Sequence[Line], scale: str, name: str) -> Figure:
