@@ -66,7 +66,7 @@ class Told:
             "figures": dict(sorted(self.figures.items())),
             "moved": {name: list(rows) for name, rows in sorted(self.moved.items())},
         }
-        return json.dumps(told, separators=(",", ":"))
+        return json.dumps(told, separators=(",", ":"), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Told:
@@ -139,17 +139,19 @@ def save_told(site: Site, told: Told) -> None:
 
 
 def begin_anew(site: Site) -> None:
-    """Take away what pages have told, and the page: the next one is held against packs alone.
+    """Let the next page be held against packs alone, whatever pages have told.
 
-    For a page that nobody outside has seen: while a hospital's history was still being loaded.
+    For pages that nobody outside has seen: while a hospital's history was still being loaded. The
+    numbers of states go on, so that a backup of what was told before is older than the next page.
 
     Errors:
-        StorageError: they cannot be removed.
+        StorageError: it cannot be recorded.
     """
-    # The page first: a state without its page is one that was told; the other way nothing goes on.
-    for path in (site.report / PAGE, site.restricted / FILE):
-        with storing("taking away what pages have told", path):
-            path.unlink(missing_ok=True)
+    number = number_of(site.report / PAGE)
+    with suppress(FileNotFoundError, ValueError, KeyError, TypeError, sealed.SealedError):
+        text = sealed.read_bytes(site.restricted / FILE).decode()
+        number = max(number, Told.from_json(text).number)
+    save_told(site, Told(number))
 
 
 def seal_again(site: Site) -> None:

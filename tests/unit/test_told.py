@@ -142,13 +142,15 @@ def test_nights_on_which_anything_changed_do_not_add_up_to_a_count(is_alone: boo
     for name, row in tables.items():
         con.execute(f"CREATE TABLE {name} AS SELECT {row}")
     told = []
-    for run in ("now", "earlier"):
+    for run, n_serious in (("now", 24), ("earlier", 24), ("earlier", 25)):
+        con.execute(f"UPDATE signals.alert SET n_serious = {n_serious}")
         con.execute(f"UPDATE ops.change SET run_id = '{run}'")
         con.execute(f"UPDATE signals.alert SET run_id = '{run}'")
         source = Source(con, T, None if is_alone else Told())
         told.append(answer.cards_of_changes(source, {"study_id": "s"}))
     con.close()
     assert (told[0] == told[1]) is not is_alone
+    assert (told[1] == told[2]) is not is_alone
 
 
 def curve_of(told: Told, *events: int) -> tuple[list[int], Told]:

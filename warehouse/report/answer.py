@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from pipelines.disclosure import by_weight
 from warehouse.report import words
 from warehouse.report.masking import told
 from warehouse.report.page import Answer, Card
@@ -41,17 +42,32 @@ _STALE = {
 }
 
 
-def main_outcome(source: Source, study: Row) -> str | None:
-    """Return the outcome of the first screen: the published one, else the one with most events."""
-    rows = source.rows(
-        """SELECT r.outcome FROM signals.risk AS r
-        LEFT JOIN (SELECT DISTINCT study_id, outcome FROM reference.published
-            WHERE value IS NOT NULL AND stratum = 'all') AS p USING (study_id, outcome)
-        WHERE r.study_id = ? AND r.is_headline AND r.stratum = 'all'
-        ORDER BY p.outcome IS NULL, r.n_events DESC, r.outcome LIMIT 1""",
-        [study["study_id"]],
+def main_outcome(source: Source, study: Row, risks: Sequence[Row]) -> str | None:
+    """Return the outcome of the first screen: a published one, that of which most events are told.
+
+    Args:
+        source: the warehouse.
+        study: whose.
+        risks: its headline risks as they are told: which of two has more may not be told either.
+    """
+    published = {
+        row["outcome"]
+        for row in source.rows(
+            """SELECT DISTINCT outcome FROM reference.published
+            WHERE study_id = ? AND value IS NOT NULL AND stratum = 'all'""",
+            [study["study_id"]],
+        )
+    }
+    weight = {name: place for place, name in enumerate(by_weight(study["settings"]))}
+    ranked = sorted(
+        (row for row in risks if row["stratum"] == "all"),
+        key=lambda row: (
+            row["outcome"] not in published,
+            -(row["n_events"] or 0),
+            weight.get(row["outcome"], len(weight)),
+        ),
     )
-    return str(rows[0]["outcome"]) if rows else None
+    return str(ranked[0]["outcome"]) if ranked else None
 
 
 def answers(risks: Sequence[Row], outcome: str) -> tuple[Answer, ...]:
@@ -121,10 +137,13 @@ def _alerts(source: Source, study: Row) -> Card:
 
 def _alert_line(row: Row, source: Source) -> str:
     watched = "" if row["watched"] == "all" else f", {row['watched']}"
-    serious = source.held.count(f"alert/{row['alert_key']}", row["n_serious"] or 0)
+    serious = row["n_serious"] or 0
+    # Serious events are among all events that the page tells, and come one by one: their number,
+    # and on which nights an alert changed, would tell of single children.
+    is_told = source.is_alone or not serious
     counted = f": {told(serious, source.min_cell)} with a serious event" if serious else ""
-    # Serious events come one by one: nights on which an alert changed would add up to their number.
-    is_told = source.is_alone or not row["n_serious"]
+    if not is_told:
+        counted = ": with a serious event"
     changed = "; changed with this publication" if row["is_new"] and is_told else ""
     return (
         f"{row['state'].replace('_', ' ')}: {row['label']} ({row['window_name']} window{watched})"
@@ -231,11 +250,12 @@ def _open_windows(source: Source, study: Row) -> Card:
         FROM signals.risk WHERE study_id = ? AND stratum = 'all' AND is_headline""",
         [study["study_id"]],
     )
-    n_open = source.held.count(f"open/{study['study_id']}", row["n_open"])
-    if not n_open:
+    if not row["n_open"]:
         return Card("open", "What is provisional", "Every window has closed.", "good")
+    # After how many infusions is told by packs, of another night.
+    many = f", after up to {told(row['n_open'], source.min_cell)} infusions"
     lead = (
-        f"Of {words.many(row['n_outcomes'], 'outcome')} windows are still open, after up to "
-        f"{told(n_open, source.min_cell)} infusions; they are in no risk yet."
+        f"Of {words.many(row['n_outcomes'], 'outcome')} windows are still open"
+        f"{many if source.is_alone else ''}; they are in no risk yet."
     )
     return Card("open", "What is provisional", lead)

@@ -112,9 +112,9 @@ def _facts(source: Source, facts: dict[str, str]) -> dict[str, str]:
 def _study(source: Source, study: Row, place: int) -> StudyPart:
     study_id = study["study_id"]
     prefix = f"s{place + 1}"
-    outcome = answer.main_outcome(source, study)
     masked = source.risks(study)
     risks = [row for row in masked if row["is_headline"]]
+    outcome = answer.main_outcome(source, study, risks)
     found = answer.answers(risks, outcome) if outcome else ()
     return StudyPart(
         prefix,
