@@ -291,8 +291,8 @@ def _show(out: Path, console: Console) -> None:
         "\nWhere to look next:\n"
         f'  dripwatch sql {out}/pooled.duckdb "from pooled.site"\n'
         f"  dripwatch coordinate --config {out}    nothing new, and says so\n"
-        f"  dripwatch export --config {out}/hospitals/cedar --preview    all that left\n"
-        f"  {out}/pooled.html                      the same and more, for a browser\n"
+        f"  dripwatch export --config {out}/hospitals/cedar --preview  what left\n"
+        f"  {out}/pooled.html                      the same, for a browser\n"
         f"  {out}/hospitals/*/report/index.html    each hospital's own report\n"
         f"  {out}/hospitals/*/truth/               what was planted"
     )

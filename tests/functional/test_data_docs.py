@@ -124,6 +124,7 @@ def test_pages_tell_the_counts_and_why(pages: dict[str, str]) -> None:
     assert "3 unexpected values found" in " ".join(pages["LabResulted.html"].split())
 
 
+@pytest.mark.slow
 def test_the_same_batch_gives_the_same_pages(pages: dict[str, str], tmp_path: Path) -> None:
     for number in (1, 2):
         validate(

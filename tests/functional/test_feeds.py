@@ -97,6 +97,7 @@ def calcium(site: Site, *who: str) -> tuple[str, ...]:
     return tuple(told[key_of(site, one) or ""].calcium[0] for one in who)
 
 
+@pytest.mark.slow
 def test_a_silent_laboratory_holds_windows_open_until_it_tells_what_it_owes(
     tmp_path: Path,
 ) -> None:

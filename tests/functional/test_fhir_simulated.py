@@ -63,36 +63,45 @@ class Read(NamedTuple):
             return list(csv.DictReader(stream))
 
 
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> dict[Form, Read]:
-    """Both formats of one hospital, refreshed in this process; ids and site key are equal."""
-    made: dict[Form, Read] = {}
-    forms: tuple[Form, ...] = ("csv", "fhir")
-    for form in forms:
-        root = tmp_path_factory.mktemp(form)
+class Both(dict[Form, Read]):
+    """Formats of one hospital, refreshed in this process when asked for."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __missing__(self, form: Form) -> Read:
+        root = self._root / form
         seed = "one hospital, twice"
         simulate(PATIENTS, seed, NIGHTS, DIRT, root / "hospital", form=form, cases=1)
         (root / "site").mkdir()
         site = make_site(root / "site", root / "hospital", resources={"buckets": 1})
         deliver(site, root / "hospital", *range(1, NIGHTS + 1))
         assert not run(site).held
-        made[form] = Read(root / "hospital", site)
-    return made
+        self[form] = Read(root / "hospital", site)
+        return self[form]
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
+    """Both formats of one hospital; ids and site key are equal."""
+    return Both(tmp_path_factory.mktemp("both"))
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_flat_files_and_fhir_give_the_same_rows(both: dict[Form, Read], table: str) -> None:
+@pytest.mark.slow
+def test_flat_files_and_fhir_give_the_same_rows(both: Both, table: str) -> None:
     flat, fhir = both["csv"].rows(table), both["fhir"].rows(table)
     assert flat
     assert (sorted((flat - fhir).elements())[:3], sorted((fhir - flat).elements())[:3]) == ([], [])
 
 
-def test_what_was_planted_is_linked_from_bulk_exports_too(both: dict[Form, Read]) -> None:
+def test_what_was_planted_is_linked_from_bulk_exports_too(both: Both) -> None:
     made = Planted(both["fhir"].hospital, both["fhir"].site)
     assert_linked_as_planted(made, "instant", "iv_bisphosphonate")
 
 
-def test_attrition_differs_by_records_entered_in_error_alone(both: dict[Form, Read]) -> None:
+@pytest.mark.slow
+def test_attrition_differs_by_records_entered_in_error_alone(both: Both) -> None:
     """FHIR takes such a record back; the flat files keep it, with a status that counts nothing."""
     flat, fhir = (
         dict(both[form].ask("SELECT step, n FROM linkage.attrition")) for form in ("csv", "fhir")
@@ -109,7 +118,7 @@ def test_attrition_differs_by_records_entered_in_error_alone(both: dict[Form, Re
     assert fewer == {"records of study drugs": n_wrong, "left out: not_administered": n_wrong}
 
 
-def test_the_hospital_has_what_could_tell_the_formats_apart(both: dict[Form, Read]) -> None:
+def test_the_hospital_has_what_could_tell_the_formats_apart(both: Both) -> None:
     """Equality of nothing shows nothing: events, withdrawals and dirt are really there."""
     [(n_events,)] = both["fhir"].ask(
         "SELECT count(*) FROM linkage.unit_outcome WHERE status = 'event'"
@@ -119,7 +128,7 @@ def test_the_hospital_has_what_could_tell_the_formats_apart(both: dict[Form, Rea
     assert len({row["kind"] for row in both["fhir"].planted()}) >= 10
 
 
-def test_every_planted_resource_ends_where_it_must(both: dict[Form, Read]) -> None:
+def test_every_planted_resource_ends_where_it_must(both: Both) -> None:
     read = both["fhir"]
     names = {
         hashlib.sha256(path.read_bytes()).hexdigest(): (path.parent.name, path.name)
@@ -140,7 +149,7 @@ def test_every_planted_resource_ends_where_it_must(both: dict[Form, Read]) -> No
     assert {row: reason for row, reason in expected.items() if reason not in found[row]} == {}
 
 
-def test_every_resource_ends_somewhere(both: dict[Form, Read]) -> None:
+def test_every_resource_ends_somewhere(both: Both) -> None:
     read = both["fhir"]
     n_resources = sum(
         len(path.read_text(encoding="utf-8").splitlines())

@@ -18,9 +18,13 @@ from tests.functional.planted import (
 )
 
 
+def hospital(root: Path) -> Planted:
+    return make(root, 60, 4, cases=2, silent_days=5, has_strata=True)
+
+
 @pytest.fixture(scope="module")
 def after_one_night(tmp_path_factory: pytest.TempPathFactory) -> Planted:
-    made = make(tmp_path_factory.mktemp("planted"), 60, 4, cases=2, silent_days=5, has_strata=True)
+    made = hospital(tmp_path_factory.mktemp("tonight"))
     arrive(made, 1)
     return made
 
@@ -40,10 +44,10 @@ def tonight(after_one_night: Planted) -> dict[str, set[str]]:
 
 
 @pytest.fixture(scope="module")
-def planted(after_one_night: Planted, tonight: dict[str, set[str]]) -> Planted:
-    assert tonight
-    arrive(after_one_night, 2, 3, 4)
-    return after_one_night
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    made = hospital(tmp_path_factory.mktemp("planted"))
+    arrive(made, 1, 2, 3, 4)
+    return made
 
 
 @pytest.mark.parametrize("resolution", RESOLUTIONS)
@@ -75,6 +79,7 @@ def test_a_stopped_infusion_and_its_restart_are_one_that_was_interrupted(planted
     assert named
 
 
+@pytest.mark.slow
 def test_a_patient_whose_record_comes_tomorrow_is_unplaceable_tonight(
     tonight: dict[str, set[str]],
 ) -> None:

@@ -105,6 +105,7 @@ def test_a_flow_run_does_what_a_run_without_a_server_does(server: str) -> None:
     assert "2 stages by prefect_server" in artifacts
 
 
+@pytest.mark.slow
 def test_a_server_and_no_server_end_in_equal_digests(
     server: str, tmp_path: Path, hospital: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

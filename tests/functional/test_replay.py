@@ -199,6 +199,7 @@ def _counted(con: duckdb.DuckDBPyConnection) -> int:
     return int(row[0])
 
 
+@pytest.mark.slow
 def test_a_site_that_is_rebuilt_from_its_log_is_the_one_that_was_there(
     refreshed: Site, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from tests.unit.store_batches import make_site
 from warehouse.models import model
@@ -66,6 +67,7 @@ def load(store: Store, folder: Path, number: int) -> None:
     store.load_linkage({"linkage.attrition": [path]}, f"run-{number}")
 
 
+@pytest.mark.slow
 def test_two_readers_in_a_loop_see_no_error_and_no_torn_read(tmp_path: Path) -> None:
     site, stop = make_site(tmp_path), tmp_path / "stop"
     with Store(site) as store:

@@ -26,7 +26,13 @@ def check(seed: int, number: int, study: Study, feeds: dict[str, datetime]) -> N
         pytest.fail(explain(found, patients, study, feeds))
 
 
-@pytest.mark.parametrize("name", STUDIES)
+#: The others are read slowly by `make test-slow`, and drawn ones in test_linkage_settings.
+FAST = ("shipped", "every kind")
+
+
+@pytest.mark.parametrize(
+    "name", [one if one in FAST else pytest.param(one, marks=pytest.mark.slow) for one in STUDIES]
+)
 def test_linkage_agrees_with_the_reference(name: str) -> None:
     check(list(STUDIES).index(name), 50, STUDIES[name], FEEDS)
 

@@ -108,7 +108,7 @@ def expected_current(batches: Sequence[Batch], event_type: str) -> dict[str, tup
     }
 
 
-@settings(max_examples=examples(12), deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(deliveries())
 def test_the_store_holds_what_all_batches_together_say(batches: list[Batch]) -> None:
     with store_of(batches) as con:
@@ -121,7 +121,7 @@ def test_the_store_holds_what_all_batches_together_say(batches: list[Batch]) -> 
             )
 
 
-@settings(max_examples=examples(12), deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(deliveries(), st.data())
 def test_any_order_and_any_repetition_gives_the_same_content(
     batches: list[Batch], data: st.DataObject
@@ -150,7 +150,7 @@ def test_every_row_read_is_accounted_for(batches: list[Batch]) -> None:
 hex_keys = st.text("0123456789abcdef", min_size=64, max_size=64)
 
 
-@settings(max_examples=examples(10), deadline=None)
+@settings(max_examples=examples(6), deadline=None)
 @given(
     st.lists(st.tuples(hex_keys, st.booleans()), min_size=1, max_size=12),
     st.integers(1, 1024),

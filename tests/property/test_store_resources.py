@@ -195,14 +195,14 @@ deliveries = st.builds(
 nights = st.lists(deliveries, min_size=2, max_size=5)
 
 
-@settings(max_examples=examples(12), deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(nights)
 def test_what_stands_of_a_resource_is_what_all_batches_together_say(told: list[Delivery]) -> None:
     batches = batches_of(told)
     assert current(batches) == expected(batches)
 
 
-@settings(max_examples=examples(6), deadline=None)
+@settings(max_examples=examples(4), deadline=None)
 @given(nights, st.data())
 def test_resources_are_the_same_in_any_order_of_batches(
     told: list[Delivery], data: st.DataObject

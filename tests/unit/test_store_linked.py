@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from pipelines.linkage.kernel import LinkageInput
 from pipelines.linkage.transform import run_linkage
 from studies.load import load_study
@@ -17,6 +19,7 @@ from warehouse.store import Store
 NOBODY = {"signals.counts_shared", "signals.counts_self_controlled"}
 
 
+@pytest.mark.slow
 def test_events_go_from_the_store_through_linkage_into_the_warehouse(tmp_path: Path) -> None:
     # Keys of patients are hex: their first digits tell the bucket.
     start, end = "2024-03-01 09:00", "2024-03-01 09:30"
