@@ -51,7 +51,19 @@ def second(night: Night, _step: Step) -> StageResult:
 STAGES: list[Stage[Night]] = [Stage("first", first), Stage("second", second, retries=1)]
 
 
-@pytest.fixture(scope="session")
+def hang_up() -> None:
+    """End what Prefect keeps open in this process: its pings draw random numbers, at any time.
+
+    A property that is checked meanwhile would find that its own were drawn by somebody else.
+    """
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    EventsWorker.drain_all(timeout=10)
+    APILogWorker.drain_all(timeout=10)
+
+
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home = tmp_path_factory.mktemp("prefect")
     before = {name: text for name, text in os.environ.items() if name.startswith("PREFECT_")}
@@ -59,6 +71,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         url = own.wait()
         os.environ.update(quiet_settings(home))
         yield url
+        hang_up()
     for name in [name for name in os.environ if name.startswith("PREFECT_")]:
         del os.environ[name]
     os.environ.update(before)
