@@ -180,6 +180,7 @@ def _isolated() -> list[str]:
     return command
 
 
+@pytest.mark.slow
 def test_validation_runs_without_a_network_and_writes_nowhere_else(tmp_path: Path) -> None:
     home, work, docs = (tmp_path / name for name in ("home", "work", "docs"))
     home.mkdir()

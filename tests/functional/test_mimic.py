@@ -172,6 +172,7 @@ def test_results_without_a_number_and_unknown_units_are_accepted_and_counted(
     )
 
 
+@pytest.mark.slow
 def test_the_same_night_twice_changes_nothing_and_says_so(
     site: Path, first_run: dict[str, Any]
 ) -> None:

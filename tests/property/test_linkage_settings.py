@@ -186,7 +186,8 @@ def test_arrival_order_never_changes_a_result() -> None:
     assert sorted(straight.attrition, key=str) == sorted(shuffled.attrition, key=str)
 
 
-@pytest.mark.parametrize("number", [3, pytest.param(7, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [3, 7])
 def test_the_number_of_buckets_never_changes_a_result(number: int) -> None:
     patients, study = make_patients(78, 40), drawn(CHOSEN[1])
     assert link_in_buckets(patients, study, number) == rows_of(link(patients, study))

@@ -213,7 +213,7 @@ def test_every_diagnosis_is_dated_by_the_day_of_its_encounter(
     assert told == expected
 
 
-@pytest.mark.parametrize("which", ["mimic", "german"])
+@pytest.mark.parametrize("which", ["mimic", pytest.param("german", marks=pytest.mark.slow)])
 def test_every_resource_ends_somewhere_and_no_part_twice(
     which: str, request: pytest.FixtureRequest
 ) -> None:
